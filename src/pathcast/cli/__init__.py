@@ -1,0 +1,1 @@
+"""The `pathcast` command; heavy imports happen inside the commands that need them."""

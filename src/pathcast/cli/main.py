@@ -1,0 +1,37 @@
+"""Entry point of the `pathcast` command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from pathcast import __version__
+from pathcast.core.errors import PathcastError
+
+app = typer.Typer(
+    name="pathcast",
+    help="Camera frames to detections, tracks and predicted paths, with models that keep themselves right.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; exit 0 done, 1 the work failed, 2 wrong usage."""
+    try:
+        app()
+    except PathcastError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,48 @@
+"""Validation of the arrays that the core types hold: checked once, then read-only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.errors import InvalidInputError
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+UInt8Array = npt.NDArray[np.uint8]
+
+
+def frozen_array(
+    name: str, values: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[int | None, ...]
+) -> npt.NDArray[Any]:
+    """Return `values` as a read-only array of `dtype`; `None` in `shape` takes any length.
+
+    Raises InvalidInputError, naming expected and actual shape. An empty list fits any shape
+    whose free axes may be 0.
+
+    >>> frozen_array("xyxy", [[0, 0, 2, 2]], np.float32, (None, 4)).shape
+    (1, 4)
+    """
+    array = np.asarray(values, dtype=dtype)
+    if array.size == 0 and array.ndim != len(shape):
+        array = array.reshape(tuple(0 if length is None else length for length in shape))
+    fits = array.ndim == len(shape) and all(
+        expected is None or expected == actual for expected, actual in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = tuple("n" if length is None else length for length in shape)
+        raise InvalidInputError(f"{name}: expected shape {wanted}, got {array.shape}")
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def require_finite(name: str, array: npt.NDArray[Any]) -> None:
+    """Raise InvalidInputError at the first row that holds NaN or infinity."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argwhere(~finite)[0][0])
+        raise InvalidInputError(f"{name}: row {row} is not finite: {array[row]}")

@@ -1,0 +1,36 @@
+"""Everything the platform learned from one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pathcast.core.arrays import Float64Array
+from pathcast.core.detections import Detections
+from pathcast.core.forecast import Forecast, ForecastScore
+from pathcast.core.track import FrameTracks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """The analyzer's result for one frame; (camera_id, captured_at) is its natural key.
+
+    `positions` (len(tracks), 2) float64: the foot point of each track in `units`. `forecasts` were made,
+    and `scores` fell due, while this frame was processed. `detector` and `detector_version` name the
+    model that made the detections.
+    """
+
+    camera_id: str
+    sequence: int
+    captured_at: datetime
+    width: int
+    height: int
+    detector: str
+    detector_version: str
+    detections: Detections
+    tracks: FrameTracks
+    positions: Float64Array
+    units: str
+    forecasts: tuple[Forecast, ...] = ()
+    scores: tuple[ForecastScore, ...] = ()
+    traceparent: str = ""
