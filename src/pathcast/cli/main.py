@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 
 from pathcast import __version__
+from pathcast.cli import evaluate
 from pathcast.core.errors import PathcastError
 
 app = typer.Typer(
     name="pathcast",
-    help="Camera frames to detections, tracks and predicted paths, with models that keep themselves right.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
@@ -21,9 +21,13 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    """Camera frames to detections, tracks and predicted paths, with models that keep themselves right."""
     if version:
         typer.echo(__version__)
         raise typer.Exit
+
+
+app.add_typer(evaluate.app)
 
 
 def main() -> None:
