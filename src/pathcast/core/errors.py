@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 class PathcastError(Exception):
-    """A failure a person can act on.
+    r"""A failure a person can act on.
 
     `message` says what failed, where, what was expected and what was got; `hint` is the next step.
 
     >>> str(PathcastError("frames.csv row 3: expected 4 columns, got 2", hint="check the delimiter"))
-    'frames.csv row 3: expected 4 columns, got 2\\n  next step: check the delimiter'
+    'frames.csv row 3: expected 4 columns, got 2\n  next step: check the delimiter'
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
