@@ -1,0 +1,78 @@
+"""What the platform knows of one camera."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.arrays import Float64Array
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.frame import check_camera_id
+from pathcast.core.ground_plane import GroundPlane, ground_plane_from_mapping
+from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera and, where it is calibrated, its view of the ground."""
+
+    camera_id: str
+    ground_plane: GroundPlane | None = None
+    frames_per_second: float | None = None
+
+    def __post_init__(self) -> None:
+        check_camera_id(self.camera_id)
+        if self.frames_per_second is not None and not self.frames_per_second > 0:
+            raise InvalidInputError(
+                f"camera {self.camera_id}: frames_per_second must be positive, got {self.frames_per_second}"
+            )
+
+    @property
+    def units(self) -> str:
+        """The unit of `positions`: metres with a calibration, else frame heights."""
+        return FRAME_HEIGHTS if self.ground_plane is None else METRES
+
+    def positions(self, xyxy: npt.ArrayLike, frame_height: int) -> Float64Array:
+        """Where boxes touch the ground: (n, 4) pixel boxes to (n, 2) positions in `units`.
+
+        The foot point is the middle of a box's lower edge. Without a calibration it is divided by the
+        frame's height, so that the numbers do not depend on the resolution.
+        """
+        boxes = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
+        feet = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
+        return feet / frame_height if self.ground_plane is None else self.ground_plane.to_ground(feet)
+
+    def pixels(self, positions: npt.ArrayLike, frame_height: int) -> Float64Array:
+        """(n, 2) positions in `units` to (n, 2) pixels; the inverse of `positions`."""
+        points = np.asarray(positions, dtype=np.float64).reshape(-1, 2)
+        return points * frame_height if self.ground_plane is None else self.ground_plane.to_image(points)
+
+
+def read_camera_file(path: Path) -> Camera:
+    """Read a camera from TOML: `camera_id`, optional `frames_per_second`, optional table `[calibration]`.
+
+    The table is what `ground_plane_from_mapping` takes. Raises InvalidInputError that names the file.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInputError(f"camera file {path}: {error}") from error
+    unknown = fields.keys() - {"camera_id", "frames_per_second", "calibration"}
+    if unknown or "camera_id" not in fields:
+        raise InvalidInputError(
+            f"camera file {path}: expected camera_id and optionally frames_per_second and [calibration], "
+            f"got {sorted(fields)}"
+        )
+    calibration = fields.get("calibration")
+    try:
+        return Camera(
+            camera_id=fields["camera_id"],
+            ground_plane=None if calibration is None else ground_plane_from_mapping(calibration),
+            frames_per_second=fields.get("frames_per_second"),
+        )
+    except (InvalidInputError, TypeError) as error:
+        raise InvalidInputError(f"camera file {path}: {error}") from error

@@ -1,0 +1,132 @@
+"""The ledger's grid, what it calls due, and what it scores."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pathcast.core import FrameTracks, InvalidInputError
+from pathcast.core.trajectory import step_time
+from pathcast.forecasting.ledger import ForecastLedger
+
+START_STEP = 4_000_000_000
+START = step_time(START_STEP)
+
+
+def walk(ledger, seconds, *, fps=7.0, tracks=None, modes=2):
+    """Feed straight walkers: id to (position at 0 s, velocity per s, seen(t)). Return forecasts and scores."""
+    tracks = tracks or {1: ((0.0, 0.0), (1.0, 0.5), lambda t: True)}
+    forecasts, scores = [], []
+    for index in range(round(seconds * fps) + 1):
+        t = index / fps
+        seen = {k: np.add(p, np.multiply(v, t)) for k, (p, v, visible) in tracks.items() if visible(t)}
+        count = len(seen)
+        frame = FrameTracks(list(seen), np.zeros((count, 4)), np.ones(count), np.zeros(count), np.arange(count))
+        positions = np.asarray(list(seen.values())).reshape(-1, 2)
+        due, fell_due = ledger.advance(START + timedelta(seconds=t), frame, positions)
+        scores += fell_due
+        if due is not None:
+            velocity = due.observed[:, -1] - due.observed[:, -2]
+            ahead = np.arange(1, 13)[None, :, None]
+            straight = due.observed[:, -1][:, None] + ahead * velocity[:, None]
+            paths = np.stack([straight + mode for mode in range(modes)], axis=1).astype(np.float32)
+            log_probs = np.tile(np.log([0.9] + [0.1] * (modes - 1)).astype(np.float32), (len(paths), 1))
+            forecasts += ledger.record(due, paths, log_probs, "forecaster", "3")
+    return forecasts, scores
+
+
+def test_first_forecast_after_eight_steps_then_one_each_step():
+    forecasts, _ = walk(ForecastLedger("gate", "m"), 4.0)
+    # The first sight is exactly on the grid, so steps 0-7 are the first eight; 4 s hold steps 7, 8, 9 and 10.
+    assert [forecast.made_at_step - START_STEP for forecast in forecasts] == [7, 8, 9, 10]
+    assert forecasts[0].origin == pytest.approx([2.8, 1.4], abs=1e-5)
+    assert forecasts[0].velocity == pytest.approx([0.4, 0.2], abs=1e-5)
+
+
+@pytest.mark.parametrize("fps", [1.0, 2.5, 7.0, 25.0, 30.0])
+def test_every_forecast_whose_horizon_has_passed_is_scored_once_at_any_frame_rate(fps):
+    forecasts, scores = walk(ForecastLedger("gate", "m"), 20.0, fps=fps)
+    last_step = max(forecast.made_at_step for forecast in forecasts)
+    passed = [forecast.made_at_step for forecast in forecasts if forecast.made_at_step <= last_step - 12]
+    assert passed
+    assert [score.made_at_step for score in scores] == passed
+    for score in scores:
+        assert (score.status, score.steps) == ("scored", 12)
+        assert score.ade == pytest.approx(0.0, abs=1e-4)
+        assert score.constant_velocity_fde == pytest.approx(0.0, abs=1e-4)
+
+
+def test_errors_are_those_of_the_most_likely_path_and_of_the_best():
+    ledger = ForecastLedger("gate", "m")
+    for index in range(21):
+        frame = FrameTracks([1], np.zeros((1, 4)), [1], [0], [0])
+        shift = 1.0 if index > 7 else 0.0
+        due, scores = ledger.advance(step_time(START_STEP + index), frame, np.asarray([[shift, 0.0]]))
+        if due is not None:
+            paths = np.zeros((1, 2, 12, 2), np.float32)
+            paths[0, 1, :, 0] = 1.0
+            ledger.record(due, paths, np.log(np.asarray([[0.8, 0.2]], np.float32)), "forecaster", "1")
+        if scores:
+            break
+    (score,) = scores
+    assert score.made_at_step == START_STEP + 7
+    assert (score.ade, score.fde) == pytest.approx((1.0, 1.0))
+    assert (score.best_ade, score.best_fde) == pytest.approx((0.0, 0.0))
+    assert (score.constant_velocity_ade, score.constant_velocity_fde) == pytest.approx((1.0, 1.0))
+
+
+def test_forecasts_of_an_ended_track_are_counted_not_dropped():
+    tracks = {
+        1: ((0.0, 0.0), (1.0, 0.0), lambda t: t <= 4.0),
+        2: ((5.0, 5.0), (0.0, 1.0), lambda t: True),
+    }
+    forecasts, scores = walk(ForecastLedger("gate", "m"), 12.0, tracks=tracks)
+    ended = [score for score in scores if score.status == "track_ended"]
+    assert {score.track_id for score in ended} == {1}
+    assert len(ended) == sum(forecast.track_id == 1 for forecast in forecasts) == 4
+    assert [score.steps for score in ended] == [3, 2, 1, 0]
+    assert ended[-1].ade is None
+    assert ended[0].ade == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_short_gap_is_bridged_and_a_long_one_starts_anew():
+    short = {1: ((0.0, 0.0), (1.0, 0.0), lambda t: not 5.0 < t < 6.5)}
+    _, scores = walk(ForecastLedger("gate", "m"), 12.0, tracks=short)
+    assert {score.status for score in scores} == {"scored"}
+    long = {1: ((0.0, 0.0), (1.0, 0.0), lambda t: not 4.0 < t < 8.0)}
+    forecasts, _ = walk(ForecastLedger("gate", "m"), 11.5, tracks=long)
+    steps = [forecast.made_at_step - START_STEP for forecast in forecasts]
+    assert steps[:4] == [7, 8, 9, 10]
+    assert steps[4] >= 20 + 7
+
+
+@settings(deadline=None, max_examples=25)
+@given(cut=st.integers(0, 80), gap=st.floats(0.5, 4.0), fps=st.sampled_from([2.5, 7.0, 15.0]))
+def test_restore_continues_to_the_same_bytes(cut, gap, fps):
+    tracks = {
+        1: ((0.0, 0.0), (1.0, 0.3), lambda t: True),
+        2: ((3.0, 1.0), (-0.5, 0.1), lambda t: not 3.0 < t < 3.0 + gap),
+        9: ((9.0, 1.0), (-0.5, 0.9), lambda t: t > 2.0),
+    }
+
+    class Interrupted(ForecastLedger):
+        frames = 0
+
+        def advance(self, captured_at, frame, positions):
+            if type(self).frames == cut:
+                again = ForecastLedger.restore(self.state())
+                self._live, self._pending = again._live, again._pending
+            type(self).frames += 1
+            return super().advance(captured_at, frame, positions)
+
+    plain, interrupted = ForecastLedger("gate", "m"), Interrupted("gate", "m")
+    assert walk(plain, 11.0, fps=fps, tracks=tracks)[1] == walk(interrupted, 11.0, fps=fps, tracks=tracks)[1]
+    assert plain.state() == interrupted.state()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"junk" * 10, ForecastLedger("a", "m").state()[:-3]])
+def test_damaged_state_is_refused(data):
+    with pytest.raises(InvalidInputError, match="state"):
+        ForecastLedger.restore(data)
