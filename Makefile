@@ -1,0 +1,51 @@
+# One command per task; each sets up what it needs in .venv, nothing system-wide.
+PYTHON ?= python3.11
+BIN := .venv/bin
+EXTRAS := serve stream pipelines train tracking local dev
+
+.PHONY: help install demo test check unit integration format lock golden clean
+.DEFAULT_GOAL := help
+
+help: ## List these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: .venv/installed ## Create .venv with everything, Triton included
+
+# uv installs the lock in seconds; it comes from the same lock, by pip.
+.venv/installed: requirements.lock pyproject.toml src/pathcast/local/triton.lock src/pathcast/local/triton_stub.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the locked packages (about 3 GB in .venv; minutes the first time, seconds from the cache)"
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@$(BIN)/python -m pathcast.local.triton
+	@touch $@
+
+demo: install ## Video in; tracks, predicted paths and their measured error out: .pathcast/demo/report.html
+	@$(BIN)/pathcast demo
+
+test: check unit integration ## All checks and tests
+
+check: install ## Format, lint, types, import contracts
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@PYTHONPATH=src:. $(BIN)/lint-imports --no-cache
+
+unit: install ## Tests that need no server
+	@$(BIN)/pytest tests/unit tests/quality --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging
+
+integration: install ## Tests against the real servers
+	@$(BIN)/pytest tests/integration
+
+format: install ## Rewrite the code in the project's format
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+lock: install ## Resolve requirements.lock anew from pyproject.toml
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip compile pyproject.toml $(addprefix --extra ,$(EXTRAS)) --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+clean: ## Remove the local state of the platform (stop it first)
+	@$(BIN)/pathcast down && rm -rf .pathcast

@@ -1,0 +1,256 @@
+"""Frames in, observations out: detect, track, forecast and score, for many cameras at once.
+
+Detection is batched over all frames at hand. Tracking and forecasting go in waves that hold at most one
+frame of each camera, so that every camera's frames are taken in order and one forecaster call serves all
+cameras of a wave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from pathcast.core.array_codec import decode_state, encode_state
+from pathcast.core.arrays import Float32Array, Int64Array, UInt8Array
+from pathcast.core.camera import Camera
+from pathcast.core.clock import to_nanoseconds
+from pathcast.core.detections import Detections
+from pathcast.core.forecast import Forecast, ForecastScore
+from pathcast.core.frame import Frame
+from pathcast.core.observation import Observation
+from pathcast.core.track import FrameTracks
+from pathcast.forecasting.ledger import Due, ForecastLedger
+from pathcast.serving.remote_models import ForecastBatch
+from pathcast.tracking.settings import TrackerSettings
+from pathcast.tracking.tracker import Tracker
+
+REMEMBERED_FRAMES = 512
+_KIND, _VERSION = "analyzer", 1
+
+StageTimer = Callable[[str], AbstractContextManager[object]]
+
+
+class Detector(Protocol):
+    """What finds objects: see RemoteDetector."""
+
+    model: str
+
+    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]: ...
+
+
+class Forecaster(Protocol):
+    """What predicts paths: see RemoteForecaster."""
+
+    def forecast(self, observed: Float32Array) -> ForecastBatch: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A frame that cannot be analysed, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A frame that was analysed before: a producer's retry."""
+
+
+Outcome = Observation | Rejected | Duplicate
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is remembered of one camera. `recent` holds the capture times of its last frames, ns, ascending."""
+
+    camera: Camera
+    tracker: Tracker
+    ledger: ForecastLedger
+    recent: Int64Array
+
+
+@dataclass(slots=True)
+class _Work:
+    """A frame on its way to an observation."""
+
+    frame: Frame
+    session: _Session
+    detections: Detections
+    tracks: FrameTracks
+    due: Due | None = None
+    forecasts: tuple[Forecast, ...] = ()
+    scores: tuple[ForecastScore, ...] = ()
+
+
+class FrameAnalyzer:
+    """Holds one tracker and one forecast ledger per camera; nothing is shared between cameras.
+
+    `cameras` gives a camera by its id. `stage` times the stages decode, detect, track and forecast. The
+    results depend on the frames and the models alone, not on how frames are grouped into calls.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        forecaster: Forecaster,
+        cameras: Callable[[str], Camera],
+        stage: StageTimer,
+        tracker_settings: TrackerSettings,
+    ) -> None:
+        self._detector = detector
+        self._forecaster = forecaster
+        self._cameras = cameras
+        self._stage = stage
+        self._tracker_settings = tracker_settings
+        self._sessions: dict[str, _Session] = {}
+        self._decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
+
+    def analyze(self, frames: Sequence[Frame]) -> list[Outcome]:
+        """One outcome for each frame, in the order given; each camera's frames must be in time order.
+
+        Raises ServiceUnavailableError when a model cannot be reached; the state is then undefined, and the
+        analyzer must be rebuilt from its last `state`.
+        """
+        outcomes: list[Outcome | None] = [self._refuse(frame) for frame in frames]
+        rows = [row for row, outcome in enumerate(outcomes) if outcome is None]
+        with self._stage("decode"):
+            images = list(self._decoders.map(decode_rgb, (frames[row] for row in rows)))
+        for row, image in zip(rows, images, strict=True):
+            if isinstance(image, Rejected):
+                outcomes[row] = image
+        rows = [row for row in rows if outcomes[row] is None]
+        with self._stage("detect"):
+            found, version = self._detector.detect([image for image in images if not isinstance(image, Rejected)])
+        for wave in _waves([frames[row].camera_id for row in rows]):
+            work = [self._track(frames[rows[item]], found[item]) for item in wave]
+            with self._stage("forecast"):
+                self._forecast(work)
+            for item, done in zip(wave, work, strict=True):
+                outcomes[rows[item]] = self._observation(done, version)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def state(self, camera_ids: Iterable[str]) -> bytes:
+        """What is remembered of these cameras, exact; cameras without a frame so far are left out."""
+        values, arrays = {}, {}
+        for camera_id in sorted(set(camera_ids) & self._sessions.keys()):
+            session = self._sessions[camera_id]
+            values[camera_id] = [session.tracker.state(), session.ledger.state()]
+            arrays[camera_id] = session.recent
+        return encode_state(_KIND, _VERSION, values, arrays)
+
+    def restore(self, state: bytes) -> tuple[str, ...]:
+        """Take up where `state` was taken; returns its cameras. Raises InvalidInputError on damaged bytes.
+
+        A camera whose calibration has come or gone since then keeps its identities, but its positions have
+        another unit, so its trajectories start again.
+        """
+        values, arrays = decode_state(state, _KIND, _VERSION)
+        for camera_id, (tracker_state, ledger_state) in values.items():
+            camera = self._cameras(camera_id)
+            ledger = ForecastLedger.restore(ledger_state)
+            if ledger.units != camera.units:
+                ledger = ForecastLedger(camera_id, camera.units)
+            self._sessions[camera_id] = _Session(camera, Tracker.restore(tracker_state), ledger, arrays[camera_id])
+        return tuple(values)
+
+    def close(self) -> None:
+        """End the decoding threads."""
+        self._decoders.shutdown()
+
+    def _session(self, camera_id: str) -> _Session:
+        if camera_id not in self._sessions:
+            camera = self._cameras(camera_id)
+            self._sessions[camera_id] = _Session(
+                camera,
+                Tracker(self._tracker_settings),
+                ForecastLedger(camera_id, camera.units),
+                np.empty(0, np.int64),
+            )
+        return self._sessions[camera_id]
+
+    def _refuse(self, frame: Frame) -> Rejected | Duplicate | None:
+        """Duplicates of remembered frames, and frames older than the camera's newest; None takes the frame."""
+        session = self._session(frame.camera_id)
+        moment = to_nanoseconds(frame.captured_at)
+        if len(session.recent) and moment <= session.recent[-1]:
+            if moment in session.recent:
+                return Duplicate()
+            return Rejected(f"captured_at {frame.captured_at.isoformat()} is older than the camera's newest frame")
+        session.recent = np.append(session.recent[-REMEMBERED_FRAMES + 1 :], moment)
+        return None
+
+    def _track(self, frame: Frame, detections: Detections) -> _Work:
+        session = self._sessions[frame.camera_id]
+        with self._stage("track"):
+            tracks = session.tracker.update(detections, frame.captured_at)
+        return _Work(frame, session, detections, tracks)
+
+    def _forecast(self, work: Sequence[_Work]) -> None:
+        for item in work:
+            positions = item.session.camera.positions(item.tracks.xyxy, item.frame.height)
+            item.due, item.scores = item.session.ledger.advance(item.frame.captured_at, item.tracks, positions)
+        due = [(item, item.due) for item in work if item.due is not None]
+        if not due:
+            return
+        answer = self._forecaster.forecast(np.concatenate([each.observed for _, each in due]))
+        first = 0
+        for item, each in due:
+            rows = slice(first, first + len(each.track_ids))
+            first = rows.stop
+            item.forecasts = item.session.ledger.record(
+                each, answer.paths[rows], answer.log_probs[rows], answer.model, answer.model_version
+            )
+
+    def _observation(self, work: _Work, detector_version: str) -> Observation:
+        frame = work.frame
+        return Observation(
+            camera_id=frame.camera_id,
+            sequence=frame.sequence,
+            captured_at=frame.captured_at,
+            width=frame.width,
+            height=frame.height,
+            detector=self._detector.model,
+            detector_version=detector_version,
+            detections=work.detections,
+            tracks=work.tracks,
+            positions=work.session.camera.positions(work.tracks.xyxy, frame.height),
+            units=work.session.camera.units,
+            forecasts=work.forecasts,
+            scores=work.scores,
+            traceparent=frame.traceparent,
+        )
+
+
+def decode_rgb(frame: Frame) -> UInt8Array | Rejected:
+    """The frame's pixels (h, w, 3) RGB, or why there are none."""
+    try:
+        image = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        return Rejected(f"JPEG: {error}")
+    if image is None or image.shape[:2] != (frame.height, frame.width):
+        return Rejected("JPEG: cannot be decoded" if image is None else f"JPEG: decoded to {image.shape}")
+    pixels: UInt8Array = image
+    return pixels
+
+
+def _waves(camera_ids: Sequence[str]) -> list[list[int]]:
+    """Group indices so that each group holds a camera at most once, in order.
+
+    >>> _waves(["a", "b", "a", "c", "a"])
+    [[0, 1, 3], [2], [4]]
+    """
+    waves: list[list[int]] = []
+    taken: dict[str, int] = {}
+    for index, camera_id in enumerate(camera_ids):
+        wave = taken.get(camera_id, 0)
+        taken[camera_id] = wave + 1
+        if wave == len(waves):
+            waves.append([])
+        waves[wave].append(index)
+    return waves

@@ -1,0 +1,88 @@
+"""The served models as functions: frames to detections, observed steps to predicted paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pathcast.core.arrays import Float32Array, UInt8Array
+from pathcast.core.detections import Detections
+from pathcast.core.errors import PathcastError
+from pathcast.core.trajectory import FUTURE_STEPS
+from pathcast.detection.postprocess import to_detections
+from pathcast.detection.preprocess import letterbox
+from pathcast.serving.triton_client import TritonClient
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastBatch:
+    """`paths` (n, M, 12, 2) and `log_probs` (n, M), with the model that made them."""
+
+    paths: Float32Array
+    log_probs: Float32Array
+    model: str
+    model_version: str
+
+
+class RemoteDetector:
+    """The model `detector` behind Triton; frames go in batches of at most `max_batch`."""
+
+    def __init__(self, client: TritonClient, model: str = "detector", *, max_batch: int = 8) -> None:
+        self.model = model
+        self._client = client
+        self._max_batch = max_batch
+        self._canvas: UInt8Array | None = None
+
+    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+        """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the model version."""
+        found: list[Detections] = []
+        version = ""
+        canvas = self._batch_canvas()
+        for start in range(0, len(images), self._max_batch):
+            chunk = images[start : start + self._max_batch]
+            fits = [letterbox(image, canvas[row]) for row, image in enumerate(chunk)]
+            answer = self._client.infer(self.model, {"images": canvas[: len(chunk)]})
+            version = answer.model_version
+            outputs = (answer.outputs["boxes"], answer.outputs["scores"], answer.outputs["classes"])
+            for boxes, scores, classes, fit in zip(*outputs, fits, strict=True):
+                found.append(to_detections(boxes, scores, classes, fit))
+        return found, version
+
+    def _batch_canvas(self) -> UInt8Array:
+        """Reused for every request: (max_batch, H, W, 3), its size read from the served model."""
+        if self._canvas is None:
+            shape = self._client.metadata(self.model).inputs["images"].shape
+            if len(shape) != 4 or shape[3] != 3:
+                raise PathcastError(
+                    f"model {self.model}: expected input images [n, h, w, 3], got {list(shape)}",
+                    hint="publish it with `pathcast models import`",
+                )
+            self._canvas = np.empty((self._max_batch, int(shape[1]), int(shape[2]), 3), np.uint8)
+        return self._canvas
+
+
+class RemoteForecaster:
+    """The model `forecaster` behind Triton; until one is loaded there, constant velocity."""
+
+    def __init__(self, client: TritonClient, model: str = "forecaster") -> None:
+        self.model = model
+        self._client = client
+        self._served = False
+
+    def forecast(self, observed: Float32Array) -> ForecastBatch:
+        """Paths for observed steps (n, 8, 2), absolute positions, in one call."""
+        self._served = self._served or self._client.ready(self.model)
+        if not self._served:
+            return constant_velocity(observed)
+        answer = self._client.infer(self.model, {"observed": observed})
+        return ForecastBatch(answer.outputs["paths"], answer.outputs["log_probs"], self.model, answer.model_version)
+
+
+def constant_velocity(observed: Float32Array) -> ForecastBatch:
+    """One path each: the last displacement, twelve times over."""
+    velocity = observed[:, -1] - observed[:, -2]
+    ahead = np.arange(1, FUTURE_STEPS + 1, dtype=np.float32)[:, None]
+    paths = observed[:, -1][:, None] + ahead * velocity[:, None]
+    return ForecastBatch(paths[:, None], np.zeros((len(paths), 1), np.float32), "constant_velocity", "1")
