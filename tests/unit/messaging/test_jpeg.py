@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.messaging.jpeg import jpeg_size
+
+
+def encoded(width: int, height: int, *flags: int) -> bytes:
+    image = np.random.default_rng(7).integers(0, 255, (height, width, 3), np.uint8)
+    return bytes(cv2.imencode(".jpg", image, list(flags))[1])
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 9), (768, 576)])
+def test_size_of_real_images(width: int, height: int) -> None:
+    assert jpeg_size(encoded(width, height)) == (width, height)
+
+
+@pytest.mark.parametrize(
+    "flags", [(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_OPTIMIZE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)]
+)
+def test_size_of_other_kinds_of_jpeg(flags: tuple[int, ...]) -> None:
+    assert jpeg_size(encoded(40, 30, *flags)) == (40, 30)
+
+
+def test_padding_behind_the_end_is_allowed() -> None:
+    assert jpeg_size(encoded(8, 8) + bytes(5)) == (8, 8)
+
+
+def test_every_truncation_is_rejected() -> None:
+    whole = encoded(24, 16)
+    for length in range(len(whole)):
+        with pytest.raises(InvalidInputError, match="JPEG"):
+            jpeg_size(whole[:length])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "got nothing"),
+        (b"\x89PNG\r\n", "got 89 50 4e 47"),
+        (b"\xff\xd8\xff\xda\x00\x02" + bytes(40) + b"\xff\xd9", "before a frame header"),
+        (b"\xff\xd8\x00\x00\x00\x00\xff\xd9", "expected a marker at byte 2"),
+        (b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x00\x00\x10\x01\xff\xd9", "got 16x0"),
+    ],
+)
+def test_not_a_jpeg(data: bytes, reason: str) -> None:
+    with pytest.raises(InvalidInputError, match=reason):
+        jpeg_size(data)
