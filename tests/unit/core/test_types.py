@@ -1,0 +1,127 @@
+"""The core types refuse what their formats do not promise, and keep what they are given."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pathcast.core import Detections, Forecast, Frame, FrameTracks, InvalidInputError, Track, Trajectory
+from pathcast.core.array_codec import decode_state, encode_state
+from pathcast.core.clock import ManualClock, from_nanoseconds, to_nanoseconds
+from pathcast.core.trajectory import STEP, step_index, step_time
+
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (([[0, 0, 1]], [0.5], [0]), r"xyxy: expected shape \('n', 4\), got \(1, 3\)"),
+        (([[0, 0, 1, 1]], [0.5, 0.6], [0]), r"scores: expected shape \(1,\)"),
+        (([[0, 0, 1, 1]], [0.5], [0, 1]), "class_ids"),
+        (([[0, 0, 1, 1]], [1.5], [0]), r"scores: expected values in \[0, 1\]"),
+        (([[0, 0, 1, 1]], [float("nan")], [0]), "scores"),
+        (([[0, 0, float("inf"), 1]], [0.5], [0]), "row 0 is not finite"),
+        (([[0, 0, 1, 1], [5, 0, 1, 1]], [0.5, 0.5], [0, 0]), "row 1 has right < left"),
+        (([[0, 0, 1, 1]], [0.5], [0], [[1.0], [2.0]]), "embeddings"),
+    ],
+)
+def test_detections_refuse(arguments, complaint):
+    with pytest.raises(InvalidInputError, match=complaint):
+        Detections(*arguments)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_detections_select_and_are_read_only(count):
+    detections = Detections(np.tile([0, 0, 4, 8], (count, 1)), np.linspace(0, 1, count), np.arange(count))
+    assert len(detections) == count
+    chosen = detections.select(detections.class_ids != 1)
+    assert chosen.class_ids.tolist() == [index for index in range(count) if index != 1]
+    with pytest.raises(ValueError, match="read-only"):
+        detections.xyxy[:] = 1
+
+
+@pytest.mark.parametrize("camera_id", ["", "Gate", "a/b", "x" * 64, "-a", "a b"])
+def test_camera_ids_are_narrow(camera_id):
+    with pytest.raises(InvalidInputError, match="camera id"):
+        Frame(camera_id, 0, NOON, 4, 4, b"x")
+
+
+@pytest.mark.parametrize("moment", [NOON.replace(tzinfo=None), NOON.astimezone(timezone(timedelta(hours=2)))])
+def test_times_are_aware_utc(moment):
+    with pytest.raises(InvalidInputError, match="aware UTC"):
+        Frame("gate", 0, moment, 4, 4, b"x")
+
+
+def test_frame_tracks_have_unique_ids():
+    with pytest.raises(InvalidInputError, match="unique"):
+        FrameTracks([1, 1], np.zeros((2, 4)), [1, 1], [0, 0], [0, 1])
+
+
+def test_a_track_moves_forward_in_time():
+    with pytest.raises(InvalidInputError, match="strictly increase"):
+        Track("gate", 1, 0, (NOON, NOON), np.zeros((2, 4)), np.zeros((2, 2)), "m")
+
+
+def test_units_are_known():
+    with pytest.raises(InvalidInputError, match="units"):
+        Trajectory("gate", 1, 0, 0, [[0, 0]], "furlongs")
+
+
+def test_a_trajectory_has_no_holes():
+    with pytest.raises(InvalidInputError, match="track 7 of gate: positions: row 1"):
+        Trajectory("gate", 7, 0, 0, [[0, 0], [np.nan, 0]], "m")
+
+
+def test_the_most_likely_path_is_the_first_of_the_best():
+    paths = np.zeros((3, 12, 2))
+    paths[1], paths[2] = 1, 2
+    forecast = Forecast("gate", 1, 0, 5, [0, 0], [0, 0], paths, [-2.0, -0.5, -0.5], "m", "forecaster", "1")
+    assert forecast.most_likely_path[0].tolist() == [1, 1]
+    assert forecast.made_at == step_time(5)
+
+
+@given(st.integers(0, 253_402_300_799_999_999))
+def test_nanoseconds_round_trip(microseconds):
+    assert to_nanoseconds(from_nanoseconds(microseconds * 1000)) == microseconds * 1000
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1)))  # noqa: DTZ001 - made aware below
+def test_a_moment_lies_within_its_step(naive):
+    moment = naive.replace(tzinfo=UTC)
+    assert step_time(step_index(moment)) <= moment < step_time(step_index(moment)) + STEP
+
+
+def test_a_manual_clock_moves_when_told():
+    clock = ManualClock(NOON)
+    clock.sleep(1.5)
+    clock.sleep(-1)
+    assert clock.now() == NOON + timedelta(seconds=1.5)
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.one_of(st.integers(-(2**63), 2**63 - 1), st.binary(), st.text())),
+    st.lists(st.floats(allow_nan=False), max_size=5),
+)
+def test_state_round_trip(values, numbers):
+    array = np.asarray(numbers, dtype=np.float64).reshape(-1, 1)
+    again, arrays = decode_state(encode_state("thing", 2, values, {"numbers": array}), "thing", 2)
+    assert again == values
+    np.testing.assert_array_equal(arrays["numbers"], array)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "not readable"),
+        (encode_state("other", 2, {}, {}), "got other version 2"),
+        (encode_state("thing", 1, {}, {}), "got thing version 1"),
+        (encode_state("thing", 2, {}, {"a": np.asarray(["text"])}), "not numeric"),
+        (encode_state("thing", 2, {}, {"a": np.zeros(3)}).replace(b"\x91\x03", b"\x91\x04"), "array 'a'"),
+    ],
+)
+def test_damaged_state_is_named(data, complaint):
+    with pytest.raises(InvalidInputError, match=complaint):
+        decode_state(data, "thing", 2)
