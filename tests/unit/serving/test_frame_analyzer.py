@@ -1,0 +1,131 @@
+"""The analyzer's order, grouping, duplicates and state, with a detector that reads a frame's brightness."""
+
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pathcast.core import Detections, Frame, Observation
+from pathcast.core.camera import Camera
+from pathcast.core.ground_plane import HomographyPlane
+from pathcast.serving.frame_analyzer import Duplicate, FrameAnalyzer, Rejected
+from pathcast.serving.remote_models import constant_velocity
+from pathcast.tracking.settings import TrackerSettings
+
+START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+CAMERAS = {"near": Camera("near"), "far": Camera("far", HomographyPlane(np.diag([0.1, 0.1, 1.0])))}
+FRAMES_PER_SECOND = 5
+
+
+class BrightnessDetector:
+    """One box per frame, further right the brighter the frame is."""
+
+    model = "brightness"
+
+    def detect(self, images):
+        shades = [int(image[0, 0, 0]) for image in images]
+        return [Detections([[shade, 10, shade + 20, 50]], [0.9], [0]) for shade in shades], "4"
+
+
+class StraightForecaster:
+    def forecast(self, observed):
+        return constant_velocity(observed)
+
+
+def an_analyzer():
+    return FrameAnalyzer(
+        BrightnessDetector(), StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), TrackerSettings()
+    )
+
+
+def a_frame(camera_id, index, jpeg=None):
+    if jpeg is None:
+        image = np.full((64, 96, 3), min(index, 250), np.uint8)
+        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    moment = START + timedelta(seconds=index / FRAMES_PER_SECOND)
+    return Frame(camera_id, index, moment, 96, 64, jpeg, "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+
+
+def plain(outcomes):
+    """Outcomes as comparable values."""
+    return [
+        (o.camera_id, o.sequence, o.tracks.track_ids.tolist(), o.tracks.xyxy.tolist(), o.positions.tolist(),
+         [(f.track_id, f.made_at_step, f.paths.tolist()) for f in o.forecasts], o.scores)
+        if isinstance(o, Observation) else o
+        for o in outcomes
+    ]  # fmt: skip
+
+
+INTERLEAVED = [a_frame(camera_id, index) for index in range(60) for camera_id in ("near", "far")]
+UNDISTURBED = plain(an_analyzer().analyze(INTERLEAVED))
+
+
+def test_each_camera_keeps_its_own_identities_units_and_model_versions():
+    outcomes = an_analyzer().analyze(INTERLEAVED)
+    assert [(o.camera_id, o.sequence) for o in outcomes] == [(f.camera_id, f.sequence) for f in INTERLEAVED]
+    last = {o.camera_id: o for o in outcomes}
+    assert {camera: o.units for camera, o in last.items()} == {"near": "frame_heights", "far": "m"}
+    assert all(o.tracks.track_ids.tolist() == [1] for o in last.values())
+    assert {o.detector_version for o in outcomes} == {"4"}
+    assert last["near"].traceparent == INTERLEAVED[0].traceparent
+    assert sum(len(o.forecasts) for o in outcomes) > 30
+    assert {s.status for o in outcomes for s in o.scores} == {"scored"}
+
+
+@settings(deadline=None, max_examples=15)
+@given(cuts=st.lists(st.integers(1, len(INTERLEAVED) - 1), max_size=6))
+def test_results_do_not_depend_on_how_frames_are_grouped(cuts):
+    analyzer = an_analyzer()
+    edges = [0, *sorted(set(cuts)), len(INTERLEAVED)]
+    outcomes = [o for a, b in zip(edges, edges[1:], strict=False) for o in analyzer.analyze(INTERLEAVED[a:b])]
+    assert plain(outcomes) == UNDISTURBED
+
+
+@settings(deadline=None, max_examples=15)
+@given(cut=st.integers(0, len(INTERLEAVED)), behind=st.integers(0, 20))
+def test_a_restored_analyzer_emits_the_same_records(cut, behind):
+    checkpoint = max(cut - behind, 0)
+    first = an_analyzer()
+    before = first.analyze(INTERLEAVED[:checkpoint])
+    state = first.state(CAMERAS)
+    first.analyze(INTERLEAVED[checkpoint:cut])  # lost with the process
+    second = an_analyzer()
+    second.restore(state)
+    assert plain(before) + plain(second.analyze(INTERLEAVED[checkpoint:])) == UNDISTURBED
+
+
+def test_duplicates_and_old_frames_are_told_apart():
+    analyzer = an_analyzer()
+    analyzer.analyze([a_frame("near", index) for index in (5, 6, 7)])
+    again, old, new = analyzer.analyze([a_frame("near", 6), a_frame("near", 4), a_frame("near", 8)])
+    assert again == Duplicate()
+    assert "older" in old.reason
+    assert new.sequence == 8
+
+
+@pytest.mark.parametrize("damage", [lambda jpeg: jpeg[:60], lambda _: b"not a picture"])
+def test_an_unreadable_frame_is_rejected_and_the_camera_goes_on(damage):
+    analyzer = an_analyzer()
+    bad = a_frame("near", 1, jpeg=damage(a_frame("near", 1).jpeg))
+    first, rejected, last = analyzer.analyze([a_frame("near", 0), bad, a_frame("near", 2)])
+    assert isinstance(rejected, Rejected)
+    assert "JPEG" in rejected.reason
+    assert (first.sequence, last.sequence) == (0, 2)
+
+
+def test_a_changed_calibration_keeps_identities_and_starts_trajectories_again():
+    first = an_analyzer()
+    first.analyze([a_frame("near", index) for index in range(30)])
+    calibrated = Camera("near", HomographyPlane(np.diag([0.1, 0.1, 1.0])))
+    second = FrameAnalyzer(
+        BrightnessDetector(), StraightForecaster(), lambda _: calibrated, lambda _: nullcontext(), TrackerSettings()
+    )
+    assert second.restore(first.state(["near"])) == ("near",)
+    outcomes = second.analyze([a_frame("near", index) for index in range(30, 34)])
+    assert {o.units for o in outcomes} == {"m"}
+    assert outcomes[-1].tracks.track_ids.tolist() == [1]
+    assert not any(o.forecasts or o.scores for o in outcomes)
