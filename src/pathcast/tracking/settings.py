@@ -1,0 +1,76 @@
+"""Every number of the tracker, in one frozen place.
+
+The defaults were chosen on the sequences PETS09-S2L1, TUD-Campus and KITTI-17 alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Similarity = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class MotionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Kalman filter's noise; lengths in box heights, times in seconds.
+
+    `measurement_std`: of a detection of score 1; one of score s has 1 + `score_doubt` (1 - s) times that.
+    `initial_speed_std` (heights/s) and `acceleration_std` (heights/s^1.5, white noise) of the centre; width
+    and height have `size_ratio` times these. `velocity_decay_s`, `size_decay_s`: time constants with which
+    the velocities of centre and size die away.
+    """
+
+    measurement_std: Positive = 0.063
+    score_doubt: NonNegative = 4.0
+    initial_speed_std: Positive = 0.5
+    acceleration_std: Positive = 0.3
+    velocity_decay_s: Positive = 5.7
+    size_decay_s: Positive = 0.72
+    size_ratio: Positive = 0.5
+
+
+class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How tracks are born, matched, kept and reported.
+
+    Scores: detections from `high_score` on may join any track, those from `low_score` on only tracks last
+    seen at most `low_lost_s` seconds before the previous frame; one from `new_score` on that joins none
+    opens a tentative track. That is confirmed, and gets its id, at its `confirm_hits`-th detection, or at
+    once where the score reaches `instant_score`.
+
+    Matching: `buffer_*` is the growth of the boxes, as a ratio of their size, and `least_*` the least
+    similarity, in the four stages `first` (high scores to confirmed tracks), `second` (low scores),
+    `recovery` (high scores to where confirmed tracks are expected or were last seen) and `tentative`.
+    `height_power` is how much the agreement of heights counts.
+
+    Keeping: a confirmed track ends `max_lost_s` seconds after its last detection, a tentative one when it
+    is missed for longer than `tentative_lost_s` beyond one frame.
+
+    Reporting: a confirmed track of `coast_hits` detections or more is still reported, where it is expected,
+    for `coast_s` seconds without one, unless a seen track covers it by an IoU above `coast_iou`.
+    """
+
+    motion: MotionSettings = MotionSettings()
+    high_score: Ratio = 0.7
+    low_score: Ratio = 0.1
+    new_score: Ratio = 0.6
+    confirm_hits: Count = 3
+    instant_score: NonNegative = 0.97
+    max_lost_s: Positive = 3.0
+    tentative_lost_s: NonNegative = 0.0
+    buffer_first: NonNegative = 0.3
+    buffer_second: NonNegative = 0.3
+    buffer_recovery: NonNegative = 0.4
+    least_first: Similarity = 0.19
+    least_second: Similarity = 0.3
+    least_recovery: Similarity = 0.31
+    least_tentative: Similarity = 0.22
+    low_lost_s: NonNegative = 0.31
+    height_power: NonNegative = 1.4
+    coast_s: NonNegative = 0.17
+    coast_hits: Count = 3
+    coast_iou: Ratio = 0.53

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pathcast.core import Detections, FrameTracks, InvalidInputError
+from pathcast.tracking.settings import TrackerSettings
+from pathcast.tracking.tracker import Tracker
+
+START = datetime(2024, 5, 1, 12, tzinfo=UTC)
+PLAIN = TrackerSettings(instant_score=2.0, confirm_hits=3, max_lost_s=2.0, coast_s=0.25)
+
+
+def at(frame: float, rate: float = 10.0) -> datetime:
+    return START + timedelta(seconds=frame / rate)
+
+
+def person(x: float, y: float = 100.0, *, score: float = 0.9, width: float = 40.0) -> tuple[list[float], float]:
+    return [x, y, x + width, y + 2.5 * width], score
+
+
+def seen(*objects: tuple[list[float], float], classes: list[int] | None = None) -> Detections:
+    if not objects:
+        return Detections.empty()
+    return Detections([box for box, _ in objects], [score for _, score in objects], classes or [0] * len(objects))
+
+
+def rows(tracks: FrameTracks) -> dict[int, int]:
+    return dict(zip(tracks.track_ids.tolist(), tracks.detection_indices.tolist(), strict=True))
+
+
+def assert_equal(first: FrameTracks, second: FrameTracks) -> None:
+    for name in ("track_ids", "xyxy", "scores", "class_ids", "detection_indices"):
+        one, other = getattr(first, name), getattr(second, name)
+        assert one.dtype == other.dtype
+        assert one.tobytes() == other.tobytes(), name
+
+
+def test_no_detections_give_no_tracks() -> None:
+    tracker = Tracker()
+    for frame in range(3):
+        assert len(tracker.update(seen(), at(frame))) == 0
+
+
+def test_objects_of_the_first_frame_are_tracks_at_once_and_keep_their_ids() -> None:
+    tracker = Tracker(PLAIN)
+    for frame in range(20):
+        forward, back = person(100 + 6 * frame), person(400 - 6 * frame, 300)
+        objects = [forward, back] if frame % 2 == 0 else [back, forward]
+        result = tracker.update(seen(*objects), at(frame))
+        assert rows(result) == ({1: 0, 2: 1} if frame % 2 == 0 else {1: 1, 2: 0})
+    assert result.track_ids.tolist() == [1, 2]
+
+
+def test_later_objects_are_reported_from_the_confirming_hit_on() -> None:
+    tracker = Tracker(PLAIN)
+    tracker.update(seen(), at(0))
+    reported = [len(tracker.update(seen(person(100 + frame)), at(frame))) for frame in range(1, 5)]
+    assert reported == [0, 0, 1, 1]
+
+
+def test_a_sure_detection_is_confirmed_at_once() -> None:
+    tracker = Tracker(msgspec.structs.replace(PLAIN, instant_score=0.85))
+    tracker.update(seen(), at(0))
+    assert rows(tracker.update(seen(person(100)), at(1))) == {1: 0}
+
+
+def test_a_single_false_detection_takes_no_id() -> None:
+    tracker = Tracker(PLAIN)
+    tracker.update(seen(), at(0))
+    tracker.update(seen(person(600)), at(1))
+    for frame in range(2, 6):
+        result = tracker.update(seen(person(100 + frame)), at(frame))
+    assert result.track_ids.tolist() == [1]
+
+
+def test_a_low_score_keeps_a_track_but_opens_none() -> None:
+    tracker = Tracker(PLAIN)
+    tracker.update(seen(person(100)), at(0))
+    for frame in range(1, 6):
+        result = tracker.update(seen(person(100 + frame, score=0.2), person(500, score=0.2)), at(frame))
+        assert rows(result) == {1: 0}
+
+
+def test_an_unseen_track_coasts_then_returns_with_its_id() -> None:
+    tracker = Tracker(PLAIN)
+    for frame in range(10):
+        tracker.update(seen(person(100 + 5 * frame)), at(frame))
+    coasting = tracker.update(seen(), at(10))
+    assert rows(coasting) == {1: -1}
+    assert coasting.xyxy[0, 0] == pytest.approx(150, abs=4)
+    assert [len(tracker.update(seen(), at(frame))) for frame in range(11, 15)] == [1, 0, 0, 0]
+    assert rows(tracker.update(seen(person(175)), at(15))) == {1: 0}
+
+
+def test_an_object_that_stays_away_returns_as_a_new_one() -> None:
+    tracker = Tracker(PLAIN)
+    for frame in range(5):
+        tracker.update(seen(person(100)), at(frame))
+    for frame in range(26, 30):
+        result = tracker.update(seen(person(100)), at(frame))
+    assert result.track_ids.tolist() == [2]
+
+
+def test_missing_frames_are_predicted_over() -> None:
+    tracker = Tracker(PLAIN)
+    for frame in range(15):
+        tracker.update(seen(person(100 + 8 * frame)), at(frame))
+    assert rows(tracker.update(seen(person(100 + 8 * 22)), at(22))) == {1: 0}
+
+
+@pytest.mark.parametrize("rate", [5.0, 12.5, 30.0])
+def test_motion_is_in_seconds_whatever_the_frame_rate(rate: float) -> None:
+    tracker = Tracker(PLAIN)
+    frames = int(4 * rate)
+    for frame in range(frames):
+        tracker.update(seen(person(100 + 60 * frame / rate)), at(frame, rate))
+    coasting = tracker.update(seen(), at(frames - 1 + 0.2 * rate, rate))
+    assert coasting.xyxy[0, 0] == pytest.approx(100 + 60 * ((frames - 1) / rate + 0.2), abs=3)
+
+
+def test_classes_do_not_share_tracks() -> None:
+    tracker = Tracker(msgspec.structs.replace(PLAIN, confirm_hits=1, coast_s=0.0))
+    assert tracker.update(seen(person(100), classes=[0]), at(0)).class_ids.tolist() == [0]
+    result = tracker.update(seen(person(100), classes=[2]), at(1))
+    assert (result.track_ids.tolist(), result.class_ids.tolist()) == ([2], [2])
+    both = tracker.update(seen(person(100), person(100), classes=[2, 0]), at(2))
+    assert rows(both) == {1: 1, 2: 0}
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_a_frame_that_is_not_later_is_refused_and_changes_nothing(seconds: float) -> None:
+    tracker = Tracker(PLAIN)
+    tracker.update(seen(person(100)), START)
+    before = tracker.state()
+    with pytest.raises(InvalidInputError, match="expected a time after the last frame's 2024-05-01T12:00:00"):
+        tracker.update(seen(person(100)), START + timedelta(seconds=seconds))
+    assert tracker.state() == before
+
+
+def test_a_naive_time_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="aware UTC"):
+        Tracker().update(seen(), datetime(2024, 1, 1))  # noqa: DTZ001
+
+
+BOXES = st.tuples(st.integers(0, 300), st.integers(0, 200), st.integers(0, 60), st.integers(0, 90), st.integers(0, 100))
+FRAMES = st.lists(st.tuples(st.integers(1, 900), st.lists(BOXES, max_size=6)), min_size=1, max_size=14)
+
+
+def built(frames: list[tuple[int, list[tuple[int, int, int, int, int]]]]) -> list[tuple[datetime, Detections]]:
+    moment, result = START, []
+    for step_ms, boxes in frames:
+        moment += timedelta(milliseconds=step_ms)
+        xyxy = [[x, y, x + w, y + h] for x, y, w, h, _ in boxes]
+        scores = [score / 100 for *_, score in boxes]
+        result.append((moment, Detections(xyxy, scores, [x % 2 for x, *_ in boxes])))
+    return result
+
+
+@settings(max_examples=150, deadline=None)
+@given(FRAMES, st.integers(0, 13), st.integers(1, 3))
+def test_a_restored_tracker_goes_on_to_the_bit(
+    frames: list[tuple[int, list[tuple[int, int, int, int, int]]]], cut: int, confirm_hits: int
+) -> None:
+    chosen = TrackerSettings(confirm_hits=confirm_hits)
+    whole, cut_short = Tracker(chosen), Tracker(chosen)
+    for number, (moment, detections) in enumerate(built(frames)):
+        if number == cut:
+            cut_short = Tracker.restore(cut_short.state())
+        assert_equal(whole.update(detections, moment), cut_short.update(detections, moment))
+        assert whole.state() == cut_short.state()
+
+
+@settings(max_examples=150, deadline=None)
+@given(FRAMES)
+def test_what_every_result_keeps(frames: list[tuple[int, list[tuple[int, int, int, int, int]]]]) -> None:
+    tracker, last_new, known = Tracker(TrackerSettings(confirm_hits=1)), 0, {}
+    for moment, detections in built(frames):
+        result = tracker.update(detections, moment)
+        ids = result.track_ids.tolist()
+        assert ids == sorted(set(ids))
+        new = [identity for identity in ids if identity not in known]
+        assert new == list(range(last_new + 1, last_new + 1 + len(new)))
+        last_new += len(new)
+        taken = result.detection_indices[result.detection_indices >= 0]
+        assert len(set(taken.tolist())) == len(taken)
+        assert (detections.class_ids[taken] == result.class_ids[result.detection_indices >= 0]).all()
+        assert np.isfinite(result.xyxy).all()
+        assert (result.xyxy[:, 2:] > result.xyxy[:, :2]).all()
+        for identity, class_id in zip(ids, result.class_ids.tolist(), strict=True):
+            assert known.setdefault(identity, class_id) == class_id
+
+
+def test_state_is_small() -> None:
+    tracker = Tracker()
+    boxes = [[30 * (i % 20), 60 * (i // 20), 30 * (i % 20) + 20, 60 * (i // 20) + 50] for i in range(200)]
+    tracker.update(Detections(boxes, [0.9] * 200, [0] * 200), START)
+    assert len(tracker.state()) < 250 * 200
+
+
+def good_state() -> bytes:
+    tracker = Tracker()
+    tracker.update(seen(person(100), person(300)), START)
+    return tracker.state()
+
+
+def altered(index: int, value: object) -> bytes:
+    fields = msgspec.msgpack.decode(good_state())
+    fields[index] = value
+    return msgspec.msgpack.encode(fields)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"not a state",
+        good_state()[:-1],
+        good_state() + b"\x00",
+        altered(0, 2),
+        altered(1, {"high_score": 7.0}),
+        altered(2, 1),
+        altered(3, 5),
+        altered(4, 3),
+        altered(5, b"\xff" * len(msgspec.msgpack.decode(good_state())[5])),
+        altered(6, bytes(len(msgspec.msgpack.decode(good_state())[6]) - 8)),
+        msgspec.msgpack.encode({"version": 1}),
+    ],
+)
+def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInputError, match="tracker state"):
+        Tracker.restore(data)
