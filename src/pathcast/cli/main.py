@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from pathcast import __version__
-from pathcast.cli import evaluate
+from pathcast.cli import evaluate, evaluate_tracker  # noqa: F401
 from pathcast.core.errors import PathcastError
 
 app = typer.Typer(

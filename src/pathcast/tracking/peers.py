@@ -14,25 +14,33 @@ _HINT = "pip install 'pathcast[dev]', or leave the peers out"
 
 
 class Peer:
-    """One of the library's trackers behind the interface of ours, fed frame by frame at a fixed rate.
+    """One of the library's trackers, fed frame by frame at a fixed rate as the library does by default.
 
-    What it reports is a track wherever it has given an id; the ids it counts from 0 are shifted to 1.
+    Conversions stand apart from `update`, so that a clock around `update` measures the library alone.
     """
 
     def __init__(self, tracker: Any) -> None:
         self._tracker = tracker
 
-    def update(self, detections: Detections) -> FrameTracks:
-        """The tracks of the next frame."""
+    def convert(self, detections: Detections) -> Any:
+        """The library's type of detections, copied."""
         import supervision
 
-        result = self._tracker.update(
-            supervision.Detections(
-                xyxy=np.array(detections.xyxy),
-                confidence=np.array(detections.scores),
-                class_id=np.array(detections.class_ids),
-            )
+        return supervision.Detections(
+            xyxy=np.array(detections.xyxy),
+            confidence=np.array(detections.scores),
+            class_id=np.array(detections.class_ids),
         )
+
+    def update(self, converted: Any) -> Any:
+        """The library's result for the next frame."""
+        return self._tracker.update(converted)
+
+    def tracks(self, result: Any) -> FrameTracks:
+        """A result as FrameTracks: what has an id is a track; the library counts from 0, we from 1.
+
+        The library reorders detections, so the rows they came from are not known (-1).
+        """
         rows = np.flatnonzero(result.tracker_id >= 0)
         rows = rows[np.argsort(result.tracker_id[rows], kind="stable")]
         return FrameTracks(
