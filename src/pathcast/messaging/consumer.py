@@ -1,0 +1,170 @@
+"""Reading partitions from offsets that the database keeps; no consumer groups."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from pathcast.core.errors import ServiceUnavailableError
+from pathcast.messaging.records import Record
+from pathcast.messaging.topics import MAX_RECORD_BYTES, Instance
+
+_log = logging.getLogger(__name__)
+
+_PROBE_S = 10.0
+
+
+class PartitionConsumer:
+    """The records of one instance's partitions, in order per partition.
+
+    Who reads what is fixed by `Instance`, so two processes never share a partition and there is nothing
+    to rebalance. After construction call `seek` with the stored offsets, then `poll`.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        *,
+        client_id: str,
+        instance: Instance | None = None,
+        connect_timeout_s: float = 30.0,
+        idle_check_s: float = 15.0,
+    ) -> None:
+        """Connect and take the instance's partitions.
+
+        Raises ServiceUnavailableError where the broker does not answer or the topic does not exist yet.
+        """
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._idle_check_s = idle_check_s
+        self._heard_at = time.monotonic()
+        try:
+            self._consumer: Any = KafkaConsumer(
+                bootstrap_servers=bootstrap,
+                client_id=client_id,
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+                # One record over the limit must still arrive, to be dead-lettered rather than to block.
+                max_partition_fetch_bytes=2 * MAX_RECORD_BYTES,
+                fetch_max_bytes=4 * MAX_RECORD_BYTES,
+                request_timeout_ms=10_000,
+                bootstrap_timeout_ms=int(connect_timeout_s * 1_000),
+                reconnect_backoff_max_ms=1_000,
+            )
+        except KafkaError as error:
+            raise ServiceUnavailableError(
+                f"Kafka at {bootstrap}: no answer within {connect_timeout_s:g} s: {error}",
+                hint="`pathcast status` shows whether the broker runs",
+            ) from error
+        try:
+            known = self._consumer.partitions_for_topic(topic)
+            if not known:
+                raise ServiceUnavailableError(f"Kafka at {bootstrap}: topic {topic} does not exist")
+            self.partitions = (instance or Instance()).partitions(len(known))
+            self._consumer.assign([TopicPartition(topic, partition) for partition in self.partitions])
+        except KafkaError as error:
+            self._consumer.close()
+            raise self._unavailable(error) from error
+        except ServiceUnavailableError:
+            self._consumer.close()
+            raise
+
+    def seek(self, offsets: Mapping[int, int]) -> dict[int, int]:
+        """Start each partition at its stored next offset, or at its beginning; return where each starts.
+
+        A start that differs from the stored offset is logged and means one of two things. Before the
+        beginning: retention has removed records that were never read; reading goes on at the oldest one.
+        Behind the end: the topic was made anew; reading starts at its beginning (rows have natural keys,
+        so replaying is harmless), and state that belongs to the stored offset is to be dropped.
+        """
+        topics = {partition: TopicPartition(self._topic, partition) for partition in self.partitions}
+        starts: dict[int, int] = {}
+        try:
+            first = self._consumer.beginning_offsets(list(topics.values()))
+            end = self._consumer.end_offsets(list(topics.values()))
+            for partition, key in topics.items():
+                stored = offsets.get(partition, first[key])
+                start = stored
+                if stored < first[key]:
+                    start = first[key]
+                    _log.warning(
+                        "%s[%d]: offsets %d to %d were removed before they were read",
+                        self._topic,
+                        partition,
+                        stored,
+                        start - 1,
+                    )
+                # Some brokers report an old end, so the record before the stored offset decides.
+                elif stored > end[key] and not self._readable(key, stored - 1):
+                    start = first[key]
+                    _log.warning(
+                        "%s[%d]: stored offset %d is behind the end %d: the topic was made anew, starting at %d",
+                        self._topic,
+                        partition,
+                        stored,
+                        end[key],
+                        start,
+                    )
+                starts[partition] = start
+            for partition, key in topics.items():
+                self._consumer.seek(key, starts[partition])
+        except KafkaError as error:
+            raise self._unavailable(error) from error
+        return starts
+
+    def poll(self, timeout_s: float = 0.5, *, max_records: int = 64) -> list[Record]:
+        """Up to `max_records` records, in order per partition; empty when none came in time.
+
+        A broker that is away is waited for; where nothing has come for a while it is asked for a sign of
+        life, and ServiceUnavailableError is raised if it gives none.
+        """
+        if not self.partitions:
+            time.sleep(timeout_s)
+            return []
+        try:
+            fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1_000), max_records=max_records)
+            if fetched:
+                self._heard_at = time.monotonic()
+            elif time.monotonic() - self._heard_at > self._idle_check_s:
+                self._consumer.end_offsets(list(self._consumer.assignment()), timeout_ms=10_000)
+                self._heard_at = time.monotonic()
+        except KafkaError as error:
+            raise self._unavailable(error) from error
+        return [_record(raw) for records in fetched.values() for raw in records]
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _readable(self, key: TopicPartition, offset: int) -> bool:
+        others = [other for other in self._consumer.assignment() if other != key]
+        self._consumer.pause(*others)
+        try:
+            self._consumer.seek(key, offset)
+            fetched = self._consumer.poll(timeout_ms=int(_PROBE_S * 1_000), max_records=1)
+        finally:
+            self._consumer.resume(*others)
+        return any(raw.offset == offset for raw in fetched.get(key, ()))
+
+    def _unavailable(self, error: object) -> ServiceUnavailableError:
+        return ServiceUnavailableError(f"Kafka at {self._bootstrap}: reading {self._topic} failed: {error}")
+
+
+def _record(raw: Any) -> Record:
+    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, tuple(raw.headers))
