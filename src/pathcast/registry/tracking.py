@@ -1,0 +1,124 @@
+"""MLflow: one run and one registered version for every model that may be served.
+
+The registry's version number is the version in the model repository and in Triton. Alias `champion`
+marks the version that serves, `challenger` one that is on trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException, RestException
+from pydantic import SecretStr
+
+from pathcast.core.errors import PathcastError, ServiceUnavailableError
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_ARTIFACT_FOLDER = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A version in the registry, with what is known about it."""
+
+    model: str
+    version: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+class ModelRegistry:
+    """The MLflow server at `tracking_uri`; raises ServiceUnavailableError when it does not answer."""
+
+    def __init__(self, tracking_uri: SecretStr) -> None:
+        self._client: Any = mlflow.MlflowClient(
+            tracking_uri=tracking_uri.get_secret_value(), registry_uri=tracking_uri.get_secret_value()
+        )
+
+    def register(
+        self,
+        model: str,
+        onnx_path: Path,
+        *,
+        card: str,
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> int:
+        """Log a run with the file and its card, register it as a new version, and return its number."""
+        try:
+            run_id = self._log_run(model, onnx_path, card, metrics, parameters, tags)
+            self._ensure_model(model)
+            source = f"{self._client.get_run(run_id).info.artifact_uri}/{_ARTIFACT_FOLDER}"
+            version = self._client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
+        except MlflowException as error:
+            raise _translated(error) from error
+        return int(version.version)
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """Point `alias` at a version; it leaves the version that had it."""
+        try:
+            self._client.set_registered_model_alias(model, alias, str(version))
+        except MlflowException as error:
+            raise _translated(error) from error
+
+    def alias(self, model: str, alias: str) -> int | None:
+        """The version that `alias` points at, or None."""
+        try:
+            return int(self._client.get_model_version_by_alias(model, alias).version)
+        except RestException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise _translated(error) from error
+        except MlflowException as error:
+            raise _translated(error) from error
+
+    def versions(self, model: str) -> list[RegisteredModel]:
+        """All versions, oldest first."""
+        try:
+            found = self._client.search_model_versions(f"name = '{model}'")
+            aliases = {item.version: tuple(item.aliases) for item in found}
+        except MlflowException as error:
+            raise _translated(error) from error
+        return sorted(
+            (RegisteredModel(model, int(item.version), aliases[item.version], dict(item.tags)) for item in found),
+            key=lambda item: item.version,
+        )
+
+    def _log_run(
+        self,
+        model: str,
+        onnx_path: Path,
+        card: str,
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> str:
+        experiment = self._client.get_experiment_by_name(model)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(model)
+        run_id: str = self._client.create_run(experiment_id, tags=dict(tags), run_name=onnx_path.stem).info.run_id
+        for name, value in parameters.items():
+            self._client.log_param(run_id, name, value)
+        for name, number in metrics.items():
+            self._client.log_metric(run_id, name, number)
+        self._client.log_artifact(run_id, str(onnx_path), _ARTIFACT_FOLDER)
+        self._client.log_text(run_id, card, f"{_ARTIFACT_FOLDER}/README.md")
+        self._client.set_terminated(run_id)
+        return run_id
+
+    def _ensure_model(self, model: str) -> None:
+        try:
+            self._client.create_registered_model(model)
+        except RestException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+def _translated(error: MlflowException) -> PathcastError:
+    if isinstance(error, RestException):
+        return PathcastError(f"MLflow refused: {error.message}")
+    return ServiceUnavailableError(f"MLflow failed: {error}", hint="pathcast status shows whether it runs")
