@@ -1,0 +1,378 @@
+"""Inference on Triton over gRPC: checked inputs, shared memory on one host, and recovery from dead servers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import tritonclient.grpc as triton
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.serving.model_metadata import ModelMetadata
+from pathcast.serving.shared_regions import (
+    NAME_PREFIX,
+    SharedRegion,
+    aligned,
+    is_abandoned,
+    remove_abandoned_regions,
+)
+
+SHARED_MEMORY_FROM_BYTES = 65_536
+"""Smaller inputs go inside the message: registering and reading a region would cost more than it saves."""
+
+_RETRYABLE = {
+    "StatusCode.UNAVAILABLE",
+    "StatusCode.DEADLINE_EXCEEDED",
+    "StatusCode.CANCELLED",
+    "StatusCode.RESOURCE_EXHAUSTED",
+}
+_DEAD_PROCESS = "Stub process"
+_UNKNOWN_REGION = "Unable to find shared memory region"
+_POLL_S = 0.05
+_CONTROL_TIMEOUT_S = 10.0
+_REPAIR_UNLOAD_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """The outputs of one request by name, and the version of the model that made them."""
+
+    outputs: dict[str, NDArray[Any]]
+    model_version: str
+
+
+class TritonClient:
+    """A client of one Triton server at `address` ("host:port" of its gRPC service). Threads may share it.
+
+    With `shared_memory`, inputs of 64 KiB and more are written to memory that the server maps, which needs
+    both on one host; without, everything travels in messages. The answers are the same.
+
+    All methods raise `ServiceUnavailableError` when the server, or the model's process in it, does not answer
+    in time or is not there (safe to retry), `InvalidInputError` for inputs that do not fit the model, and
+    `PathcastError` for everything else the server refuses. After a restart of the server the client goes on
+    by itself; models must be loaded again, since the server starts with none.
+    """
+
+    def __init__(
+        self, address: str, *, shared_memory: bool = False, timeout_s: float = 30.0, load_timeout_s: float = 120.0
+    ) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+        self._load_timeout_s = load_timeout_s
+        self._client = triton.InferenceServerClient(address, channel_args=_channel_options(address))
+        self._metadata: dict[tuple[str, str], ModelMetadata] = {}
+        self._regions = _RegionPool(self._client) if shared_memory else None
+
+    def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], *, version: str = "", timeout_s: float | None = None
+    ) -> Inference:
+        """Run `model` on `inputs`; `version` "" is the newest that the model's version policy serves."""
+        self._check_inputs(model, version, inputs)
+        with self._errors(f"inference with {_label(model, version)}"):
+            if self._regions is None:
+                return self._infer_inline(model, inputs, version, timeout_s)
+            return self._infer_shared(self._regions, model, inputs, version, timeout_s)
+
+    def metadata(self, model: str, version: str = "") -> ModelMetadata:
+        """The signature of a loaded model; asked once, then remembered until the model is loaded or unloaded."""
+        known = self._metadata.get((model, version))
+        if known is None:
+            with self._errors(f"the signature of {_label(model, version)}"):
+                response = self._client.get_model_metadata(model, version, client_timeout=_CONTROL_TIMEOUT_S)
+            known = self._metadata[model, version] = ModelMetadata.from_response(response)
+        return known
+
+    def server_ready(self) -> bool:
+        """Whether the server answers that it is ready; False also when it can't be reached."""
+        with suppress(InferenceServerException):
+            return bool(self._client.is_server_ready(client_timeout=_CONTROL_TIMEOUT_S))
+        return False
+
+    def ready(self, model: str, version: str = "") -> bool:
+        """Whether the server says that it serves the model.
+
+        It says so even when the model's process is dead; `canary` finds that out.
+        """
+        with suppress(InferenceServerException):
+            return bool(self._client.is_model_ready(model, version, client_timeout=_CONTROL_TIMEOUT_S))
+        return False
+
+    def wait_until_ready(self, model: str = "", timeout_s: float = 60.0) -> None:
+        """Return once the model (or, without a name, the server) is ready; raise when the time is over."""
+        end = time.monotonic() + timeout_s
+        while not (self.ready(model) if model else self.server_ready()):
+            if time.monotonic() > end:
+                what = f"model {model}" if model else "the server"
+                raise ServiceUnavailableError(
+                    f"Triton at {self.address}: {what} was not ready within {timeout_s:g} s",
+                    hint="look at the server's log; a model has to be loaded before it is ready",
+                )
+            time.sleep(_POLL_S)
+
+    def load(self, model: str) -> None:
+        """Load the model from the repository, or take up what changed there; returns when it serves."""
+        with self._errors(f"loading {model}"):
+            self._client.load_model(model, client_timeout=self._load_timeout_s)
+        self._forget(model)
+
+    def unload(self, model: str) -> None:
+        """Stop serving the model; returns when its processes have ended. Unknown models raise nothing."""
+        if not self._unloaded_within(model, self._load_timeout_s):
+            raise ServiceUnavailableError(
+                f"Triton at {self.address}: {model} was still there {self._load_timeout_s:g} s after unloading",
+                hint="a request that a dead model process left open keeps it; `load` works all the same",
+            )
+
+    def canary(self, model: str, *, timeout_s: float = 10.0) -> bool:
+        """Whether every part of the model's serving answers, tried with real requests of zeros.
+
+        A model that answers "this input is wrong" is alive. Idle instances take requests in turn, so one request
+        an instance is sent; each dead one costs a second.
+        """
+        try:
+            inputs = {name: spec.zeros() for name, spec in self.metadata(model).inputs.items()}
+            for _ in range(self._instances(model)):
+                with suppress(InvalidInputError):
+                    self.infer(model, inputs, timeout_s=timeout_s)
+        except ServiceUnavailableError:
+            return False
+        return True
+
+    def repair(self, model: str) -> bool:
+        """Replace the model's processes if one is dead; whether that was needed.
+
+        The server never restarts a dead model process, although it says ready. Raises
+        `ServiceUnavailableError` if the model still does not answer after unloading and loading.
+        """
+        if self.canary(model):
+            return False
+        # Requests that were sent to the dead process keep the old model open for ever; loading works beside it.
+        self._unloaded_within(model, _REPAIR_UNLOAD_S)
+        self.load(model)
+        if not self.canary(model):
+            raise ServiceUnavailableError(
+                f"Triton at {self.address}: {model} does not answer, also after unloading and loading it",
+                hint="look at the server's log",
+            )
+        return True
+
+    def close(self) -> None:
+        """Delete the shared memory and close the connection. Closing twice is allowed."""
+        if self._regions is not None:
+            self._regions.close()
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_inputs(self, model: str, version: str, inputs: Mapping[str, NDArray[Any]]) -> None:
+        if not self.metadata(model, version).accepts(inputs):
+            # Another client may have loaded a version with another signature since it was asked for.
+            self._forget(model)
+            self.metadata(model, version).check(inputs)
+
+    def _infer_inline(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], version: str, timeout_s: float | None
+    ) -> Inference:
+        tensors = []
+        for name, spec in self.metadata(model, version).inputs.items():
+            tensors.append(triton.InferInput(name, inputs[name].shape, spec.datatype))
+            tensors[-1].set_data_from_numpy(np.ascontiguousarray(inputs[name]))
+        return self._send(model, tensors, version, timeout_s)
+
+    def _infer_shared(
+        self,
+        pool: _RegionPool,
+        model: str,
+        inputs: Mapping[str, NDArray[Any]],
+        version: str,
+        timeout_s: float | None,
+    ) -> Inference:
+        large = {name for name, array in inputs.items() if _goes_shared(array)}
+        if not large:
+            return self._infer_inline(model, inputs, version, timeout_s)
+        with pool.region(sum(aligned(inputs[name].nbytes) for name in large)) as region:
+            tensors = []
+            offset = 0
+            for name, spec in self.metadata(model, version).inputs.items():
+                array = inputs[name]
+                tensors.append(triton.InferInput(name, array.shape, spec.datatype))
+                if name in large:
+                    region.write(array, offset)
+                    tensors[-1].set_shared_memory(region.name, array.nbytes, offset)
+                    offset += aligned(array.nbytes)
+                else:
+                    tensors[-1].set_data_from_numpy(np.ascontiguousarray(array))
+            try:
+                return self._send(model, tensors, version, timeout_s)
+            except InferenceServerException as error:
+                if _UNKNOWN_REGION not in (error.message() or ""):
+                    raise
+                # The server was restarted since the region was registered.
+                pool.register(region)
+                return self._send(model, tensors, version, timeout_s)
+
+    def _send(self, model: str, tensors: list[Any], version: str, timeout_s: float | None) -> Inference:
+        limit = self._timeout_s if timeout_s is None else timeout_s
+        result = self._client.infer(model, tensors, model_version=version, client_timeout=limit)
+        response = result.get_response()
+        return Inference(
+            {output.name: result.as_numpy(output.name) for output in response.outputs}, response.model_version
+        )
+
+    def _unloaded_within(self, model: str, limit_s: float) -> bool:
+        self._forget(model)
+        with self._errors(f"unloading {model}"):
+            self._client.unload_model(model, client_timeout=_CONTROL_TIMEOUT_S)
+            end = time.monotonic() + limit_s
+            while any(state in ("UNLOADING", "READY") for state in self._states(model)):
+                if time.monotonic() > end:
+                    return False
+                time.sleep(_POLL_S)
+        return True
+
+    def _states(self, model: str) -> list[str]:
+        index = self._client.get_model_repository_index(client_timeout=_CONTROL_TIMEOUT_S)
+        return [entry.state for entry in index.models if entry.name == model]
+
+    def _instances(self, model: str) -> int:
+        with self._errors(f"the configuration of {model}"):
+            config = self._client.get_model_config(model, client_timeout=_CONTROL_TIMEOUT_S).config
+        return max(1, sum(int(group.count) for group in config.instance_group))
+
+    def _forget(self, model: str) -> None:
+        for key in [key for key in self._metadata if key[0] == model]:
+            self._metadata.pop(key, None)
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except InferenceServerException as error:
+            raise self._translated(error, doing) from error
+
+    def _translated(self, error: InferenceServerException, doing: str) -> PathcastError:
+        status, message = error.status() or "", error.message() or ""
+        where = f"Triton at {self.address}, {doing}: "
+        if _DEAD_PROCESS in message:
+            return ServiceUnavailableError(
+                f"{where}the model's process has ended ({message})", hint="`repair` unloads and loads the model"
+            )
+        if "no available versions" in message or "is not ready" in message or status == "StatusCode.NOT_FOUND":
+            return ServiceUnavailableError(f"{where}{message}", hint="load the model first")
+        if status in _RETRYABLE:
+            return ServiceUnavailableError(
+                f"{where}{status.removeprefix('StatusCode.')}: {message}",
+                hint="check that the server runs (`pathcast status`), then try again",
+            )
+        if status == "StatusCode.INVALID_ARGUMENT":
+            return InvalidInputError(f"{where}{message}")
+        return PathcastError(f"{where}{message}", hint="look at the server's log")
+
+
+class _RegionPool:
+    """Shared memory regions for the requests in flight: one a request, reused, replaced by larger ones as needed."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._free: list[SharedRegion] = []
+        self._swept = False
+        self._closed = False
+
+    @contextmanager
+    def region(self, byte_size: int) -> Iterator[SharedRegion]:
+        """A registered region of at least `byte_size` bytes, this thread's own inside the block."""
+        region = self._take(byte_size)
+        try:
+            yield region
+        finally:
+            with self._lock:
+                keep = not self._closed
+                if keep:
+                    self._free.append(region)
+            if not keep:
+                self._drop(region)
+
+    def register(self, region: SharedRegion) -> None:
+        self._client.register_system_shared_memory(
+            region.name, region.key, region.byte_size, client_timeout=_CONTROL_TIMEOUT_S
+        )
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            regions, self._free = self._free, []
+        for region in regions:
+            self._drop(region)
+
+    def _take(self, byte_size: int) -> SharedRegion:
+        with self._lock:
+            if self._closed:
+                raise PathcastError("the Triton client is closed", hint="create a new client")
+            region = self._free.pop() if self._free else None
+            sweep, self._swept = not self._swept, True
+        if sweep:
+            self._remove_leftovers()
+        if region is not None and region.byte_size >= byte_size:
+            return region
+        if region is not None:
+            self._drop(region)
+        region = SharedRegion(byte_size)
+        try:
+            self.register(region)
+        except BaseException:
+            region.close()
+            raise
+        return region
+
+    def _drop(self, region: SharedRegion) -> None:
+        region.close()
+        # A server that is gone has no mapping left to give up.
+        with suppress(InferenceServerException):
+            self._client.unregister_system_shared_memory(region.name, client_timeout=_CONTROL_TIMEOUT_S)
+
+    def _remove_leftovers(self) -> None:
+        """Delete the regions of killed clients, and make the server unmap them: it would hold their memory."""
+        remove_abandoned_regions()
+        with suppress(InferenceServerException):
+            status = self._client.get_system_shared_memory_status(client_timeout=_CONTROL_TIMEOUT_S)
+            for name in status.regions:
+                if name.startswith(NAME_PREFIX) and is_abandoned(name):
+                    self._client.unregister_system_shared_memory(name, client_timeout=_CONTROL_TIMEOUT_S)
+
+
+def _goes_shared(array: NDArray[Any]) -> bool:
+    return array.nbytes >= SHARED_MEMORY_FROM_BYTES and not array.dtype.hasobject
+
+
+def _label(model: str, version: str) -> str:
+    return f"{model} version {version}" if version else model
+
+
+def _channel_options(address: str) -> list[tuple[str, int]]:
+    unlimited = -1
+    options = [
+        ("grpc.max_send_message_length", unlimited),
+        ("grpc.max_receive_message_length", unlimited),
+        # By default a client waits up to two minutes before it tries a restarted server again.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+    ]
+    if address.startswith(("127.0.0.1:", "localhost:")):
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
