@@ -71,6 +71,11 @@ def correct(motion: Float64Array, xyxy: Float64Array, scores: Float64Array, sett
     return corrected
 
 
+def shift(motion: Float64Array, offset: Float64Array) -> None:
+    """Move every row by `offset` (2,) pixels, in place: the camera moved, the objects did not."""
+    motion[:, 0:2] += offset
+
+
 def boxes(motion: Float64Array) -> Float64Array:
     """(n, 4) xyxy pixels where the rows stand now."""
     half = motion[:, 2:4] / 2.0

@@ -25,13 +25,29 @@ class MotionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the velocities of centre and size die away.
     """
 
-    measurement_std: Positive = 0.063
+    measurement_std: Positive = 0.0632
     score_doubt: NonNegative = 4.0
-    initial_speed_std: Positive = 0.5
-    acceleration_std: Positive = 0.3
-    velocity_decay_s: Positive = 5.7
-    size_decay_s: Positive = 0.72
-    size_ratio: Positive = 0.5
+    initial_speed_std: Positive = 0.374
+    acceleration_std: Positive = 0.309
+    velocity_decay_s: Positive = 5.22
+    size_decay_s: Positive = 0.705
+    size_ratio: Positive = 0.529
+
+
+class SwaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the frame is taken to have shifted as a whole; see `sway.camera_shift`.
+
+    At least `least_objects` tracks, seen within `recent_s` seconds before the previous frame, must be found
+    again within boxes grown by `buffer_ratio`. `caution` weighs chance, `rate` is how fast the camera's
+    sway is learnt, per frame.
+    """
+
+    least_objects: Count = 3
+    recent_s: NonNegative = 0.5
+    buffer_ratio: NonNegative = 0.458
+    least_similarity: Similarity = 0.1
+    caution: NonNegative = 4.0
+    rate: Ratio = 0.1
 
 
 class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,22 +71,23 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     motion: MotionSettings = MotionSettings()
-    high_score: Ratio = 0.7
+    sway: SwaySettings = SwaySettings()
+    high_score: Ratio = 0.716
     low_score: Ratio = 0.1
-    new_score: Ratio = 0.6
-    confirm_hits: Count = 3
-    instant_score: NonNegative = 0.97
-    max_lost_s: Positive = 3.0
-    tentative_lost_s: NonNegative = 0.0
-    buffer_first: NonNegative = 0.3
-    buffer_second: NonNegative = 0.3
-    buffer_recovery: NonNegative = 0.4
-    least_first: Similarity = 0.19
-    least_second: Similarity = 0.3
-    least_recovery: Similarity = 0.31
-    least_tentative: Similarity = 0.22
-    low_lost_s: NonNegative = 0.31
-    height_power: NonNegative = 1.4
-    coast_s: NonNegative = 0.17
-    coast_hits: Count = 3
-    coast_iou: Ratio = 0.53
+    new_score: Ratio = 0.595
+    confirm_hits: Count = 4
+    instant_score: NonNegative = 0.973
+    max_lost_s: Positive = 2.53
+    tentative_lost_s: NonNegative = 0.0226
+    buffer_first: NonNegative = 0.281
+    buffer_second: NonNegative = 0.274
+    buffer_recovery: NonNegative = 1.0
+    least_first: Similarity = 0.164
+    least_second: Similarity = 0.112
+    least_recovery: Similarity = 0.338
+    least_tentative: Similarity = 0.267
+    low_lost_s: NonNegative = 0.352
+    height_power: NonNegative = 1.47
+    coast_s: NonNegative = 0.129
+    coast_hits: Count = 6
+    coast_iou: Ratio = 0.538

@@ -22,12 +22,20 @@ class TrackerState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     settings: TrackerSettings
     next_id: int
     now_us: int
+    sway: tuple[float, float]
     tracks: int
     reals: bytes
     wholes: bytes
 
 
-def pack(settings: TrackerSettings, next_id: int, now_us: int, reals: Float64Array, wholes: Int64Array) -> bytes:
+def pack(
+    settings: TrackerSettings,
+    next_id: int,
+    now_us: int,
+    sway: Float64Array,
+    reals: Float64Array,
+    wholes: Int64Array,
+) -> bytes:
     """The bytes of a tracker; about 250 a track."""
     return msgspec.msgpack.encode(
         TrackerState(
@@ -35,6 +43,7 @@ def pack(settings: TrackerSettings, next_id: int, now_us: int, reals: Float64Arr
             settings,
             next_id,
             now_us,
+            (float(sway[0]), float(sway[1])),
             len(reals),
             np.ascontiguousarray(reals, dtype=_REAL).tobytes(),
             np.ascontiguousarray(wholes, dtype=_WHOLE).tobytes(),
@@ -58,6 +67,11 @@ def unpack(data: bytes, real_columns: int, whole_columns: int) -> tuple[TrackerS
         )
     reals = np.frombuffer(state.reals, _REAL).reshape(-1, real_columns).astype(np.float64)
     wholes = np.frombuffer(state.wholes, _WHOLE).reshape(-1, whole_columns).astype(np.int64)
-    if not np.isfinite(reals).all() or state.next_id < 1 or state.now_us < NO_FRAME:
+    if (
+        not np.isfinite(reals).all()
+        or not np.isfinite(state.sway).all()
+        or state.next_id < 1
+        or state.now_us < NO_FRAME
+    ):
         raise InvalidInputError("tracker state: holds numbers that no tracker has")
     return state, reals, wholes

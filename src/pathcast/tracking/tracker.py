@@ -21,6 +21,7 @@ from pathcast.tracking import kalman
 from pathcast.tracking.association import assign, intersection_over_union, similarity
 from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.state import NO_FRAME, pack, unpack
+from pathcast.tracking.sway import camera_shift
 
 _MOTION = slice(0, kalman.COLUMNS)
 _LAST_BOX = slice(kalman.COLUMNS, kalman.COLUMNS + 4)
@@ -56,6 +57,7 @@ class Tracker:
         self._wholes: Int64Array = np.empty((0, _WHOLE_COLUMNS), dtype=np.int64)
         self._next_id = 1
         self._now_us = NO_FRAME
+        self._sway: Float64Array = np.zeros(2)
 
     @property
     def settings(self) -> TrackerSettings:
@@ -75,6 +77,7 @@ class Tracker:
             kalman.predict(self._reals[:, _MOTION], elapsed_us / 1e6, self._settings.motion)
         xyxy = detections.xyxy.astype(np.float64)
         scores = detections.scores.astype(np.float64)
+        self._follow_camera(xyxy, scores, detections.class_ids, elapsed_us)
         taken = self._associate(xyxy, scores, detections.class_ids, elapsed_us)
         self._correct(taken, xyxy, scores)
         taken = self._open_tracks(taken, xyxy, scores, detections.class_ids)
@@ -83,7 +86,7 @@ class Tracker:
 
     def state(self) -> bytes:
         """Everything the tracker remembers, settings included; see `restore`."""
-        return pack(self._settings, self._next_id, self._now_us, self._reals, self._wholes)
+        return pack(self._settings, self._next_id, self._now_us, self._sway, self._reals, self._wholes)
 
     @classmethod
     def restore(cls, data: bytes) -> Self:
@@ -103,6 +106,7 @@ class Tracker:
         tracker = cls(state.settings)
         tracker._reals, tracker._wholes = reals, wholes
         tracker._next_id, tracker._now_us = state.next_id, state.now_us
+        tracker._sway = np.array(state.sway)
         return tracker
 
     def _start_frame(self, captured_at: datetime) -> int:
@@ -133,6 +137,25 @@ class Tracker:
         keep = self._unseen_s() <= np.minimum(limit, self._settings.max_lost_s)
         if not keep.all():
             self._reals, self._wholes = self._reals[keep], self._wholes[keep]
+
+    def _follow_camera(self, xyxy: Float64Array, scores: Float64Array, class_ids: Int64Array, elapsed_us: int) -> None:
+        """Shift all tracks by what the camera seems to have moved since the last frame."""
+        settings = self._settings.sway
+        recent = self._unseen_s() - elapsed_us / 1e6 <= settings.recent_s
+        rows = np.flatnonzero(recent & (self._wholes[:, _ID] != _TENTATIVE_ID))
+        columns = np.flatnonzero(scores >= self._settings.high_score)
+        if min(len(rows), len(columns)) < settings.least_objects:
+            return
+        expected = kalman.boxes(self._reals[rows, _MOTION])
+        value = similarity(expected, xyxy[columns], settings.buffer_ratio, self._settings.height_power)
+        value[self._wholes[rows, _CLASS][:, np.newaxis] != class_ids[columns]] = 0.0
+        matched, matches = assign(value, settings.least_similarity)
+        if len(matched) < settings.least_objects:
+            return
+        offsets = xyxy[columns[matches]] - expected[matched]
+        shift, self._sway = camera_shift((offsets[:, :2] + offsets[:, 2:]) / 2.0, self._sway, settings)
+        kalman.shift(self._reals[:, _MOTION], shift)
+        self._reals[:, _LAST_BOX] += np.concatenate((shift, shift))
 
     def _associate(
         self, xyxy: Float64Array, scores: Float64Array, class_ids: Int64Array, elapsed_us: int

@@ -227,9 +227,10 @@ def altered(index: int, value: object) -> bytes:
         altered(1, {"high_score": 7.0}),
         altered(2, 1),
         altered(3, 5),
-        altered(4, 3),
-        altered(5, b"\xff" * len(msgspec.msgpack.decode(good_state())[5])),
-        altered(6, bytes(len(msgspec.msgpack.decode(good_state())[6]) - 8)),
+        altered(4, (float("nan"), 0.0)),
+        altered(5, 3),
+        altered(6, b"\xff" * len(msgspec.msgpack.decode(good_state())[6])),
+        altered(7, bytes(len(msgspec.msgpack.decode(good_state())[7]) - 8)),
         msgspec.msgpack.encode({"version": 1}),
     ],
 )
