@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from pathcast import __version__
-from pathcast.cli import evaluate, evaluate_tracker  # noqa: F401
+from pathcast.cli import evaluate, evaluate_tracker, stream  # noqa: F401
 from pathcast.core.errors import PathcastError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 
 app.add_typer(evaluate.app)
+app.command(epilog="Example: pathcast stream gate.mp4 --camera gate-1 --fps 7")(stream.stream)
 
 
 def main() -> None:

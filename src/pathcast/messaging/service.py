@@ -149,19 +149,25 @@ def configure_logging(service: str, level: str = "INFO") -> None:
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the handlers before are restored at the end."""
+    """An event that SIGTERM or SIGINT sets; a second signal acts as it did before, as after the block."""
     stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def ask_to_stop(number: int, _frame: FrameType | None) -> None:
         _log.info("asked to stop by %s", signal.Signals(number).name)
+        restore()
         stop.set()
 
-    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, ask_to_stop)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
 def _run_worker(build: Callable[[], Worker], metrics: ServiceMetrics, stop: threading.Event) -> None:

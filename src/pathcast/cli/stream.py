@@ -1,0 +1,129 @@
+"""`pathcast stream`: send the frames of cameras to the platform."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pathcast.core.settings import STATE_DIR, load_settings
+
+if TYPE_CHECKING:
+    from pathcast.messaging.frame_producer import CameraStream, StreamReport
+
+
+def stream(
+    sources: list[str] = typer.Argument(help="Video files, folders of images or rtsp:// addresses."),
+    camera: list[str] = typer.Option(help="The camera's id; once for each source, in the same order."),
+    fps: float | None = typer.Option(None, help="True frame rate, where a file does not tell it or tells it wrong."),
+    pace: str = typer.Option("1", help="Factor to real time, or 'fast' for as fast as the platform takes it."),
+    first_frame: int = typer.Option(0, min=0, help="Start at this frame of a recording, counted from 0."),
+    frame_count: int | None = typer.Option(None, min=1, help="Stop after this many frames of each source."),
+    start_at: str | None = typer.Option(
+        None, help="Time of frame 0 of a recording, ISO 8601 with zone; the first frame sent is of now by default."
+    ),
+    quality: int = typer.Option(95, min=1, max=100, help="JPEG quality; JPEG files are sent as they are."),
+    skip_stale: bool = typer.Option(False, help="Leave frames out, counted, while the broker cannot keep up."),
+    state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
+    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+) -> None:
+    """Send video files, folders of images or RTSP cameras to the platform, several at once.
+
+    Exits when all recordings are sent and acknowledged; a live camera runs until Ctrl-C.
+    """
+    if len(sources) != len(camera):
+        raise typer.BadParameter(f"expected one --camera for each of the {len(sources)} sources, got {len(camera)}")
+    from pathcast.messaging.frame_producer import CameraStream
+    from pathcast.messaging.sources import open_source
+
+    factor, moment = _pace(pace), _moment(start_at)
+    settings = load_settings(state_dir)
+    cameras = [
+        CameraStream(
+            camera_id,
+            open_source(source, fps=fps, first_frame=first_frame, frame_count=frame_count, quality=quality),
+            start_at=moment,
+            pace=factor,
+            skip_stale=skip_stale,
+        )
+        for source, camera_id in zip(sources, camera, strict=True)
+    ]
+    reports = _send(cameras, settings.kafka_bootstrap, settings.frames_topic)
+    _show(reports)
+    if json is not None:
+        _write_json(reports, json)
+
+
+def _pace(text: str) -> float | None:
+    if text == "fast":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not factor > 0:
+        raise typer.BadParameter(f"--pace: expected a positive factor such as 1 or 2.5, or 'fast', got {text!r}")
+    return factor
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--start-at: expected ISO 8601 such as 2026-05-01T12:00:00Z, got {text!r}") from error
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"--start-at: expected a time with its zone, got {text!r}; add Z for UTC")
+    return moment.astimezone(UTC)
+
+
+def _send(cameras: list[CameraStream], bootstrap: str, topic: str) -> list[StreamReport]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from pathcast.messaging.frame_producer import FrameProducer
+    from pathcast.messaging.record_producer import RecordProducer
+    from pathcast.messaging.service import stop_signals
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        stop_signals() as stop,
+        Progress(*columns, console=Console(stderr=True)) as progress,
+        RecordProducer(bootstrap, client_id="pathcast-stream") as producer,
+    ):
+        tasks = {each.camera_id: progress.add_task(each.camera_id, total=each.source.expected) for each in cameras}
+        lock = threading.Lock()
+
+        def advance(camera_id: str) -> None:
+            with lock:
+                progress.advance(tasks[camera_id])
+
+        return FrameProducer(producer, topic=topic, stop=stop).stream_all(cameras, advance)
+
+
+def _show(reports: list[StreamReport]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("camera", "frames", "skipped", "MB", "fps", "first frame", "last frame")
+    for report in reports:
+        table.add_row(
+            report.camera_id,
+            str(report.frames_sent),
+            str(report.frames_skipped),
+            f"{report.bytes_sent / 1e6:.1f}",
+            f"{report.frames_sent / max(report.seconds, 1e-9):.1f}",
+            "" if report.first_captured_at is None else report.first_captured_at.isoformat(),
+            "" if report.last_captured_at is None else report.last_captured_at.isoformat(),
+        )
+    Console().print(table)
+
+
+def _write_json(reports: list[StreamReport], path: Path) -> None:
+    import msgspec
+
+    path.write_bytes(msgspec.json.format(msgspec.json.encode({"cameras": reports})))

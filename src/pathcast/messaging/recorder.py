@@ -1,0 +1,162 @@
+"""The recorder: observations topic in, rows out, effectively exactly once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import psycopg
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pathcast.core.clock import Clock, SystemClock
+from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.core.observation import Observation
+from pathcast.core.settings import PlatformSettings
+from pathcast.messaging.consumer import PartitionConsumer
+from pathcast.messaging.dead_letters import DeadLetters
+from pathcast.messaging.observation_codec import read_observation
+from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.records import Record
+from pathcast.messaging.service import ServiceSettings
+from pathcast.monitoring.metrics import ServiceMetrics
+from pathcast.storage.connection import connect
+from pathcast.storage.positions import StreamPosition, read_offset, write_offset
+from pathcast.storage.writers import write_observations
+
+SERVICE = "recorder"
+
+# Values that no column takes; numpy refuses some of them before the database can.
+_REFUSED_VALUES = (psycopg.DataError, psycopg.IntegrityError)
+
+_log = logging.getLogger(__name__)
+
+
+class RecorderSettings(BaseSettings):
+    """How the recorder works, from `PATHCAST_RECORDER_*` variables.
+
+    Rows are written when `batch_records` records of a partition have come, or `flush_s` after the first.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PATHCAST_RECORDER_", frozen=True, extra="ignore")
+
+    batch_records: int = 256
+    flush_s: float = 0.5
+
+
+class RecorderWorker:
+    """Writes the observations of its partitions; a Worker of the service harness.
+
+    Rows and the offset behind them are one transaction, and a row that is there already stays as it is,
+    so records read again after a kill, or sent again by a producer, change nothing.
+    """
+
+    def __init__(
+        self,
+        platform: PlatformSettings,
+        settings: RecorderSettings,
+        service: ServiceSettings,
+        metrics: ServiceMetrics,
+        clock: Clock | None = None,
+    ) -> None:
+        """Connect and take up at the stored offsets; ServiceUnavailableError where a server is away."""
+        self._topic = platform.observations_topic
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock or SystemClock()
+        self._waiting: dict[int, list[Record]] = {}
+        self._waiting_since = 0.0
+        self._closers: list[Callable[[], None]] = []
+        try:
+            self._connection = connect(platform.database_url, application_name=SERVICE)
+            self._closers.append(self._connection.close)
+            self._consumer = PartitionConsumer(
+                platform.kafka_bootstrap, self._topic, client_id=SERVICE, instance=service.instance
+            )
+            self._closers.append(self._consumer.close)
+            producer = RecordProducer(platform.kafka_bootstrap, client_id=SERVICE)
+            self._closers.append(partial(producer.close, timeout_s=1.0))
+            self._dead_letters = DeadLetters(producer, SERVICE)
+            stored = {
+                partition: read_offset(self._connection, SERVICE, self._topic, partition)
+                for partition in self._consumer.partitions
+            }
+            starts = self._consumer.seek({partition: offset for partition, offset in stored.items() if offset})
+        except BaseException:
+            self.close()
+            raise
+        _log.info("taking up at offsets %s", starts)
+
+    def step(self) -> None:
+        records = self._consumer.poll(self._settings.flush_s, max_records=self._settings.batch_records)
+        if records and not self._waiting:
+            self._waiting_since = time.monotonic()
+        for record in records:
+            self._waiting.setdefault(record.partition, []).append(record)
+        full = any(len(waiting) >= self._settings.batch_records for waiting in self._waiting.values())
+        if full or time.monotonic() - self._waiting_since >= self._settings.flush_s:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what has been read."""
+        for partition in list(self._waiting):
+            self._write(self._waiting[partition])
+            del self._waiting[partition]
+
+    def close(self) -> None:
+        while self._closers:
+            self._closers.pop()()
+
+    def _write(self, records: list[Record]) -> None:
+        with self._metrics.stage("decode"):
+            readable = [(record, observation) for record in records if (observation := self._decoded(record))]
+        observations = [observation for _, observation in readable]
+        with self._metrics.stage("write"):
+            try:
+                self._write_rows(observations, records[-1])
+            except (PathcastError, ValueError, OverflowError) as error:
+                if not _is_refusal(error):
+                    raise
+                self._write_singly(readable, records[-1])
+        for observation in observations:
+            self._metrics.frames_out(observation.camera_id)
+        self._metrics.lag(records[-1].timestamp_ms, self._clock.now().timestamp())
+
+    def _decoded(self, record: Record) -> Observation | None:
+        try:
+            observation = read_observation(record)
+        except InvalidInputError as error:
+            self._bury(record, error.message)
+            return None
+        self._metrics.frames_in(observation.camera_id)
+        return observation
+
+    def _write_rows(self, observations: list[Observation], last: Record) -> None:
+        position = StreamPosition(SERVICE, self._topic, last.partition, last.offset + 1)
+        if observations:
+            write_observations(self._connection, observations, position)
+        else:
+            write_offset(self._connection, position)
+
+    def _write_singly(self, readable: list[tuple[Record, Observation]], last: Record) -> None:
+        """Find the observation that the database refuses, and keep the others."""
+        for record, observation in readable:
+            try:
+                self._write_rows([observation], record)
+            except (PathcastError, ValueError, OverflowError) as error:
+                if not _is_refusal(error):
+                    raise
+                self._bury(record, str(error))
+        self._write_rows([], last)
+
+    def _bury(self, record: Record, reason: str) -> None:
+        self._dead_letters.bury(record, reason)
+        self._metrics.dead_lettered(self._topic)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the values are at fault, rather than the server or the schema."""
+    if isinstance(error, ServiceUnavailableError):
+        return False
+    return not isinstance(error, PathcastError) or isinstance(error.__cause__, _REFUSED_VALUES)

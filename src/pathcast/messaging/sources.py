@@ -1,0 +1,298 @@
+"""Where frames come from: a video file, an RTSP camera, a folder of images; each as a run of JPEGs."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import cv2
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
+from pathcast.messaging.jpeg import jpeg_size
+
+DEFAULT_QUALITY = 95
+"""JPEG quality at which detections stay those of the source; about 100 kB for a frame of 768x576."""
+
+_JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
+_IMAGE_SUFFIXES = _JPEG_SUFFIXES | {".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """One image. `index` counts from 0 at the beginning of the source, whatever part of it is read."""
+
+    index: int
+    width: int
+    height: int
+    jpeg: bytes
+
+
+class Source(Protocol):
+    """A run of images; iterating starts it anew.
+
+    `fps` is the rate of a recording, which gives its images their times; None for a live camera, whose
+    images are of the moment they are read. `expected` is how many images will come, as far as is known.
+    """
+
+    @property
+    def fps(self) -> float | None: ...
+
+    @property
+    def expected(self) -> int | None: ...
+
+    def __iter__(self) -> Iterator[SourceImage]: ...
+
+
+class VideoFile:
+    """Frames [first_frame, first_frame + frame_count) of a video file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float | None = None,
+        first_frame: int = 0,
+        frame_count: int | None = None,
+        quality: int = DEFAULT_QUALITY,
+    ) -> None:
+        """`fps` overrides the rate that the file claims.
+
+        Raises InvalidInputError where the file is missing, is not a video, or tells no rate.
+        """
+        if not path.is_file():
+            raise InvalidInputError(f"video {path}: no such file", hint="check the path")
+        self._path = path
+        self._first_frame, self._quality = _checked_slice(first_frame, frame_count), _checked_quality(quality)
+        self._frame_count = frame_count
+        capture = self._open()
+        try:
+            claimed = float(capture.get(cv2.CAP_PROP_FPS))
+            self._total = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        finally:
+            capture.release()
+        self._fps = _checked_fps(f"video {path}", fps if fps is not None else claimed)
+
+    @property
+    def fps(self) -> float:
+        return self._fps
+
+    @property
+    def expected(self) -> int:
+        left = max(self._total - self._first_frame, 0)
+        return left if self._frame_count is None else min(left, self._frame_count)
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        """Decode in order. A file that ends early is logged with the number of frames that it had."""
+        capture = self._open()
+        index = 0
+        try:
+            while index < self._first_frame and capture.grab():
+                index += 1
+            stop = math.inf if self._frame_count is None else self._first_frame + self._frame_count
+            while index < stop:
+                decoded, image = capture.read()
+                if not decoded:
+                    break
+                yield _encoded(index, image, self._quality)
+                index += 1
+        finally:
+            capture.release()
+        if index == 0:
+            raise InvalidInputError(f"video {self._path}: no frame could be decoded", hint="the file is damaged")
+        if index < min(stop, self._total):
+            _log.warning("video %s ended after %d of the %d frames it claims", self._path, index, self._total)
+        else:
+            _log.info("video %s: read to frame %d of %d", self._path, index, self._total)
+
+    def _open(self) -> Any:
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            capture.release()
+            raise InvalidInputError(
+                f"video {self._path}: expected a video, got {self._path.stat().st_size} bytes that do not open as one",
+                hint="if it is a cut-off MP4, its index is lost with its end; AVI and MKV survive a cut",
+            )
+        return capture
+
+
+class ImageFolder:
+    """The images of a folder in the order of their names; JPEG files pass through as they are."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float | None,
+        first_frame: int = 0,
+        frame_count: int | None = None,
+        quality: int = DEFAULT_QUALITY,
+    ) -> None:
+        """Raises InvalidInputError where the folder is missing, has no images, or `fps` is not given."""
+        if not path.is_dir():
+            raise InvalidInputError(f"image folder {path}: no such folder", hint="check the path")
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+        if not found:
+            raise InvalidInputError(f"image folder {path}: no images in it", hint="expected .jpg, .png, .bmp or .ppm")
+        self._fps = _checked_fps(f"image folder {path}", fps)
+        self._first_frame, self._quality = _checked_slice(first_frame, frame_count), _checked_quality(quality)
+        last = len(found) if frame_count is None else first_frame + frame_count
+        self._files = found[first_frame:last]
+
+    @property
+    def fps(self) -> float:
+        return self._fps
+
+    @property
+    def expected(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        """A file that is not an image is logged and left out; its index stays free, so the gap shows."""
+        for index, file in enumerate(self._files, start=self._first_frame):
+            try:
+                yield self._read(index, file)
+            except InvalidInputError as error:
+                _log.error("image %s is left out: %s", file, error.message)
+
+    def _read(self, index: int, file: Path) -> SourceImage:
+        data = file.read_bytes()
+        if file.suffix.lower() in _JPEG_SUFFIXES:
+            return SourceImage(index, *jpeg_size(data), data)
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if image is None:
+            raise InvalidInputError(f"image {file}: expected an image, got {len(data)} bytes that do not decode")
+        return _encoded(index, image, self._quality)
+
+
+class RtspCamera:
+    """A live camera; a broken connection is opened again.
+
+    `connect_limit_s` is how long a camera may be away, at the start and later, before it counts as
+    gone; `open_timeout_s` and `read_timeout_s` bound one attempt and one read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        frame_count: int | None = None,
+        quality: int = DEFAULT_QUALITY,
+        open_timeout_s: float = 5.0,
+        read_timeout_s: float = 5.0,
+        connect_limit_s: float = 30.0,
+    ) -> None:
+        self._url = url
+        self._shown = _without_password(url)
+        self._frame_count = frame_count
+        self._quality = _checked_quality(quality)
+        self._limits = [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(open_timeout_s * 1_000)),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(read_timeout_s * 1_000)),
+        ]
+        self._connect_limit_s = connect_limit_s
+
+    @property
+    def fps(self) -> None:
+        return None
+
+    @property
+    def expected(self) -> int | None:
+        return self._frame_count
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        """Read until `frame_count`, else for ever; ServiceUnavailableError once the camera is gone."""
+        index = 0
+        last_image = time.monotonic()
+        while self._frame_count is None or index < self._frame_count:
+            capture = self._connect(max(self._connect_limit_s - (time.monotonic() - last_image), 0.0))
+            try:
+                while self._frame_count is None or index < self._frame_count:
+                    decoded, image = capture.read()
+                    if not decoded:
+                        _log.warning("camera %s: connection lost after %d frames", self._shown, index)
+                        break
+                    yield _encoded(index, image, self._quality)
+                    index += 1
+                    last_image = time.monotonic()
+            finally:
+                capture.release()
+
+    def _connect(self, limit_s: float) -> Any:
+        retrying = Retrying(
+            retry=retry_if_exception_type(ServiceUnavailableError),
+            wait=wait_random_exponential(multiplier=0.2, max=5.0),
+            stop=stop_after_delay(limit_s),
+            reraise=True,
+        )
+        return retrying(self._open)
+
+    def _open(self) -> Any:
+        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, self._limits)
+        if not capture.isOpened():
+            capture.release()
+            raise ServiceUnavailableError(
+                f"camera {self._shown}: no video within {self._connect_limit_s:g} s",
+                hint="check the address, the path after the host, user and password, and that the camera is on",
+            )
+        return capture
+
+
+def open_source(
+    address: str,
+    *,
+    fps: float | None = None,
+    first_frame: int = 0,
+    frame_count: int | None = None,
+    quality: int = DEFAULT_QUALITY,
+) -> Source:
+    """The source at `address`: an rtsp:// or rtsps:// URL, a folder of images, else a video file."""
+    if "://" in address:
+        if urlsplit(address).scheme not in ("rtsp", "rtsps"):
+            raise InvalidInputError(f"source {_without_password(address)}: expected rtsp://, a file or a folder")
+        if first_frame or fps is not None:
+            raise InvalidInputError(f"camera {_without_password(address)}: a live camera has no fps and no first frame")
+        return RtspCamera(address, frame_count=frame_count, quality=quality)
+    path = Path(address)
+    if path.is_dir():
+        return ImageFolder(path, fps=fps, first_frame=first_frame, frame_count=frame_count, quality=quality)
+    return VideoFile(path, fps=fps, first_frame=first_frame, frame_count=frame_count, quality=quality)
+
+
+def _encoded(index: int, image: Any, quality: int) -> SourceImage:
+    height, width = image.shape[:2]
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return SourceImage(index, width, height, data.tobytes())
+
+
+def _checked_fps(name: str, fps: float | None) -> float:
+    if fps is None or not math.isfinite(fps) or fps <= 0:
+        raise InvalidInputError(f"{name}: expected a positive frame rate, got {fps}", hint="give it with --fps")
+    return fps
+
+
+def _checked_slice(first_frame: int, frame_count: int | None) -> int:
+    if first_frame < 0 or (frame_count is not None and frame_count <= 0):
+        raise InvalidInputError(
+            f"frames: expected a first frame of 0 or more and a count of 1 or more, got {first_frame} and {frame_count}"
+        )
+    return first_frame
+
+
+def _checked_quality(quality: int) -> int:
+    if not 1 <= quality <= 100:
+        raise InvalidInputError(f"JPEG quality: expected 1 to 100, got {quality}")
+    return quality
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,65 @@
+"""Cameras to frames: `python -m streaming.producer`, settings from `PATHCAST_*` variables."""
+
+import logging
+import sys
+
+from prometheus_client import start_http_server
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pathcast.core.errors import PathcastError
+from pathcast.core.settings import load_settings
+from pathcast.messaging.frame_producer import CameraStream, FrameProducer
+from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.service import ServiceSettings, configure_logging, stop_signals
+from pathcast.messaging.sources import DEFAULT_QUALITY, open_source
+from pathcast.monitoring.metrics import ServiceMetrics
+
+SERVICE = "producer"
+
+_log = logging.getLogger(SERVICE)
+
+
+class ProducerSettings(BaseSettings):
+    """What the producer sends, from `PATHCAST_PRODUCER_*` variables.
+
+    `cameras` maps camera ids to addresses, as JSON. `skip_stale` leaves frames of live cameras out,
+    counted, while the broker cannot keep up. Recordings are sent once, at `pace` times real time.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PATHCAST_PRODUCER_", frozen=True, extra="ignore")
+
+    cameras: dict[str, str]
+    fps: float | None = None
+    pace: float = 1.0
+    quality: int = DEFAULT_QUALITY
+    skip_stale: bool = False
+
+
+def main() -> int:
+    """Send all cameras until they end or the process is asked to stop."""
+    service = ServiceSettings()
+    configure_logging(SERVICE, service.log_level)
+    metrics = ServiceMetrics(SERVICE)
+    try:
+        platform, settings = load_settings(), ProducerSettings()
+        cameras = [
+            CameraStream(
+                camera_id,
+                open_source(address, fps=settings.fps, quality=settings.quality),
+                pace=settings.pace,
+                skip_stale=settings.skip_stale,
+            )
+            for camera_id, address in settings.cameras.items()
+        ]
+        if service.metrics_port:
+            start_http_server(service.metrics_port, service.metrics_host, registry=metrics.registry)
+        with stop_signals() as stop, RecordProducer(platform.kafka_bootstrap, client_id=SERVICE) as producer:
+            FrameProducer(producer, topic=platform.frames_topic, metrics=metrics, stop=stop).stream_all(cameras)
+    except PathcastError as error:
+        _log.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
