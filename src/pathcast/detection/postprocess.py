@@ -1,0 +1,65 @@
+"""From the detector's served outputs to the objects of a frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pathcast.core.arrays import Float32Array, Int64Array
+from pathcast.core.detections import Detections
+from pathcast.detection.preprocess import Letterbox
+
+SCORE_THRESHOLD = 0.02
+"""Low enough to lose nothing of the average precision (0.1 costs a point); the tracker sets its own, higher bars."""
+
+NMS_IOU = 0.65
+"""YOLOX's own setting for evaluation."""
+
+
+def to_detections(
+    boxes: Float32Array,
+    scores: Float32Array,
+    classes: Int64Array,
+    fit: Letterbox,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+    nms_iou: float = NMS_IOU,
+) -> Detections:
+    """One frame's served outputs as Detections in frame pixels, best score first.
+
+    `boxes` (k, 4) xyxy in input pixels, `scores` (k,), `classes` (k,). Rows under `score_threshold` go,
+    then rows that overlap a better one of their class by more than `nms_iou`; boxes are clipped to the
+    frame, and those with nothing inside it go.
+    """
+    strong = np.flatnonzero(scores >= score_threshold)
+    order = strong[np.argsort(-scores[strong], kind="stable")]
+    kept = order[suppress(boxes[order], classes[order], nms_iou)]
+    xyxy = fit.to_frame(boxes[kept])
+    xyxy[:, 0::2] = xyxy[:, 0::2].clip(0, fit.frame_width)
+    xyxy[:, 1::2] = xyxy[:, 1::2].clip(0, fit.frame_height)
+    visible = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    kept = kept[visible]
+    # Rounding can put a sigmoid's product a hair over 1.
+    return Detections(xyxy[visible], scores[kept].clip(0, 1), classes[kept])
+
+
+def suppress(boxes: Float32Array, classes: Int64Array, iou_threshold: float) -> Int64Array:
+    """Greedy class-wise non-maximum suppression: the indices kept, ascending.
+
+    `boxes` (n, 4) xyxy, best first. A row goes when its intersection over union with a kept row of the
+    same class is over `iou_threshold`.
+
+    >>> boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 3.9], [0, 0, 4, 4]], dtype=np.float32)
+    >>> suppress(boxes, np.array([0, 0, 1]), 0.5).tolist()
+    [0, 2]
+    """
+    if not len(boxes):
+        return np.empty(0, dtype=np.int64)
+    # Falling scores that cv2 only sorts by (its sort is stable); the rows come best first already.
+    ranks: Any = np.arange(len(boxes), 0, -1, dtype=np.float32)
+    corner_and_size: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    labels: Any = classes.astype(np.int32)
+    kept = cv2.dnn.NMSBoxesBatched(corner_and_size, ranks, labels, 0.0, iou_threshold)
+    return np.sort(np.asarray(kept, dtype=np.int64))
