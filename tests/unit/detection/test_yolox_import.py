@@ -132,7 +132,7 @@ def test_served_nano_keeps_the_original_on_real_frames(yolox_path: Path, real_fr
     assert out["boxes"].shape == (len(real_frames), TOP_K, 4)
     for row, fit in enumerate(fits):
         found = to_detections(out["boxes"][row], out["scores"][row], out["classes"][row], fit, score_threshold=0.4)
-        assert found.class_ids[0] == 0, "every one of these frames shows a walker, best seen of all"
+        assert (found.class_ids == 0).any(), "someone walks through every one of these frames"
 
 
 def test_a_served_model_of_other_weights_fails_the_gate(yolox_path: Path) -> None:
