@@ -1,0 +1,97 @@
+"""Observations as they were recorded, put together again from their tables."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from pathcast.core.detections import Detections
+from pathcast.core.forecast import Forecast
+from pathcast.core.observation import Observation
+from pathcast.core.track import FrameTracks
+from pathcast.storage.connection import database_errors
+from pathcast.storage.reads import read_forecasts
+
+
+def read_observations(
+    connection: psycopg.Connection, camera_id: str, since: datetime, until: datetime
+) -> list[Observation]:
+    """One camera's observations in [since, until), in time order.
+
+    A forecast stands with the first frame at or after the step it was made at, as when it was emitted.
+    Scores are left out (`read_scores` gives them), and so are embeddings, which are not stored.
+    """
+    span = (camera_id, since, until)
+    where = "WHERE camera_id = %s AND captured_at >= %s AND captured_at < %s ORDER BY captured_at"
+    with database_errors(f"read the observations of {camera_id}"):
+        heads = connection.execute(
+            f"SELECT captured_at, sequence, width, height, detector, detector_version FROM observations {where}",  # noqa: S608
+            span,
+        ).fetchall()
+        found = _by_time(
+            connection.execute(
+                f"SELECT captured_at, x1, y1, x2, y2, score, class_id FROM detections {where}, detection_index",  # noqa: S608
+                span,
+            ).fetchall()
+        )
+        followed = _by_time(
+            connection.execute(
+                "SELECT captured_at, x1, y1, x2, y2, score, class_id, track_id, coalesce(detection_index, -1), x, y, "
+                f"units FROM tracks {where}, track_id",  # noqa: S608
+                span,
+            ).fetchall()
+        )
+    moments = [head[0] for head in heads]
+    made = _by_frame(read_forecasts(connection, camera_id, since, until), moments)
+    return [
+        _observation(camera_id, head, found[head[0]], followed[head[0]], made[index])
+        for index, head in enumerate(heads)
+    ]
+
+
+def _observation(
+    camera_id: str,
+    head: tuple[Any, ...],
+    found: list[tuple[Any, ...]],
+    followed: list[tuple[Any, ...]],
+    forecasts: list[Forecast],
+) -> Observation:
+    captured_at, sequence, width, height, detector, detector_version = head
+    detections = np.asarray(found, dtype=np.float64).reshape(-1, 6)
+    tracks = np.asarray([row[:10] for row in followed], dtype=np.float64).reshape(-1, 10)
+    units = followed[0][10] if followed else (forecasts[0].units if forecasts else "frame_heights")
+    return Observation(
+        camera_id=camera_id,
+        sequence=sequence,
+        captured_at=captured_at,
+        width=width,
+        height=height,
+        detector=detector,
+        detector_version=detector_version,
+        detections=Detections(detections[:, :4], detections[:, 4], detections[:, 5]),
+        tracks=FrameTracks(tracks[:, 6], tracks[:, :4], tracks[:, 4], tracks[:, 5], tracks[:, 7]),
+        positions=tracks[:, 8:10],
+        units=units,
+        forecasts=tuple(forecasts),
+    )
+
+
+def _by_time(rows: list[tuple[Any, ...]]) -> defaultdict[datetime, list[tuple[Any, ...]]]:
+    """Rows without their first column, by that column."""
+    grouped: defaultdict[datetime, list[tuple[Any, ...]]] = defaultdict(list)
+    for moment, *values in rows:
+        grouped[moment].append(tuple(values))
+    return grouped
+
+
+def _by_frame(forecasts: Sequence[Forecast], moments: Sequence[datetime]) -> defaultdict[int, list[Forecast]]:
+    grouped: defaultdict[int, list[Forecast]] = defaultdict(list)
+    for forecast in forecasts:
+        grouped[bisect_left(moments, forecast.made_at)].append(forecast)
+    return grouped

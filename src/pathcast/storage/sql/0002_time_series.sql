@@ -1,0 +1,120 @@
+-- Storage by time: TimescaleDB hypertables segmented by camera, or native partitions, one a day.
+-- Raw rows turn columnar after 7 days (the window in which streams are replayed) and go after 30.
+
+CREATE TABLE time_series (
+    name        text PRIMARY KEY,
+    time_column text NOT NULL
+);
+INSERT INTO time_series (name, time_column) VALUES
+    ('frames', 'captured_at'),
+    ('observations', 'captured_at'),
+    ('detections', 'captured_at'),
+    ('tracks', 'captured_at'),
+    ('forecasts', 'made_at'),
+    ('forecast_scores', 'made_at');
+
+/*timescaledb:
+SELECT create_hypertable(name::regclass, by_range(time_column, INTERVAL '1 day')) FROM time_series ORDER BY name;
+
+ALTER TABLE frames SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = 'captured_at');
+ALTER TABLE observations SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = 'captured_at');
+ALTER TABLE detections SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = 'captured_at, detection_index');
+ALTER TABLE tracks SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = 'captured_at, track_id');
+ALTER TABLE forecasts SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = 'made_at, track_id, model, model_version');
+ALTER TABLE forecast_scores SET (timescaledb.enable_columnstore, timescaledb.segmentby = 'camera_id', timescaledb.orderby = 'made_at, track_id, model, model_version');
+
+CALL add_columnstore_policy('frames', after => INTERVAL '7 days');
+CALL add_columnstore_policy('observations', after => INTERVAL '7 days');
+CALL add_columnstore_policy('detections', after => INTERVAL '7 days');
+CALL add_columnstore_policy('tracks', after => INTERVAL '7 days');
+CALL add_columnstore_policy('forecasts', after => INTERVAL '7 days');
+CALL add_columnstore_policy('forecast_scores', after => INTERVAL '7 days');
+
+SELECT add_retention_policy(name::regclass, drop_after => INTERVAL '30 days') FROM time_series ORDER BY name;
+
+-- Chunks appear by themselves; the function exists so that writers need not know where they write.
+CREATE FUNCTION ensure_partitions(moments timestamptz[]) RETURNS integer
+LANGUAGE sql AS 'SELECT 0';
+
+CREATE FUNCTION drop_raw_before(moment timestamptz) RETURNS integer
+LANGUAGE sql AS $$
+    SELECT count(chunk)::integer
+    FROM time_series, LATERAL drop_chunks(name::regclass, older_than => date_trunc('day', moment, 'UTC')) AS chunk
+$$;
+*/
+
+/*postgresql:
+CREATE TABLE frames_default PARTITION OF frames DEFAULT;
+CREATE TABLE observations_default PARTITION OF observations DEFAULT;
+CREATE TABLE detections_default PARTITION OF detections DEFAULT;
+CREATE TABLE tracks_default PARTITION OF tracks DEFAULT;
+CREATE TABLE forecasts_default PARTITION OF forecasts DEFAULT;
+CREATE TABLE forecast_scores_default PARTITION OF forecast_scores DEFAULT;
+
+CREATE INDEX ON frames USING brin (captured_at);
+CREATE INDEX ON observations USING brin (captured_at);
+CREATE INDEX ON detections USING brin (captured_at);
+CREATE INDEX ON tracks USING brin (captured_at);
+CREATE INDEX ON forecasts USING brin (made_at);
+CREATE INDEX ON forecast_scores USING brin (made_at);
+
+-- Makes the partitions of the UTC days that hold the given moments and returns how many are new. Rows of
+-- such a day that went to the default partition move. The new table is attached, not created in place,
+-- because that lets other writers of the table go on. Runs with its owner's rights: a writer may not
+-- create tables.
+CREATE FUNCTION ensure_partitions(moments timestamptz[]) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    missing record;
+    made integer := 0;
+    locked boolean := false;
+BEGIN
+    FOR missing IN
+        SELECT series.name, series.time_column, day, day + INTERVAL '1 day' AS next_day,
+               series.name || '_' || to_char(day AT TIME ZONE 'UTC', 'YYYYMMDD') AS partition_name
+        FROM time_series AS series,
+             (SELECT DISTINCT date_trunc('day', moment, 'UTC') AS day FROM unnest(moments) AS moment) AS days
+        ORDER BY series.name, day
+    LOOP
+        CONTINUE WHEN to_regclass(quote_ident(missing.partition_name)) IS NOT NULL;
+        IF NOT locked THEN
+            PERFORM pg_advisory_xact_lock(hashtext('pathcast partitions'));
+            locked := true;
+            CONTINUE WHEN to_regclass(quote_ident(missing.partition_name)) IS NOT NULL;
+        END IF;
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', missing.partition_name, missing.name);
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM %I WHERE %I >= %L AND %I < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+            missing.name || '_default', missing.time_column, missing.day, missing.time_column, missing.next_day,
+            missing.partition_name);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                       missing.name, missing.partition_name, missing.day, missing.next_day);
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+-- Drops the partitions of all days before the moment's UTC day and returns how many.
+CREATE FUNCTION drop_raw_before(moment timestamptz) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    old record;
+    dropped integer := 0;
+BEGIN
+    FOR old IN
+        SELECT child.relname
+        FROM time_series AS series
+        JOIN pg_inherits ON pg_inherits.inhparent = series.name::regclass
+        JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+        WHERE child.relname ~ ('^' || series.name || '_[0-9]{8}$')
+          AND right(child.relname, 8) < to_char(moment AT TIME ZONE 'UTC', 'YYYYMMDD')
+        ORDER BY child.relname
+    LOOP
+        EXECUTE format('DROP TABLE %I', old.relname);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$$;
+*/
