@@ -95,7 +95,7 @@ def server_command(
         "--allow-gpu-metrics=false",
         "--exit-on-error=false",
         "--strict-readiness=false",
-        "--exit-timeout-secs=10",
+        "--exit-timeout-secs=5",
         "--log-verbose=0",
         f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}",
         f"--backend-config=python,stub-timeout-seconds={LOAD_LIMIT_S}",

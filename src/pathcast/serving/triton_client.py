@@ -39,6 +39,7 @@ _UNKNOWN_REGION = "Unable to find shared memory region"
 _POLL_S = 0.05
 _CONTROL_TIMEOUT_S = 10.0
 _REPAIR_UNLOAD_S = 2.0
+_CANARIES_PER_INSTANCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class TritonClient:
         self._load_timeout_s = load_timeout_s
         self._client = triton.InferenceServerClient(address, channel_args=_channel_options(address))
         self._metadata: dict[tuple[str, str], ModelMetadata] = {}
+        self._broken: set[str] = set()
         self._regions = _RegionPool(self._client) if shared_memory else None
 
     def infer(
@@ -77,9 +79,14 @@ class TritonClient:
         """Run `model` on `inputs`; `version` "" is the newest that the model's version policy serves."""
         self._check_inputs(model, version, inputs)
         with self._errors(f"inference with {_label(model, version)}"):
-            if self._regions is None:
-                return self._infer_inline(model, inputs, version, timeout_s)
-            return self._infer_shared(self._regions, model, inputs, version, timeout_s)
+            try:
+                if self._regions is None:
+                    return self._infer_inline(model, inputs, version, timeout_s)
+                return self._infer_shared(self._regions, model, inputs, version, timeout_s)
+            except InferenceServerException as error:
+                if _DEAD_PROCESS in (error.message() or ""):
+                    self._broken.add(model)
+                raise
 
     def metadata(self, model: str, version: str = "") -> ModelMetadata:
         """The signature of a loaded model; asked once, then remembered until the model is loaded or unloaded."""
@@ -122,6 +129,7 @@ class TritonClient:
         with self._errors(f"loading {model}"):
             self._client.load_model(model, client_timeout=self._load_timeout_s)
         self._forget(model)
+        self._broken.discard(model)
 
     def unload(self, model: str) -> None:
         """Stop serving the model; returns when its processes have ended. Unknown models raise nothing."""
@@ -132,14 +140,14 @@ class TritonClient:
             )
 
     def canary(self, model: str, *, timeout_s: float = 10.0) -> bool:
-        """Whether every part of the model's serving answers, tried with real requests of zeros.
+        """Whether the model really answers, tried with requests of zeros.
 
-        A model that answers "this input is wrong" is alive. Idle instances take requests in turn, so one request
-        an instance is sent; each dead one costs a second.
+        A model that answers "this input is wrong" is alive. Idle instances take requests more or less in turn,
+        so a few times as many requests as instances are sent; the first dead one found costs a second.
         """
         try:
             inputs = {name: spec.zeros() for name, spec in self.metadata(model).inputs.items()}
-            for _ in range(self._instances(model)):
+            for _ in range(_CANARIES_PER_INSTANCE * self._instances(model)):
                 with suppress(InvalidInputError):
                     self.infer(model, inputs, timeout_s=timeout_s)
         except ServiceUnavailableError:
@@ -149,10 +157,11 @@ class TritonClient:
     def repair(self, model: str) -> bool:
         """Replace the model's processes if one is dead; whether that was needed.
 
-        The server never restarts a dead model process, although it says ready. Raises
+        The server never restarts a dead model process, although it says ready. A model is taken for broken if
+        a request of this client met a dead process since the model was loaded, or if `canary` fails. Raises
         `ServiceUnavailableError` if the model still does not answer after unloading and loading.
         """
-        if self.canary(model):
+        if model not in self._broken and self.canary(model):
             return False
         # Requests that were sent to the dead process keep the old model open for ever; loading works beside it.
         self._unloaded_within(model, _REPAIR_UNLOAD_S)
