@@ -49,7 +49,7 @@ def database_errors(doing: str) -> Iterator[None]:
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
         raise PathcastError(
             f"could not {doing}: the database has not the expected schema: {_first_line(error)}",
-            hint="run the migrations: pathcast.storage.migrate(connection)",
+            hint="run the migrations: pathcast.storage.migrate.migrate(connection)",
         ) from error
     except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise ServiceUnavailableError(

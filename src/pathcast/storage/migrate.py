@@ -78,7 +78,7 @@ def read_flavour(connection: psycopg.Connection) -> Flavour:
     with database_errors("read the schema's history"):
         row = connection.execute("SELECT flavour FROM schema_migrations LIMIT 1").fetchone()
     if row is None:
-        raise PathcastError("the database has no schema yet", hint="run pathcast.storage.migrate(connection)")
+        raise PathcastError("the database has no schema yet", hint="run pathcast.storage.migrate.migrate(connection)")
     flavour: Flavour = row[0]
     return flavour
 

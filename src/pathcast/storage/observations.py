@@ -18,6 +18,8 @@ from pathcast.core.track import FrameTracks
 from pathcast.storage.connection import database_errors
 from pathcast.storage.reads import read_forecasts
 
+_TRACK_COLUMNS = "x1, y1, x2, y2, score, class_id, track_id, coalesce(detection_index, -1), x, y, units"
+
 
 def read_observations(
     connection: psycopg.Connection, camera_id: str, since: datetime, until: datetime
@@ -42,8 +44,7 @@ def read_observations(
         )
         followed = _by_time(
             connection.execute(
-                "SELECT captured_at, x1, y1, x2, y2, score, class_id, track_id, coalesce(detection_index, -1), x, y, "
-                f"units FROM tracks {where}, track_id",  # noqa: S608
+                f"SELECT captured_at, {_TRACK_COLUMNS} FROM tracks {where}, track_id",  # noqa: S608
                 span,
             ).fetchall()
         )
