@@ -37,15 +37,14 @@ class MotionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SwaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the frame is taken to have shifted as a whole; see `sway.camera_shift`.
 
-    At least `least_objects` tracks, seen within `recent_s` seconds before the previous frame, must be found
-    again within boxes grown by `buffer_ratio`. `caution` weighs chance, `rate` is how fast the camera's
-    sway is learnt, per frame.
+    At least `least_objects` tracks, last seen at most `recent_s` seconds before the previous frame, must match
+    in the first stage, which is done anew where the shift reaches `least_shift_px` pixels. `caution` weighs
+    chance, `rate` is how fast the camera's sway is learnt, per frame.
     """
 
     least_objects: Count = 3
     recent_s: NonNegative = 0.5
-    buffer_ratio: NonNegative = 0.458
-    least_similarity: Similarity = 0.1
+    least_shift_px: NonNegative = 0.5
     caution: NonNegative = 4.0
     rate: Ratio = 0.1
 

@@ -18,7 +18,7 @@ from pathcast.core.arrays import Float64Array, Int64Array
 from pathcast.core.clock import from_nanoseconds, to_nanoseconds
 from pathcast.core.frame import check_utc
 from pathcast.tracking import kalman
-from pathcast.tracking.association import assign, intersection_over_union, similarity
+from pathcast.tracking.association import Pairs, assign, intersection_over_union, similar_pairs
 from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.state import NO_FRAME, pack, unpack
 from pathcast.tracking.sway import camera_shift
@@ -77,7 +77,6 @@ class Tracker:
             kalman.predict(self._reals[:, _MOTION], elapsed_us / 1e6, self._settings.motion)
         xyxy = detections.xyxy.astype(np.float64)
         scores = detections.scores.astype(np.float64)
-        self._follow_camera(xyxy, scores, detections.class_ids, elapsed_us)
         taken = self._associate(xyxy, scores, detections.class_ids, elapsed_us)
         self._correct(taken, xyxy, scores)
         taken = self._open_tracks(taken, xyxy, scores, detections.class_ids)
@@ -138,25 +137,6 @@ class Tracker:
         if not keep.all():
             self._reals, self._wholes = self._reals[keep], self._wholes[keep]
 
-    def _follow_camera(self, xyxy: Float64Array, scores: Float64Array, class_ids: Int64Array, elapsed_us: int) -> None:
-        """Shift all tracks by what the camera seems to have moved since the last frame."""
-        settings = self._settings.sway
-        recent = self._unseen_s() - elapsed_us / 1e6 <= settings.recent_s
-        rows = np.flatnonzero(recent & (self._wholes[:, _ID] != _TENTATIVE_ID))
-        columns = np.flatnonzero(scores >= self._settings.high_score)
-        if min(len(rows), len(columns)) < settings.least_objects:
-            return
-        expected = kalman.boxes(self._reals[rows, _MOTION])
-        value = similarity(expected, xyxy[columns], settings.buffer_ratio, self._settings.height_power)
-        value[self._wholes[rows, _CLASS][:, np.newaxis] != class_ids[columns]] = 0.0
-        matched, matches = assign(value, settings.least_similarity)
-        if len(matched) < settings.least_objects:
-            return
-        offsets = xyxy[columns[matches]] - expected[matched]
-        shift, self._sway = camera_shift((offsets[:, :2] + offsets[:, 2:]) / 2.0, self._sway, settings)
-        kalman.shift(self._reals[:, _MOTION], shift)
-        self._reals[:, _LAST_BOX] += np.concatenate((shift, shift))
-
     def _associate(
         self, xyxy: Float64Array, scores: Float64Array, class_ids: Int64Array, elapsed_us: int
     ) -> Int64Array:
@@ -165,32 +145,55 @@ class Tracker:
         taken = np.full(len(self._reals), _NONE, dtype=np.int64)
         if not len(self._reals) or not len(xyxy):
             return taken
-        expected, last_seen = kalman.boxes(self._reals[:, _MOTION]), self._reals[:, _LAST_BOX]
-        track_classes = self._wholes[:, _CLASS]
-        confirmed = self._wholes[:, _ID] != _TENTATIVE_ID
-        recent = self._unseen_s() - elapsed_us / 1e6 <= settings.low_lost_s
-        high = scores >= settings.high_score
-        low = (scores >= settings.low_score) & ~high
         free = np.ones(len(xyxy), dtype=bool)
+        track_classes = self._wholes[:, _CLASS]
 
-        def match(tracks: _Rows, candidates: _Rows, buffer_ratio: float, least: float, *, revisit: bool) -> None:
+        def match(
+            places: tuple[Float64Array, ...], tracks: _Rows, candidates: _Rows, buffer_ratio: float, least: float
+        ) -> None:
             rows, columns = np.flatnonzero(tracks & (taken == _NONE)), np.flatnonzero(candidates & free)
             if not len(rows) or not len(columns):
                 return
-            value = similarity(expected[rows], xyxy[columns], buffer_ratio, settings.height_power)
-            if revisit:
-                again = similarity(last_seen[rows], xyxy[columns], buffer_ratio, settings.height_power)
-                np.maximum(value, again, out=value)
-            value[track_classes[rows][:, np.newaxis] != class_ids[columns]] = 0.0
-            matched, matches = assign(value, least)
+            boxes = xyxy[columns]
+            found = [similar_pairs(place[rows], boxes, buffer_ratio, settings.height_power, least) for place in places]
+            pairs = found[0] if len(found) == 1 else Pairs(*map(np.concatenate, zip(*found, strict=True)))
+            alike = track_classes[rows[pairs.rows]] == class_ids[columns[pairs.columns]]
+            if not alike.all():
+                pairs = Pairs(*(values[alike] for values in pairs))
+            matched, matches = assign(pairs, least)
             taken[rows[matched]] = columns[matches]
             free[columns[matches]] = False
 
-        match(confirmed, high, settings.buffer_first, settings.least_first, revisit=False)
-        match(confirmed & recent, low, settings.buffer_second, settings.least_second, revisit=False)
-        match(confirmed, high, settings.buffer_recovery, settings.least_recovery, revisit=True)
-        match(~confirmed, high, settings.buffer_recovery, settings.least_tentative, revisit=False)
+        confirmed = self._wholes[:, _ID] != _TENTATIVE_ID
+        unseen_s = self._unseen_s() - elapsed_us / 1e6
+        high = scores >= settings.high_score
+        low = (scores >= settings.low_score) & ~high
+        expected = kalman.boxes(self._reals[:, _MOTION])
+        match((expected,), confirmed, high, settings.buffer_first, settings.least_first)
+        if self._follow_camera(expected, xyxy, taken, unseen_s):
+            expected = kalman.boxes(self._reals[:, _MOTION])
+            taken[:], free[:] = _NONE, True
+            match((expected,), confirmed, high, settings.buffer_first, settings.least_first)
+        recent = unseen_s <= settings.low_lost_s
+        match((expected,), confirmed & recent, low, settings.buffer_second, settings.least_second)
+        places = (expected, self._reals[:, _LAST_BOX])
+        match(places, confirmed, high, settings.buffer_recovery, settings.least_recovery)
+        match((expected,), ~confirmed, high, settings.buffer_recovery, settings.least_tentative)
         return taken
+
+    def _follow_camera(
+        self, expected: Float64Array, xyxy: Float64Array, taken: Int64Array, unseen_s: Float64Array
+    ) -> bool:
+        """Shift all tracks by what the camera seems to have moved; whether it is enough to match anew."""
+        settings = self._settings.sway
+        rows = np.flatnonzero((taken != _NONE) & (unseen_s <= settings.recent_s))
+        if len(rows) < settings.least_objects:
+            return False
+        offsets = xyxy[taken[rows]] - expected[rows]
+        shift, self._sway = camera_shift((offsets[:, :2] + offsets[:, 2:]) / 2.0, self._sway, settings)
+        kalman.shift(self._reals[:, _MOTION], shift)
+        self._reals[:, _LAST_BOX] += np.concatenate((shift, shift))
+        return bool(np.abs(shift).max() >= settings.least_shift_px)
 
     def _correct(self, taken: Int64Array, xyxy: Float64Array, scores: Float64Array) -> None:
         rows = np.flatnonzero(taken != _NONE)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pathcast.tracking.association import assign, buffered, height_agreement, intersection_over_union, similarity
+from pathcast.tracking.association import Pairs, assign, buffered, intersection_over_union, similar_pairs
 
 
 @st.composite
@@ -41,20 +41,50 @@ def test_iou_is_symmetric_and_a_ratio(first: np.ndarray, second: np.ndarray) -> 
     np.testing.assert_array_equal(value, intersection_over_union(second, first).T)
 
 
-def test_height_agreement() -> None:
-    first = np.array([[0.0, 0, 1, 10]])
-    others = np.array([[50.0, 0, 60, 10], [0, 5, 1, 15], [0, 20, 1, 30]])
-    assert height_agreement(first, others) == pytest.approx(np.array([[1, 1 / 3, 0]]))
-
-
 def test_buffered_grows_on_every_side() -> None:
     assert buffered(np.array([[10.0, 10, 20, 30]]), 0.5).tolist() == [[5, 0, 25, 40]]
 
 
+def dense(first: np.ndarray, second: np.ndarray, buffer_ratio: float, least: float) -> np.ndarray:
+    pairs = similar_pairs(first, second, buffer_ratio, 0.0, least)
+    value = np.zeros((len(first), len(second)))
+    value[pairs.rows, pairs.columns] = pairs.values
+    return value
+
+
 def test_a_buffer_reaches_boxes_that_do_not_touch() -> None:
     first, second = np.array([[0.0, 0, 10, 20]]), np.array([[12.0, 0, 22, 20]])
-    assert similarity(first, second, 0.0, 1.0) == 0
-    assert similarity(first, second, 0.3, 1.0) > 0.1
+    assert dense(first, second, 0.0, 0.01) == 0
+    assert dense(first, second, 0.3, 0.01) > 0.1
+
+
+def test_heights_that_differ_lower_the_similarity() -> None:
+    first, second = np.array([[0.0, 0, 10, 10]]), np.array([[0.0, 5, 10, 15]])
+    plain, weighted = (similar_pairs(first, second, 0.0, power, 0.01).values for power in (0.0, 2.0))
+    assert plain == pytest.approx([1 / 3])
+    assert weighted == pytest.approx([1 / 27])
+
+
+@given(boxes(12), boxes(12), st.sampled_from([0.0, 0.3, 1.0]))
+def test_all_similar_pairs_are_found(first: np.ndarray, second: np.ndarray, buffer_ratio: float) -> None:
+    every = intersection_over_union(buffered(first, buffer_ratio), buffered(second, buffer_ratio))
+    np.testing.assert_allclose(dense(first, second, buffer_ratio, 0.05), np.where(every >= 0.05, every, 0.0))
+
+
+def as_pairs(value: np.ndarray, least: float) -> Pairs:
+    rows, columns = np.nonzero(value >= least)
+    return Pairs(rows, columns, value[rows, columns])
+
+
+def test_the_better_of_two_equal_pairs_counts() -> None:
+    pairs = Pairs(np.array([0, 1, 0]), np.array([0, 0, 0]), np.array([0.4, 0.6, 0.9]))
+    rows, columns = assign(pairs, 0.3)
+    assert (rows.tolist(), columns.tolist()) == ([0], [0])
+
+
+def test_no_pairs_give_no_matches() -> None:
+    rows, columns = assign(as_pairs(np.zeros((3, 0)), 0.3), 0.3)
+    assert len(rows) == len(columns) == 0
 
 
 @given(
@@ -62,9 +92,8 @@ def test_a_buffer_reaches_boxes_that_do_not_touch() -> None:
 )
 def test_the_assignment_is_the_best_of_all(value: np.ndarray) -> None:
     least = 0.3
-    rows, columns = assign(value, least)
+    rows, columns = assign(as_pairs(value, least), least)
     assert len(set(rows.tolist())) == len(rows) == len(set(columns.tolist())) == len(columns)
-    assert (np.diff(rows) > 0).all()
     assert (value[rows, columns] >= least).all()
     gains = np.where(value >= least, value - least + 1e-9, 0.0)
     wide = gains if gains.shape[0] <= gains.shape[1] else gains.T

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pathcast.core import Detections, FrameTracks, InvalidInputError
-from pathcast.tracking.settings import TrackerSettings
+from pathcast.tracking.settings import SwaySettings, TrackerSettings
 from pathcast.tracking.tracker import Tracker
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -194,6 +194,32 @@ def test_what_every_result_keeps(frames: list[tuple[int, list[tuple[int, int, in
         assert (result.xyxy[:, 2:] > result.xyxy[:, :2]).all()
         for identity, class_id in zip(ids, result.class_ids.tolist(), strict=True):
             assert known.setdefault(identity, class_id) == class_id
+
+
+def shaken_scene(frames: int = 60) -> list[Detections]:
+    generator = np.random.default_rng(7)
+    places, speeds = generator.uniform(0, 600, (8, 2)), generator.normal(0, 2, (8, 2))
+    scene = []
+    for frame in range(frames):
+        left = places + speeds * frame + generator.normal(0, 14, 2) + generator.normal(0, 0.5, (8, 2))
+        scene.append(Detections(np.hstack((left, left + [30, 80])), [0.9] * 8, [0] * 8))
+    return scene
+
+
+def test_a_shaking_camera_costs_no_identity_and_restores_to_the_bit() -> None:
+    whole, cut_short, ids = Tracker(), Tracker(), set()
+    for frame, detections in enumerate(shaken_scene()):
+        if frame % 7 == 0:
+            cut_short = Tracker.restore(cut_short.state())
+        result = whole.update(detections, at(frame))
+        assert_equal(result, cut_short.update(detections, at(frame)))
+        ids |= set(result.track_ids.tolist())
+    assert len(ids) == 8
+    resting = Tracker(msgspec.structs.replace(TrackerSettings(), sway=SwaySettings(least_objects=99)))
+    for frame, detections in enumerate(shaken_scene()):
+        unaware = resting.update(detections, at(frame))
+    errors = [np.abs(tracks.xyxy - detections.xyxy[tracks.detection_indices]).mean() for tracks in (result, unaware)]
+    assert errors[0] < errors[1] / 2
 
 
 def test_state_is_small() -> None:
