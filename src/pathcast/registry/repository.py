@@ -47,6 +47,14 @@ class ModelRepository:
         self._client = client
         self._bucket = bucket
 
+    def create(self) -> None:
+        """Make the repository's folder exist: Triton does not start on a prefix that holds no object."""
+        self._put(
+            f"{PREFIX}/README.md",
+            b"# Model repository\n\nOne folder for each model, in Triton's layout.\n",
+            "text/markdown",
+        )
+
     def publish(self, model: str, onnx_path: Path, config_pbtxt: str, *, version: int, card: str) -> PublishedModel:
         """Put a version into the repository; repeating it with the same file changes nothing.
 

@@ -6,6 +6,8 @@ marks the version that serves, `challenger` one that is on trial.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,9 @@ class ModelRegistry:
     """The MLflow server at `tracking_uri`; raises ServiceUnavailableError when it does not answer."""
 
     def __init__(self, tracking_uri: SecretStr) -> None:
+        # The client would print the address of each run, which holds the password.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._client: Any = mlflow.MlflowClient(
             tracking_uri=tracking_uri.get_secret_value(), registry_uri=tracking_uri.get_secret_value()
         )

@@ -1,0 +1,103 @@
+"""The demo's training step: from stored tracks to a served forecaster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pathcast.core.errors import GateFailedError
+from pathcast.core.settings import PlatformSettings
+from pathcast.core.trajectory import FUTURE_STEPS, Trajectory
+from pathcast.export.onnx import save_onnx, to_onnx
+from pathcast.export.parity import Arrays, check_parity
+from pathcast.export.triton_config import render_config
+from pathcast.forecasting.metrics import ForecastMetrics
+from pathcast.forecasting.model import restore_forecaster
+from pathcast.forecasting.trained import shipped_forecaster
+from pathcast.forecasting.windows import cut_windows
+from pathcast.registry.publishing import publish_model
+from pathcast.registry.repository import PublishedModel
+from pathcast.serving.triton_client import TritonClient
+from pathcast.training.forecaster import fine_tune, keras_predictor
+from pathcast.training.loop import EpochReport
+
+MODEL = "forecaster"
+PARITY_TOLERANCE = 1e-4
+SMOKE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedOnSite:
+    """What training on the stored tracks gave; the figures are over held-out tracks, in the tracks' units."""
+
+    published: PublishedModel
+    windows: int
+    before: ForecastMetrics
+    after: ForecastMetrics
+    constant_velocity: ForecastMetrics
+    parity_max_error: float
+
+
+def train_and_serve(
+    trajectories: Sequence[Trajectory],
+    settings: PlatformSettings,
+    folder: Path,
+    on_epoch: Callable[[EpochReport], None],
+) -> TrainedOnSite:
+    """Fine-tune the shipped forecaster, export it, check parity on real windows, and serve it.
+
+    Raises InvalidInputError where the tracks are too few to learn from, GateFailedError where a check fails.
+    """
+    tuned = fine_tune(trajectories, shipped_forecaster(), progress=on_epoch)
+    network = restore_forecaster(tuned.forecaster)
+    onnx_path = folder / "forecaster.onnx"
+    save_onnx(to_onnx(network, ("paths", "log_probs")), onnx_path)
+    observed = cut_windows(trajectories).observed.astype(np.float32)
+    predict = keras_predictor(network)
+
+    def reference(inputs: Arrays) -> Arrays:
+        paths, log_probs = predict(inputs["observed"].astype(np.float64))
+        return {"paths": paths, "log_probs": log_probs}
+
+    tolerance = {"paths": PARITY_TOLERANCE, "log_probs": PARITY_TOLERANCE}
+    parity = check_parity(reference, onnx_path, {"observed": observed}, tolerance=tolerance)
+    expected = reference({"observed": observed[:8]})["paths"]
+
+    def smoke_test(client: TritonClient, version: str) -> None:
+        paths = client.infer(MODEL, {"observed": observed[:8]}, version=version).outputs["paths"]
+        if paths.shape[2:] != (FUTURE_STEPS, 2) or np.abs(paths - expected).max() > SMOKE_TOLERANCE:
+            raise GateFailedError(f"model {MODEL} version {version}: Triton's answers are not the network's")
+
+    published = publish_model(
+        settings,
+        MODEL,
+        onnx_path,
+        render_config(MODEL, onnx_path),
+        card=_card(tuned.windows_train, tuned.units, tuned.before, tuned.after, tuned.constant_velocity),
+        smoke_test=smoke_test,
+        metrics={"val_ade": tuned.after.ade, "val_fde": tuned.after.fde, "parity_max_error": parity.largest},
+        parameters={"windows_train": tuned.windows_train, "units": tuned.units},
+    )
+    return TrainedOnSite(
+        published, tuned.windows_train, tuned.before, tuned.after, tuned.constant_velocity, parity.largest
+    )
+
+
+def _card(windows: int, units: str, before: ForecastMetrics, after: ForecastMetrics, straight: ForecastMetrics) -> str:
+    lines = [
+        "# forecaster, tuned on site",
+        "",
+        f"The shipped forecaster, fine-tuned on {windows} windows of tracks that this platform stored.",
+        f"Errors in {units}, over held-out tracks of the same place (they also chose the epoch):",
+        "",
+        "| model | ADE | FDE |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {metrics.ade:.3f} | {metrics.fde:.3f} |"
+            for name, metrics in (("tuned", after), ("as shipped", before), ("constant velocity", straight))
+        ),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,145 @@
+"""From YOLOX's published ONNX file to a served detector."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.core.settings import PlatformSettings
+from pathcast.detection.classes import CLASS_NAMES
+from pathcast.detection.parity import Parity, check_parity, noise_frames
+from pathcast.detection.yolox_import import read_yolox, to_served
+from pathcast.export.triton_config import ServingOptions, render_config
+from pathcast.registry.publishing import publish_model
+from pathcast.registry.repository import PublishedModel
+from pathcast.serving.triton_client import TritonClient
+
+PARITY_FRAMES = 8
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedDetector:
+    """A detector in the served signature, checked against its source, ready to be published."""
+
+    model: str
+    onnx_path: Path
+    config_pbtxt: str
+    card: str
+    parity: Parity
+    input_size: tuple[int, int]
+
+
+def convert_detector(
+    source: Path, folder: Path, *, model: str = "detector", frames: Path | None = None
+) -> ImportedDetector:
+    """Convert a YOLOX file into `folder`/model.onnx and check it on `frames` (a video or a folder of images).
+
+    Without `frames` it is checked on noise, and the card says so. Raises InvalidInputError where the file
+    is no YOLOX of the expected shape, GateFailedError where the converted graph differs from it.
+    """
+    original = read_yolox(source)
+    served = to_served(original)
+    images = noise_frames() if frames is None else read_frames(frames, PARITY_FRAMES)
+    parity = check_parity(original, served.SerializeToString(), images, "noise" if frames is None else frames.name)
+    parity.require()
+    path = folder / "model.onnx"
+    onnx.save(served, str(path))
+    config = render_config(model, path, ServingOptions(parameters={"class_names": ",".join(CLASS_NAMES)}))
+    return ImportedDetector(
+        model,
+        path,
+        config,
+        _card(source, original.width, original.height, parity),
+        parity,
+        (original.width, original.height),
+    )
+
+
+def import_detector(
+    settings: PlatformSettings, source: Path, *, model: str = "detector", frames: Path | None = None
+) -> PublishedModel:
+    """Convert, register, publish, load and smoke-test a YOLOX file on the platform."""
+    with tempfile.TemporaryDirectory() as folder:
+        detector = convert_detector(source, Path(folder), model=model, frames=frames)
+        width, height = detector.input_size
+
+        def smoke_test(client: TritonClient, version: str) -> None:
+            answer = client.infer(model, {"images": np.full((1, height, width, 3), 114, np.uint8)}, version=version)
+            boxes, scores = answer.outputs["boxes"], answer.outputs["scores"]
+            if boxes.shape[:2] != scores.shape or boxes.shape[2] != 4 or not np.isfinite(boxes).all():
+                raise GateFailedError(
+                    f"model {model} version {version}: the live answer has not the served signature"
+                )
+
+        return publish_model(
+            settings,
+            model,
+            detector.onnx_path,
+            detector.config_pbtxt,
+            card=detector.card,
+            smoke_test=smoke_test,
+            metrics={
+                "parity_max_box_difference_px": detector.parity.max_box_difference_px,
+                "parity_max_score_difference": detector.parity.max_score_difference,
+            },
+            parameters={"source": source.name, "input_width": width, "input_height": height},
+            tags={"source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        )
+
+
+def read_frames(path: Path, count: int) -> list[UInt8Array]:
+    """`count` RGB frames spread evenly over a video, or the first images of a folder."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)[:count]
+        images = [cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files]
+    else:
+        images = _video_frames(path, count)
+    found = [image for image in images if image is not None]
+    if not found:
+        raise InvalidInputError(f"frames {path}: expected a video or a folder of images, none could be read")
+    return found
+
+
+def _video_frames(path: Path, count: int) -> Sequence[UInt8Array]:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        wanted = set(np.linspace(0, max(total - 1, 0), count).astype(int).tolist())
+        images = []
+        for index in range(total):
+            if not capture.grab():
+                break
+            if index in wanted:
+                images.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
+        return images
+    finally:
+        capture.release()
+
+
+def _card(source: Path, input_size: tuple[int, int], parity: Parity) -> str:
+    width, height = input_size
+    return f"""# detector, imported from {source.name}
+
+| | |
+|---|---|
+| source | `{source.name}`, SHA-256 `{hashlib.sha256(source.read_bytes()).hexdigest()}` |
+| architecture | YOLOX; published weights, trained on COCO 2017 by their authors (Apache-2.0) |
+| input | `images` UINT8 [n, {height}, {width}, 3], RGB, letterboxed to the top left, grey 114 |
+| output | `boxes` xyxy in input pixels, `scores`, `classes`; the best 100 per image, before NMS |
+| classes | {", ".join(CLASS_NAMES)} |
+| checked on | {parity.frames} frames ({parity.source}) |
+| largest difference from the source | {parity.max_box_difference_px:.2g} px, score {parity.max_score_difference:.2g} |
+| one by one against batched | {"identical" if parity.batch_identical else "different"} |
+
+Classes outside people and vehicles are left out. The published weights see small and crowded people poorly.
+"""
