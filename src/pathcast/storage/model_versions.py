@@ -80,4 +80,4 @@ def read_model_version(connection: psycopg.Connection, model: str, version: str)
         ).fetchall()
     if row is None:
         return None
-    return StoredModelVersion(model, version, *row, tuple(TrainingTracks(*each) for each in tracks))
+    return StoredModelVersion(model, version, row[0], row[1], tuple(TrainingTracks(*each) for each in tracks))

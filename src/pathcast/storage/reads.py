@@ -97,7 +97,7 @@ def read_forecasts(
         "ORDER BY made_at, track_id, model, model_version",
         _forecast_filter(camera_id, since, until, model, model_version),
     )
-    return [Forecast(camera_id, *row[:5], np.reshape(row[5], (-1, FUTURE_STEPS, 2)), *row[6:]) for row in rows]
+    return [_forecast(camera_id, *row) for row in rows]
 
 
 def read_scores(
@@ -132,7 +132,7 @@ def read_frame_rows(connection: psycopg.Connection, camera_id: str, since: datet
         "FROM frames WHERE camera_id = %s AND captured_at >= %s AND captured_at < %s ORDER BY captured_at",
         (camera_id, since, until),
     )
-    return [FrameRow(*row[:-1], sha256=bytes(row[-1])) for row in rows]
+    return [FrameRow(*row) for row in rows]
 
 
 def read_counts(connection: psycopg.Connection, camera_id: str | None = None) -> dict[str, int]:
@@ -173,6 +173,20 @@ def _track(camera_id: str, track_id: int, units: str, rows: list[Row]) -> Track:
     class_id = Counter(row[3] for row in rows).most_common(1)[0][0]
     boxes, positions = [row[4:8] for row in rows], [row[8:10] for row in rows]
     return Track(camera_id, track_id, class_id, tuple(row[2] for row in rows), boxes, positions, units)
+
+
+def _forecast(
+    camera_id: str,
+    track_id: int,
+    class_id: int,
+    made_at_step: int,
+    origin: list[float],
+    velocity: list[float],
+    paths: list[float],
+    *rest: Any,
+) -> Forecast:
+    modes = np.reshape(paths, (-1, FUTURE_STEPS, 2))
+    return Forecast(camera_id, track_id, class_id, made_at_step, origin, velocity, modes, *rest)
 
 
 def _detections(rows: Iterable[Row]) -> Detections:
