@@ -1,0 +1,156 @@
+"""The archiver: frames topic in, packs of JPEGs in the object store and one row per frame out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pathcast.core.clock import Clock, SystemClock
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.frame import Frame
+from pathcast.core.settings import PlatformSettings
+from pathcast.messaging.consumer import PartitionConsumer
+from pathcast.messaging.dead_letters import DeadLetters
+from pathcast.messaging.frame_codec import decode_frame
+from pathcast.messaging.pack_assembler import OpenPack, PackAssembler, PackLimits
+from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.records import Record
+from pathcast.messaging.service import ServiceSettings
+from pathcast.monitoring.metrics import ServiceMetrics
+from pathcast.storage.archive import FrameArchive
+from pathcast.storage.connection import connect
+from pathcast.storage.frame_rows import FrameRow
+from pathcast.storage.positions import StreamPosition, read_offset, write_offset
+from pathcast.storage.writers import write_frames
+
+SERVICE = "archiver"
+
+_log = logging.getLogger(__name__)
+
+
+class ArchiverSettings(BaseSettings):
+    """How the archiver works, from `PATHCAST_ARCHIVER_*` variables; see `PackLimits`."""
+
+    model_config = SettingsConfigDict(env_prefix="PATHCAST_ARCHIVER_", frozen=True, extra="ignore")
+
+    pack_seconds: float = 4.0
+    pack_max_bytes: int = 64 * 2**20
+    flush_s: float = 6.0
+    offset_s: float = 1.0
+    batch_records: int = 64
+
+    @property
+    def limits(self) -> PackLimits:
+        return PackLimits(self.pack_seconds, self.pack_max_bytes, self.flush_s)
+
+
+class ArchiverWorker:
+    """Packs the frames of its partitions; a Worker of the service harness.
+
+    First the object, then rows and offset in one transaction. A kill in between leaves an object without
+    rows, which the sweep removes. The offset waits for the oldest frame of an open pack, so frames read
+    again find their rows in place and change nothing.
+    """
+
+    def __init__(
+        self,
+        platform: PlatformSettings,
+        settings: ArchiverSettings,
+        service: ServiceSettings,
+        metrics: ServiceMetrics,
+        clock: Clock | None = None,
+    ) -> None:
+        """Connect and take up at the stored offsets; ServiceUnavailableError where a server is away."""
+        self._topic = platform.frames_topic
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock or SystemClock()
+        self._assembler = PackAssembler(settings.limits)
+        self._stored: dict[int, int] = {}
+        self._stored_at = time.monotonic()
+        self._closers: list[Callable[[], None]] = []
+        try:
+            self._connection = connect(platform.database_url, application_name=SERVICE)
+            self._closers.append(self._connection.close)
+            self._archive = FrameArchive.connect(platform)
+            self._consumer = PartitionConsumer(
+                platform.kafka_bootstrap, self._topic, client_id=SERVICE, instance=service.instance
+            )
+            self._closers.append(self._consumer.close)
+            producer = RecordProducer(platform.kafka_bootstrap, client_id=SERVICE)
+            self._closers.append(partial(producer.close, timeout_s=1.0))
+            self._dead_letters = DeadLetters(producer, SERVICE)
+            stored = {
+                partition: read_offset(self._connection, SERVICE, self._topic, partition)
+                for partition in self._consumer.partitions
+            }
+            starts = self._consumer.seek({partition: offset for partition, offset in stored.items() if offset})
+        except BaseException:
+            self.close()
+            raise
+        _log.info("taking up at offsets %s", starts)
+
+    def step(self) -> None:
+        closed: list[OpenPack] = []
+        records = self._consumer.poll(max_records=self._settings.batch_records)
+        with self._metrics.stage("decode"):
+            for record in records:
+                closed += self._take(record)
+        closed += self._assembler.take_due(time.monotonic())
+        self._store(closed)
+        if time.monotonic() - self._stored_at >= self._settings.offset_s:
+            self._store_offsets()
+        if records:
+            self._metrics.lag(records[-1].timestamp_ms, self._clock.now().timestamp())
+
+    def finish(self) -> None:
+        """Store the open packs as they are."""
+        self._store(self._assembler.take_all())
+        self._store_offsets()
+
+    def close(self) -> None:
+        while self._closers:
+            self._closers.pop()()
+
+    def _take(self, record: Record) -> Sequence[OpenPack]:
+        try:
+            frame = decode_frame(record)
+        except InvalidInputError as error:
+            self._dead_letters.bury(record, error.message)
+            self._metrics.dead_lettered(self._topic)
+            self._assembler.skip(record)
+            return ()
+        self._metrics.frames_in(frame.camera_id)
+        closed = self._assembler.add(record, frame, time.monotonic())
+        return () if closed is None else (closed,)
+
+    def _store(self, packs: Sequence[OpenPack]) -> None:
+        rows: dict[int, list[FrameRow]] = {}
+        for pack in packs:
+            with self._metrics.stage("put"):
+                rows.setdefault(pack.partition, []).extend(self._put(pack.frames))
+        offsets = self._assembler.next_offsets()
+        for partition, stored in rows.items():
+            with self._metrics.stage("write"):
+                write_frames(self._connection, stored, self._position(partition, offsets[partition]))
+            self._stored[partition] = offsets[partition]
+            for row in stored:
+                self._metrics.frames_out(row.camera_id)
+
+    def _put(self, frames: Sequence[Frame]) -> Sequence[FrameRow]:
+        return self._archive.put(frames)
+
+    def _store_offsets(self) -> None:
+        """Move past records that left no rows."""
+        for partition, offset in self._assembler.next_offsets().items():
+            if self._stored.get(partition) != offset:
+                write_offset(self._connection, self._position(partition, offset))
+                self._stored[partition] = offset
+        self._stored_at = time.monotonic()
+
+    def _position(self, partition: int, next_offset: int) -> StreamPosition:
+        return StreamPosition(SERVICE, self._topic, partition, next_offset)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+from prometheus_client import generate_latest
+
+from pathcast.monitoring.metrics import MAX_CAMERA_LABELS, ServiceMetrics, StageLatency, read_stage_latencies
+
+
+def sample(metrics: ServiceMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, {"service": "test", **labels})
+
+
+def test_counts_by_camera() -> None:
+    metrics = ServiceMetrics("test")
+    metrics.frames_in("a")
+    metrics.frames_in("a", 2)
+    metrics.frames_out("b")
+    metrics.skipped("a")
+    metrics.dead_lettered("frames")
+    assert sample(metrics, "pathcast_frames_in_total", camera="a") == 3
+    assert sample(metrics, "pathcast_frames_out_total", camera="b") == 1
+    assert sample(metrics, "pathcast_frames_skipped_total", camera="a") == 1
+    assert sample(metrics, "pathcast_dead_letters_total", topic="frames") == 1
+
+
+def test_a_flood_of_cameras_shares_a_label() -> None:
+    metrics = ServiceMetrics("test")
+    for number in range(MAX_CAMERA_LABELS + 50):
+        metrics.frames_in(f"camera-{number}")
+    metrics.frames_in("camera-0")
+    assert sample(metrics, "pathcast_frames_in_total", camera="other") == 50
+    assert sample(metrics, "pathcast_frames_in_total", camera="camera-0") == 2
+
+
+@pytest.mark.parametrize(("produced_ms", "now_s", "lag_s"), [(1_000, 3.5, 2.5), (5_000, 3.5, 0.0)])
+def test_lag_is_by_the_records_own_time(produced_ms: int, now_s: float, lag_s: float) -> None:
+    metrics = ServiceMetrics("test")
+    metrics.lag(produced_ms, now_s)
+    assert sample(metrics, "pathcast_lag_seconds") == lag_s
+
+
+def test_quantiles_are_exact_and_read_back_from_the_page() -> None:
+    metrics = ServiceMetrics("test")
+    for milliseconds in range(101):
+        metrics.observe("detect", milliseconds / 1_000)
+    metrics.observe("track", 0.002)
+    latencies = metrics.stage_latencies()
+    assert list(latencies) == ["detect", "track"]
+    assert (latencies["detect"].p50_ms, latencies["detect"].p99_ms) == pytest.approx((50, 99))
+    assert latencies["detect"].count == 101
+    read = read_stage_latencies(generate_latest(metrics.registry).decode())
+    assert read == {
+        stage: StageLatency(pytest.approx(each.p50_ms), pytest.approx(each.p99_ms), each.count)
+        for stage, each in latencies.items()
+    }
+
+
+def test_a_stage_that_fails_is_timed_too() -> None:
+    metrics = ServiceMetrics("test")
+    with pytest.raises(KeyError), metrics.stage("decode"):
+        raise KeyError
+    assert metrics.stage_latencies()["decode"].count == 1
+
+
+def test_no_stages_no_latencies() -> None:
+    metrics = ServiceMetrics("test")
+    assert metrics.stage_latencies() == {}
+    assert read_stage_latencies(generate_latest(metrics.registry).decode()) == {}
