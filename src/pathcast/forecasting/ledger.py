@@ -193,7 +193,8 @@ class ForecastLedger:
         still_open = []
         for pending in self._pending:
             ahead = step - pending.step - 1
-            if ahead >= 0 and len(track_ids):
+            # Beyond the horizon wait only forecasts whose track is out of sight at the moment.
+            if 0 <= ahead < FUTURE_STEPS and len(track_ids):
                 rows = np.searchsorted(track_ids, pending.track_ids).clip(max=len(track_ids) - 1)
                 here = track_ids[rows] == pending.track_ids
                 pending.actual[here, ahead] = points[rows[here]]

@@ -102,6 +102,17 @@ def test_a_short_gap_is_bridged_and_a_long_one_starts_anew():
     assert steps[4] >= 20 + 7
 
 
+def test_a_track_out_of_sight_when_its_horizon_passes_is_scored_when_it_returns():
+    tracks = {
+        1: ((0.0, 0.0), (1.0, 0.0), lambda t: True),
+        2: ((5.0, 5.0), (0.0, 1.0), lambda t: not 8.0 < t < 9.8),
+    }
+    forecasts, scores = walk(ForecastLedger("gate", "m"), 16.0, tracks=tracks)
+    assert {(score.status, score.steps) for score in scores} == {("scored", 12)}
+    due = [f.made_at_step for f in forecasts if f.track_id == 2 and f.made_at_step + 12 <= START_STEP + 40]
+    assert sorted(score.made_at_step for score in scores if score.track_id == 2) == due
+
+
 @settings(deadline=None, max_examples=25)
 @given(cut=st.integers(0, 80), gap=st.floats(0.5, 4.0), fps=st.sampled_from([2.5, 7.0, 15.0]))
 def test_restore_continues_to_the_same_bytes(cut, gap, fps):
