@@ -66,12 +66,15 @@ def server_command(
     *,
     s3: S3Access | None = None,
     shared_memory_prefix: str = "pathcast_triton",
+    scratch_dir: Path | None = None,
 ) -> ServerCommand:
     """The command that serves `repository` (a folder, or `s3_repository(...)`) on loopback.
 
     No model is loaded at the start; clients load by name. Credentials go through the environment, which
     other users can't read. `shared_memory_prefix` names the server's own regions in /dev/shm; it must be
-    unique among servers on this machine (see `remove_leftover_memory`).
+    unique among servers on this machine (see `remove_leftover_memory`). Models from an object store are copied
+    into `scratch_dir` (which must exist; by default folders of their own in /tmp) while they are loaded; a killed
+    server leaves the copies there.
     """
     if str(repository).startswith("s3://") and s3 is None:
         raise PathcastError(
@@ -100,7 +103,10 @@ def server_command(
         f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}",
         f"--backend-config=python,stub-timeout-seconds={LOAD_LIMIT_S}",
     )
-    return ServerCommand(argv, _environment(installation, s3))
+    environment = _environment(installation, s3)
+    if scratch_dir is not None:
+        environment["TRITON_AWS_MOUNT_DIRECTORY"] = str(scratch_dir)
+    return ServerCommand(argv, environment)
 
 
 def remove_leftover_memory(shared_memory_prefix: str) -> int:

@@ -289,6 +289,10 @@ class TritonClient:
             )
         if status == "StatusCode.INVALID_ARGUMENT":
             return InvalidInputError(f"{where}{message}")
+        if "failed to poll" in message:
+            return PathcastError(
+                f"{where}{message}", hint="the model is not in the repository, or its object store does not answer"
+            )
         return PathcastError(f"{where}{message}", hint="look at the server's log")
 
 
