@@ -18,7 +18,7 @@ from pathcast.core.arrays import Float64Array, Int64Array
 from pathcast.core.clock import from_nanoseconds, to_nanoseconds
 from pathcast.core.frame import check_utc
 from pathcast.tracking import kalman
-from pathcast.tracking.association import Pairs, assign, intersection_over_union, similar_pairs
+from pathcast.tracking.association import Pairs, assign, similar_pairs
 from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.state import NO_FRAME, pack, unpack
 from pathcast.tracking.sway import camera_shift
@@ -131,9 +131,9 @@ class Tracker:
         return seconds
 
     def _end_tracks(self, elapsed_us: int) -> None:
-        tentative = self._wholes[:, _ID] == _TENTATIVE_ID
-        limit = np.where(tentative, self._settings.tentative_lost_s + elapsed_us / 1e6, self._settings.max_lost_s)
-        keep = self._unseen_s() <= np.minimum(limit, self._settings.max_lost_s)
+        unseen_us = self._now_us - self._wholes[:, _SEEN_US]
+        missed_once = (self._wholes[:, _ID] == _TENTATIVE_ID) & (unseen_us > elapsed_us)
+        keep = (unseen_us / 1e6 <= self._settings.max_lost_s) & ~missed_once
         if not keep.all():
             self._reals, self._wholes = self._reals[keep], self._wholes[keep]
 
@@ -246,9 +246,6 @@ class Tracker:
         confirmed = self._wholes[:, _ID] != _TENTATIVE_ID
         coasting = confirmed & ~seen & (self._unseen_s() <= settings.coast_s)
         coasting &= self._wholes[:, _HITS] >= settings.coast_hits
-        if coasting.any() and seen.any():
-            covered = intersection_over_union(estimates[coasting], estimates[seen]).max(axis=1) > settings.coast_iou
-            coasting[np.flatnonzero(coasting)[covered]] = False
         rows = np.flatnonzero(confirmed & (seen | coasting))
         rows = rows[np.argsort(self._wholes[rows, _ID])]
         return FrameTracks(

@@ -201,7 +201,7 @@ def shaken_scene(frames: int = 60) -> list[Detections]:
     places, speeds = generator.uniform(0, 600, (8, 2)), generator.normal(0, 2, (8, 2))
     scene = []
     for frame in range(frames):
-        left = places + speeds * frame + generator.normal(0, 14, 2) + generator.normal(0, 0.5, (8, 2))
+        left = places + speeds * frame + generator.normal(0, 8, 2) + generator.normal(0, 0.5, (8, 2))
         scene.append(Detections(np.hstack((left, left + [30, 80])), [0.9] * 8, [0] * 8))
     return scene
 
