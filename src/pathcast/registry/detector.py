@@ -59,7 +59,7 @@ def convert_detector(
         model,
         path,
         config,
-        _card(source, original.width, original.height, parity),
+        _card(source, (original.width, original.height), parity),
         parity,
         (original.width, original.height),
     )
