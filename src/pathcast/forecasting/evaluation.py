@@ -1,0 +1,56 @@
+"""Scenes scored by a model and by the baselines side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pathcast.core.arrays import Float32Array, Float64Array
+from pathcast.forecasting.baselines import BASELINES
+from pathcast.forecasting.metrics import ForecastMetrics, mean_of_scenes, score, score_path
+from pathcast.forecasting.windows import Windows
+
+Predictor = Callable[[Float64Array], tuple[Float32Array, Float32Array]]
+"""(n, 8, 2) observed → (n, M, 12, 2) paths and (n, M) log probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Metrics by scene, in the windows' units, and their plain mean."""
+
+    scenes: Mapping[str, ForecastMetrics]
+
+    @property
+    def mean(self) -> ForecastMetrics:
+        return mean_of_scenes(list(self.scenes.values()))
+
+    def as_mapping(self) -> dict[str, Any]:
+        """JSON-able `scenes` and `mean`, lengths in metres."""
+        return {"scenes": {name: in_metres(m) for name, m in self.scenes.items()}, "mean": in_metres(self.mean)}
+
+
+def in_metres(metrics: ForecastMetrics) -> dict[str, Any]:
+    """The metrics of windows in metres under names that carry the unit."""
+    values = {
+        "windows": metrics.windows,
+        "ade_m": metrics.ade,
+        "fde_m": metrics.fde,
+        "ade_best20_m": metrics.ade_best20,
+        "fde_best20_m": metrics.fde_best20,
+    }
+    return values if metrics.mode_nll is None else {**values, "mode_nll_nats": metrics.mode_nll}
+
+
+def evaluate(predictor: Predictor, windows: Windows) -> ForecastMetrics:
+    """Score a model on windows."""
+    paths, log_probs = predictor(windows.observed)
+    return score(paths, log_probs, windows.future)
+
+
+def evaluate_baselines(scenes: Mapping[str, Windows]) -> dict[str, Scores]:
+    """Name of each baseline → its scores on every scene."""
+    return {
+        name: Scores({scene: score_path(baseline(w.observed), w.future) for scene, w in scenes.items()})
+        for name, baseline in BASELINES.items()
+    }

@@ -1,0 +1,146 @@
+"""The learned forecaster: an LSTM encoder-decoder with M modes, in Keras 3 with `keras.ops` only.
+
+The graph works in the walker's own frame: the origin at the last observed position, the recent heading along
++x, lengths divided by the walker's own speed. So it knows no place, no direction and no unit, and what it
+learns in one scene holds in another. It predicts a correction to walking straight on; a fresh network
+forecasts close to constant velocity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from pathcast.core.arrays import Float32Array
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS
+from pathcast.forecasting.settings import ForecasterSettings
+from pathcast.forecasting.trained import TrainedForecaster
+
+HEADING_STEPS = 3
+_TINY = 1e-6
+
+
+def window_scale(observed: Any, smallest_scale: float) -> Any:
+    """(n, 1, 1): the root mean square displacement per step of (n, 8, 2) `observed`, never below `smallest_scale`."""
+    steps = observed[:, 1:, :] - observed[:, :-1, :]
+    power = ops.mean(ops.sum(ops.square(steps), axis=-1, keepdims=True), axis=1, keepdims=True)
+    return ops.sqrt(power + smallest_scale**2)
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
+class WalkerFrame(keras.layers.Layer):  # type: ignore[misc]
+    """Observed (n, 8, 2) → steps (n, 7, 2) in the walker's frame, axes (n, 2, 2), scale (n, 1, 1), origin (n, 1, 2).
+
+    `axes` rows are the unit vectors of the frame in world coordinates: a row vector v of the frame is
+    v · scale @ axes + origin in the world. Someone who stands still has the world's axes.
+    """
+
+    def __init__(self, smallest_scale: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.smallest_scale = smallest_scale
+
+    def call(self, observed: Any) -> tuple[Any, Any, Any, Any]:
+        origin = observed[:, -1:, :]
+        recent = observed[:, -1, :] - observed[:, -1 - HEADING_STEPS, :]
+        length = ops.sqrt(ops.sum(ops.square(recent), axis=-1, keepdims=True))
+        moving = ops.cast(length > _TINY, recent.dtype)
+        unit = moving * recent / ops.maximum(length, _TINY) + (1.0 - moving) * np.array([[1.0, 0.0]], "float32")
+        cosine, sine = unit[:, 0:1], unit[:, 1:2]
+        axes = ops.stack([unit, ops.concatenate([-sine, cosine], axis=-1)], axis=1)
+        steps = observed[:, 1:, :] - observed[:, :-1, :]
+        scale = window_scale(observed, self.smallest_scale)
+        along = ops.matmul(steps, ops.transpose(axes, (0, 2, 1))) / scale
+        return along, axes, scale, origin
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "smallest_scale": self.smallest_scale}
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
+class WalkOn(keras.layers.Layer):  # type: ignore[misc]
+    """Corrections (n, 12, 2 M) per step added to walking straight on, as world paths (n, M, 12, 2)."""
+
+    def call(self, corrections: Any, along: Any, axes: Any, scale: Any, origin: Any) -> Any:
+        modes = corrections.shape[2] // 2
+        # A cumulative sum as a product with a triangle of ones: one matrix multiplication in every runtime.
+        triangle = np.tril(np.ones((FUTURE_STEPS, FUTURE_STEPS), "float32"))
+        summed = ops.reshape(ops.matmul(triangle, corrections), (-1, FUTURE_STEPS, 2, modes))
+        # Coordinates go before paths: onnxruntime adds along a long last axis ten times faster than along one of 2.
+        paths = ops.reshape(ops.transpose(summed, (0, 2, 3, 1)), (-1, 2, modes * FUTURE_STEPS))
+        elapsed = np.tile(np.arange(1, FUTURE_STEPS + 1, dtype="float32"), modes)[None]
+        straight = ops.matmul(ops.transpose(along[:, -1:, :], (0, 2, 1)), elapsed)
+        to_world = ops.transpose(axes, (0, 2, 1)) * scale
+        world = ops.matmul(to_world, paths + straight) + ops.transpose(origin, (0, 2, 1))
+        return ops.reshape(ops.transpose(world, (0, 2, 1)), (-1, modes, FUTURE_STEPS, 2))
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
+class LeadingMode(keras.layers.Layer):  # type: ignore[misc]
+    """Logits (n, M) → log probabilities (n, M) in which mode 0 is never less likely than another.
+
+    Mode 0 is trained as the single best guess; this makes it the most likely path by construction.
+    """
+
+    def call(self, logits: Any) -> Any:
+        others = logits[:, 1:]
+        lead = ops.max(others, axis=-1, keepdims=True) + ops.softplus(logits[:, :1])
+        return ops.log_softmax(ops.concatenate([lead, others], axis=-1), axis=-1)
+
+
+def build_forecaster(settings: ForecasterSettings) -> keras.Model:
+    """A fresh network: `observed` (n, 8, 2) absolute → `paths` (n, M, 12, 2) absolute and `log_probs` (n, M).
+
+    Initial weights come from Keras's global seed.
+    """
+    observed = keras.Input((OBSERVED_STEPS, 2), name="observed", dtype="float32")
+    along, axes, scale, origin = WalkerFrame(settings.smallest_scale, name="walker_frame")(observed)
+    absolute = ops.repeat(ops.log(scale), OBSERVED_STEPS - 1, axis=1)
+    features = ops.concatenate([along, along - along[:, -1:, :], absolute], axis=-1)
+    encoded, hidden, cell = keras.layers.LSTM(
+        settings.units, return_sequences=False, return_state=True, unroll=True, name="encoder"
+    )(features)
+    context = keras.layers.Dense(settings.units, activation="silu", name="context")(encoded)
+    context = keras.layers.Dropout(settings.dropout, name="dropout")(context)
+    # What the decoder is told at every step is short, since it starts from the encoder's whole state.
+    cue = keras.layers.Dense(max(settings.units // 4, 1), name="cue")(context)
+    decoded = keras.layers.LSTM(settings.units, return_sequences=True, unroll=True, name="decoder")(
+        keras.layers.RepeatVector(FUTURE_STEPS, name="horizon")(cue), initial_state=[hidden, cell]
+    )
+    corrections = keras.layers.Dense(
+        settings.modes * 2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02), name="corrections"
+    )(decoded)
+    paths = WalkOn(name="paths")(corrections, along, axes, scale, origin)
+    logits = keras.layers.Dense(settings.modes, name="logits")(context)
+    log_probs = LeadingMode(name="log_probs")(logits)
+    return keras.Model(observed, {"paths": paths, "log_probs": log_probs}, name="forecaster")
+
+
+def restore_forecaster(trained: TrainedForecaster) -> keras.Model:
+    """The network with a trained forecaster's weights; InvalidInputError names a weight that does not fit."""
+    model = build_forecaster(trained.settings)
+    set_weights(model, trained.weights)
+    return model
+
+
+def set_weights(model: keras.Model, weights: Mapping[str, Float32Array]) -> None:
+    """Assign `weights` by variable path."""
+    expected = {variable.path: tuple(variable.shape) for variable in model.trainable_variables}
+    got = {name: array.shape for name, array in weights.items()}
+    if expected != got:
+        name = sorted(set(expected.items()) ^ set(got.items()))[0][0]
+        raise InvalidInputError(
+            f"forecaster weights: {name}: expected shape {expected.get(name)}, got {got.get(name)}",
+            hint="the weights were made by a network of other settings",
+        )
+    for variable in model.trainable_variables:
+        variable.assign(weights[variable.path])
+
+
+def get_weights(model: keras.Model) -> dict[str, Float32Array]:
+    """Variable path → a copy of its values."""
+    return {v.path: np.array(ops.convert_to_numpy(v.value), np.float32) for v in model.trainable_variables}

@@ -1,0 +1,115 @@
+"""Strict windows of 8 observed and 12 future steps, the samples that forecasters learn from and are scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.arrays import Float64Array, Int64Array, frozen_array, require_finite
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS, Trajectory, check_units
+
+WINDOW_STEPS = OBSERVED_STEPS + FUTURE_STEPS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Windows cut from tracks; parallel arrays, one row per window.
+
+    `paths` (n, 20, 2) float64 in `units`, consecutive steps 0.4 s apart: the first 8 are observed, the
+    other 12 are the future. `tracks` (n,) int64: windows of one track share a number, so that a split can
+    keep them together.
+    """
+
+    paths: Float64Array
+    tracks: Int64Array
+    units: str
+
+    def __init__(self, paths: npt.ArrayLike, tracks: npt.ArrayLike, units: str) -> None:
+        points = frozen_array("paths", paths, np.float64, (None, WINDOW_STEPS, 2))
+        require_finite("paths", points)
+        object.__setattr__(self, "paths", points)
+        object.__setattr__(self, "tracks", frozen_array("tracks", tracks, np.int64, (len(points),)))
+        object.__setattr__(self, "units", check_units(units))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def observed(self) -> Float64Array:
+        """(n, 8, 2): what a forecaster sees."""
+        return self.paths[:, :OBSERVED_STEPS]
+
+    @property
+    def future(self) -> Float64Array:
+        """(n, 12, 2): what came."""
+        return self.paths[:, OBSERVED_STEPS:]
+
+    def select(self, rows: npt.NDArray[np.bool_] | Int64Array) -> Windows:
+        """The windows under a boolean mask, or at the given indices in their order."""
+        return Windows(self.paths[rows], self.tracks[rows], self.units)
+
+    def split_by_track(self, held_out: float, seed: int) -> tuple[Windows, Windows]:
+        """Two sets that share no track, the second with about `held_out` of the tracks and at least one.
+
+        Raises InvalidInputError when there are fewer than two tracks.
+        """
+        ids = np.unique(self.tracks)
+        if len(ids) < 2:
+            raise InvalidInputError(
+                f"split by track: expected windows of 2 tracks or more, got {len(ids)}",
+                hint="collect more tracks that live for 20 steps (8 s)",
+            )
+        count = min(max(round(len(ids) * held_out), 1), len(ids) - 1)
+        chosen = np.random.default_rng(seed).permutation(ids)[:count]
+        mask = np.isin(self.tracks, chosen)
+        return self.select(~mask), self.select(mask)
+
+
+def cut_windows(trajectories: Iterable[Trajectory], *, stride: int = 1) -> Windows:
+    """Every window of 20 consecutive steps, started every `stride` steps, in the order of `trajectories`.
+
+    Trajectories of one camera and track id (a track with gaps) share a track number. Raises
+    InvalidInputError when no trajectory is long enough, or when units are mixed.
+    """
+    if stride < 1:
+        raise InvalidInputError(f"stride: expected 1 or more, got {stride}")
+    paths: list[Float64Array] = []
+    tracks: list[int] = []
+    numbers: dict[tuple[str, int], int] = {}
+    units: set[str] = set()
+    lengths: list[int] = []
+    for trajectory in trajectories:
+        units.add(trajectory.units)
+        lengths.append(len(trajectory))
+        number = numbers.setdefault((trajectory.camera_id, trajectory.track_id), len(numbers))
+        for start in range(0, len(trajectory) - WINDOW_STEPS + 1, stride):
+            paths.append(trajectory.positions[start : start + WINDOW_STEPS])
+            tracks.append(number)
+    if not paths:
+        longest = f"the longest of {len(lengths)} trajectories has {max(lengths)}" if lengths else "no trajectory given"
+        raise InvalidInputError(
+            f"empty selection: expected at least one trajectory of {WINDOW_STEPS} consecutive steps, {longest}",
+            hint="widen the time range or the choice of cameras and classes",
+        )
+    if len(units) > 1:
+        raise InvalidInputError(f"windows: expected trajectories in one unit, got {sorted(units)}")
+    return Windows(np.stack(paths), tracks, units.pop())
+
+
+def concatenate(parts: Sequence[Windows]) -> Windows:
+    """All windows of `parts` as one set; tracks of different parts stay apart."""
+    if not parts:
+        raise InvalidInputError("concatenate: expected at least one set of windows, got none")
+    units = {part.units for part in parts}
+    if len(units) > 1:
+        raise InvalidInputError(f"windows: expected sets in one unit, got {sorted(units)}")
+    tracks: list[Int64Array] = []
+    offset = 0
+    for part in parts:
+        tracks.append(part.tracks + offset)
+        offset += int(part.tracks.max(initial=-1)) + 1
+    return Windows(np.concatenate([part.paths for part in parts]), np.concatenate(tracks), units.pop())

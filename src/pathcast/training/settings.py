@@ -1,0 +1,52 @@
+"""How long and how fast a network learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pathcast.core.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """The optimiser is AdamW with decoupled weight decay and the gradient's global norm clipped.
+
+    The learning rate rises linearly over the first `warmup` share of all steps and then falls as a cosine to
+    zero. `ema` is the decay per step of the averaged weights, which are what is validated and kept. Training
+    stops early after `patience` epochs without a better validation score.
+    """
+
+    epochs: int = 60
+    batch_size: int = 256
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    ema: float = 0.998
+    patience: int = 20
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size, self.patience) < 1:
+            raise InvalidInputError(f"training: expected epochs, batch_size and patience of 1 or more, got {self}")
+        if not (self.learning_rate > 0 and self.clip_norm > 0 and 0 <= self.ema < 1 and 0 <= self.warmup < 1):
+            raise InvalidInputError(
+                f"training: expected learning_rate and clip_norm above 0, ema and warmup in [0, 1), got {self}"
+            )
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of step `step` (from 0) of `steps`.
+
+        >>> TrainingSettings(learning_rate=1.0, warmup=0.5).learning_rate_at(5, 10)
+        1.0
+        """
+        rising = math.ceil(self.warmup * steps)
+        if step < rising:
+            return self.learning_rate * (step + 1) / (rising + 1)
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
