@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from pathcast.local.object_store import REGION, client
 from pathcast.local.parts import Part, Site
@@ -32,6 +34,8 @@ class Triton(Part):
         from pathcast.registry.repository import ModelRepository
 
         remove_leftover_memory(self._memory_prefix(site))
+        shutil.rmtree(self._copies(site), ignore_errors=True)
+        self._copies(site).mkdir()
         settings = site.settings()
         ModelRepository(object_store(settings), settings.models_bucket).create()
         # Triton refuses a repository that does not exist, and a folder of S3 exists by what is in it.
@@ -44,6 +48,7 @@ class Triton(Part):
             s3_repository(site.address("object_store"), prefix=REPOSITORY),
             s3=S3Access(site.credentials.s3_access_key, site.credentials.s3_secret_key, REGION),
             shared_memory_prefix=self._memory_prefix(site),
+            scratch_dir=self._copies(site),
         )
         return Command(command.argv, command.env, site.data_dir(self.name))
 
@@ -64,6 +69,10 @@ class Triton(Part):
             for model in repository.models():
                 if not client.ready(model):
                     client.load(model)
+
+    def _copies(self, site: Site) -> Path:
+        """Where Triton puts the files of loaded models; a killed one leaves them."""
+        return site.data_dir(self.name) / "copies"
 
     def _memory_prefix(self, site: Site) -> str:
         return f"pathcast_{site.instance}"
