@@ -15,6 +15,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from pathcast.core.clock import NANOSECONDS_PER_MICROSECOND, to_nanoseconds
+from pathcast.core.errors import InvalidInputError
 
 _POSTGRES_EPOCH_MICROSECONDS = 946_684_800_000_000
 _TIMESTAMPTZ = 1184
@@ -31,14 +32,20 @@ _TYPES = {
 class Column:
     """One column of a bulk insert: `values` (n,) of int16/32/64 or float32/64.
 
-    NaN stays NaN: where a column may be NULL, the statement says NULLIF(column, 'NaN').
+    NaN stays NaN: where a column may be NULL, the statement says NULLIF(column, 'NaN'). Raises
+    InvalidInputError for an integer that the type cannot hold.
     """
 
     element_oid: int
     array_oid: int
 
     def __init__(self, values: npt.ArrayLike, dtype: npt.DTypeLike) -> None:
-        self.values = np.asarray(values, dtype=dtype)
+        given = np.asarray(values)
+        self.values = given.astype(dtype)
+        if self.values.dtype.kind == "i" and (self.values != given).any():
+            raise InvalidInputError(
+                f"expected integers that fit {self.values.dtype}, got {given.min()} to {given.max()}"
+            )
         self.wire_type, self.element_oid, self.array_oid = _TYPES[self.values.dtype.name]
 
     def __len__(self) -> int:

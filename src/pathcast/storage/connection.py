@@ -19,6 +19,14 @@ def connect(
     A server that vanishes without a word is noticed within about 20 s. Raises ServiceUnavailableError
     when no server answers or it refuses the login.
     """
+    try:
+        psycopg.conninfo.conninfo_to_dict(url.get_secret_value())
+    except psycopg.ProgrammingError:
+        # The cause is left out, because it quotes the address with its password.
+        raise PathcastError(
+            "the database's address is not a libpq URI",
+            hint="set PATHCAST_DATABASE_URL to postgresql://user:password@host:port/database",
+        ) from None
     with database_errors("connect to the database"):
         connection = psycopg.connect(
             url.get_secret_value(),

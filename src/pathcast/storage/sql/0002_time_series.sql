@@ -58,6 +58,20 @@ CREATE INDEX ON tracks USING brin (captured_at);
 CREATE INDEX ON forecasts USING brin (made_at);
 CREATE INDEX ON forecast_scores USING brin (made_at);
 
+-- The partitions that the UTC days of the given moments need and that are not there.
+CREATE FUNCTION missing_partitions(moments timestamptz[])
+RETURNS TABLE (partition_name text, parent text, time_column text, day timestamptz)
+LANGUAGE sql AS $$
+    SELECT wanted.*
+    FROM (SELECT DISTINCT series.name || '_' || to_char(moment AT TIME ZONE 'UTC', 'YYYYMMDD') AS partition_name,
+                 series.name, series.time_column, date_trunc('day', moment, 'UTC')
+          FROM time_series AS series, unnest(moments) AS moment) AS wanted
+    WHERE NOT EXISTS (
+        SELECT FROM pg_class
+        WHERE relname = wanted.partition_name AND relnamespace = current_schema()::regnamespace)
+    ORDER BY 1
+$$;
+
 -- Makes the partitions of the UTC days that hold the given moments and returns how many are new. Rows of
 -- such a day that went to the default partition move. The new table is attached, not created in place,
 -- because that lets other writers of the table go on. Runs with its owner's rights: a writer may not
@@ -67,28 +81,20 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     missing record;
     made integer := 0;
-    locked boolean := false;
 BEGIN
-    FOR missing IN
-        SELECT series.name, series.time_column, day, day + INTERVAL '1 day' AS next_day,
-               series.name || '_' || to_char(day AT TIME ZONE 'UTC', 'YYYYMMDD') AS partition_name
-        FROM time_series AS series,
-             (SELECT DISTINCT date_trunc('day', moment, 'UTC') AS day FROM unnest(moments) AS moment) AS days
-        ORDER BY series.name, day
-    LOOP
-        CONTINUE WHEN to_regclass(quote_ident(missing.partition_name)) IS NOT NULL;
-        IF NOT locked THEN
-            PERFORM pg_advisory_xact_lock(hashtext('pathcast partitions'));
-            locked := true;
-            CONTINUE WHEN to_regclass(quote_ident(missing.partition_name)) IS NOT NULL;
-        END IF;
-        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', missing.partition_name, missing.name);
+    IF NOT EXISTS (SELECT FROM missing_partitions(moments)) THEN
+        RETURN 0;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('pathcast partitions'));
+    -- Asked again: while this transaction waited, another may have made them.
+    FOR missing IN SELECT * FROM missing_partitions(moments) LOOP
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', missing.partition_name, missing.parent);
         EXECUTE format(
             'WITH moved AS (DELETE FROM %I WHERE %I >= %L AND %I < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
-            missing.name || '_default', missing.time_column, missing.day, missing.time_column, missing.next_day,
-            missing.partition_name);
+            missing.parent || '_default', missing.time_column, missing.day, missing.time_column,
+            missing.day + INTERVAL '24 hours', missing.partition_name);
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-                       missing.name, missing.partition_name, missing.day, missing.next_day);
+                       missing.parent, missing.partition_name, missing.day, missing.day + INTERVAL '24 hours');
         made := made + 1;
     END LOOP;
     RETURN made;
