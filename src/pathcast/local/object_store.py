@@ -16,7 +16,7 @@ from tenacity import retry, stop_after_delay, wait_fixed
 
 from pathcast.core.errors import PathcastError
 from pathcast.local.parts import Part, Site, base_environment
-from pathcast.local.ports import LOOPBACK
+from pathcast.local.ports import LOOPBACK, SECOND_PORT_OFFSET
 from pathcast.local.processes import Command
 from pathcast.local.state import write_private
 
@@ -39,8 +39,8 @@ class ObjectStore(Part):
 
     name = "object_store"
     kind = "SeaweedFS S3"
+    # Each server also listens on its port plus `SECOND_PORT_OFFSET`.
     port_names = ("object_store", *(f"object_store.{server}" for server in _SERVERS if server != "s3"))
-    port_names = (*port_names, *(f"object_store.{server}.grpc" for server in _SERVERS))
     stop_signal = signal.SIGINT
     stop_limit_s = 20.0
 
@@ -53,9 +53,10 @@ class ObjectStore(Part):
         write_private(self._s3_config(site), json.dumps({"identities": [identity]}))
         (site.data_dir(self.name) / "store").mkdir(exist_ok=True)
         # A killed server leaves its local sockets, named by port, behind.
-        for port in (site.ports[name] for name in self.port_names):
-            for leftover in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
-                leftover.unlink(missing_ok=True)
+        for name in self.port_names:
+            for port in (site.ports[name], site.ports[name] + SECOND_PORT_OFFSET):
+                for leftover in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                    leftover.unlink(missing_ok=True)
 
     def command(self, site: Site) -> Command:
         folder = site.data_dir(self.name)
@@ -70,7 +71,6 @@ class ObjectStore(Part):
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-webdav=false",
-            "-admin.ui=false",
             "-master.telemetry=false",
             "-master.electionTimeout=1s",
             "-volume.preStopSeconds=0",
@@ -78,7 +78,6 @@ class ObjectStore(Part):
         for server in _SERVERS:
             port = site.ports["object_store" if server == "s3" else f"object_store.{server}"]
             argv.append(f"-{server}.port={port}")
-            argv.append(f"-{server}.port.grpc={site.ports[f'object_store.{server}.grpc']}")
         env = base_environment()
         # The program reads configuration files from its home; this one keeps it from reading the user's.
         env["HOME"] = str(folder)

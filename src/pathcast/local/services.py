@@ -22,7 +22,8 @@ class Service(Part):
     kind = "service"
 
     def install(self, say: Callable[[str], None]) -> None:
-        if importlib.util.find_spec(f"streaming.{self.name}") is None:
+        # The package first: `find_spec` fails on a module of a package that does not exist.
+        if importlib.util.find_spec("streaming") is None or importlib.util.find_spec(f"streaming.{self.name}") is None:
             raise PathcastError(
                 f"the service {self.name} can't be started: the package `streaming` is not installed "
                 "(the wheel holds the library and the command line only)",
