@@ -34,7 +34,7 @@ check: install ## Format, lint, types, import contracts
 	@PYTHONPATH=src:. $(BIN)/lint-imports --no-cache
 
 unit: install ## Tests that need no server
-	@$(BIN)/pytest tests/unit tests/quality --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging
+	@$(BIN)/pytest tests/unit tests/quality --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/serving
 
 integration: install ## Tests against the real servers
 	@$(BIN)/pytest tests/integration

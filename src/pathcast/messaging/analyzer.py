@@ -120,6 +120,10 @@ class AnalyzerWorker:
                 f"Triton at {platform.triton_grpc}: model {settings.detector} is not loaded",
                 hint=f"publish one: pathcast models import FILE.onnx --family {settings.detector}",
             )
+        # Triton calls a model ready whose process has died; a request tells, and loading it again mends it.
+        client.repair(settings.detector)
+        if client.ready(settings.forecaster):
+            client.repair(settings.forecaster)
         self._connection: psycopg.Connection = connect(platform.database_url, application_name=SERVICE)
         self._closers.append(self._connection.close)
         self._consumer = PartitionConsumer(

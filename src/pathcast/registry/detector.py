@@ -17,7 +17,7 @@ from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
-from pathcast.detection.yolox_import import read_yolox, to_served
+from pathcast.detection.yolox_import import TOP_K, read_yolox, to_served
 from pathcast.export.triton_config import ServingOptions, render_config
 from pathcast.registry.publishing import publish_model
 from pathcast.registry.repository import PublishedModel
@@ -77,9 +77,7 @@ def import_detector(
             answer = client.infer(model, {"images": np.full((1, height, width, 3), 114, np.uint8)}, version=version)
             boxes, scores = answer.outputs["boxes"], answer.outputs["scores"]
             if boxes.shape[:2] != scores.shape or boxes.shape[2] != 4 or not np.isfinite(boxes).all():
-                raise GateFailedError(
-                    f"model {model} version {version}: the live answer has not the served signature"
-                )
+                raise GateFailedError(f"model {model} version {version}: the live answer has not the served signature")
 
         return publish_model(
             settings,
@@ -103,7 +101,7 @@ def read_frames(path: Path, count: int) -> list[UInt8Array]:
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)[:count]
         images = [cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files]
     else:
-        images = _video_frames(path, count)
+        images = list(_video_frames(path, count))
     found = [image for image in images if image is not None]
     if not found:
         raise InvalidInputError(f"frames {path}: expected a video or a folder of images, none could be read")
@@ -135,7 +133,7 @@ def _card(source: Path, input_size: tuple[int, int], parity: Parity) -> str:
 | source | `{source.name}`, SHA-256 `{hashlib.sha256(source.read_bytes()).hexdigest()}` |
 | architecture | YOLOX; published weights, trained on COCO 2017 by their authors (Apache-2.0) |
 | input | `images` UINT8 [n, {height}, {width}, 3], RGB, letterboxed to the top left, grey 114 |
-| output | `boxes` xyxy in input pixels, `scores`, `classes`; the best 100 per image, before NMS |
+| output | `boxes` xyxy in input pixels, `scores`, `classes`; the best {TOP_K} per image, before NMS |
 | classes | {", ".join(CLASS_NAMES)} |
 | checked on | {parity.frames} frames ({parity.source}) |
 | largest difference from the source | {parity.max_box_difference_px:.2g} px, score {parity.max_score_difference:.2g} |

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.registry.repository import ModelRepository, PublishedModel
 from pathcast.registry.tracking import CHAMPION, ModelRegistry
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.connection import connect
+from pathcast.storage.model_versions import StoredModelVersion, TrainingTracks, write_model_version
 
 SmokeTest = Callable[[TritonClient, str], None]
 """Called with a client and the new version; raises GateFailedError where the live answers are wrong."""
@@ -39,9 +41,12 @@ def publish_model(
     metrics: Mapping[str, float] | None = None,
     parameters: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
+    data_card: Mapping[str, Any] | None = None,
+    training_tracks: Sequence[TrainingTracks] = (),
 ) -> PublishedModel:
     """Make `onnx_path` the newest served version of `model`, and champion once its smoke test has passed.
 
+    `data_card` and `training_tracks` say what it learned from; the lineage of its rows leads there.
     Raises GateFailedError where Triton answers with another version or the smoke test fails; the alias
     then still points at the version before.
     """
@@ -51,6 +56,9 @@ def publish_model(
     )
     repository = ModelRepository(object_store(settings), settings.models_bucket)
     published = repository.publish(model, onnx_path, config_pbtxt, version=version, card=card)
+    origin = StoredModelVersion(model, str(version), published.sha256, data_card or {}, training_tracks)
+    with connect(settings.database_url, application_name="publishing") as connection:
+        write_model_version(connection, origin)
     with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as client:
         client.load(model)
         if not client.ready(model, str(version)):

@@ -36,6 +36,7 @@ from pathcast.monitoring.metrics import read_stage_latencies
 from pathcast.registry.detector import import_detector
 from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect, database_errors
+from pathcast.storage.model_versions import TrainingTracks
 from pathcast.storage.observations import read_observations
 from pathcast.storage.reads import read_scores, read_trajectories
 from pathcast.training.loop import EpochReport
@@ -117,7 +118,7 @@ class _Demo:
         until = since + timedelta(seconds=(self._frames + 1) / self._fps)
         split = round(self._frames * TRAINING_SHARE)
         self._stream(settings, connection, since, 0, split)
-        trained = self._train(settings, connection, since, until)
+        trained = self._train(settings, connection, since, since + timedelta(seconds=split / self._fps))
         self._stream(settings, connection, since, split, self._frames - split)
         stage_ms = _stage_latencies(platform)
         with self._phase("measure"):
@@ -176,7 +177,8 @@ class _Demo:
                 bar.update(task, total=report.epochs, completed=report.epoch, description=f"loss {report.loss:.3f}")
 
             trajectories = read_trajectories(connection, self._camera.camera_id, since, until)
-            return train_and_serve(trajectories, settings, self._folder, on_epoch)
+            origin = TrainingTracks(self._camera.camera_id, since, until, len(trajectories))
+            return train_and_serve(trajectories, origin, settings, self._folder, on_epoch)
 
     def _measure(
         self,

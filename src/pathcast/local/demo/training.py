@@ -21,6 +21,7 @@ from pathcast.forecasting.windows import cut_windows
 from pathcast.registry.publishing import publish_model
 from pathcast.registry.repository import PublishedModel
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.model_versions import TrainingTracks
 from pathcast.training.forecaster import fine_tune, keras_predictor
 from pathcast.training.loop import EpochReport
 
@@ -43,12 +44,14 @@ class TrainedOnSite:
 
 def train_and_serve(
     trajectories: Sequence[Trajectory],
+    origin: TrainingTracks,
     settings: PlatformSettings,
     folder: Path,
     on_epoch: Callable[[EpochReport], None],
 ) -> TrainedOnSite:
     """Fine-tune the shipped forecaster, export it, check parity on real windows, and serve it.
 
+    `origin` says where in the database the trajectories come from.
     Raises InvalidInputError where the tracks are too few to learn from, GateFailedError where a check fails.
     """
     tuned = fine_tune(trajectories, shipped_forecaster(), progress=on_epoch)
@@ -80,6 +83,8 @@ def train_and_serve(
         smoke_test=smoke_test,
         metrics={"val_ade": tuned.after.ade, "val_fde": tuned.after.fde, "parity_max_error": parity.largest},
         parameters={"windows_train": tuned.windows_train, "units": tuned.units},
+        data_card={"windows_train": tuned.windows_train, "units": tuned.units},
+        training_tracks=(origin,),
     )
     return TrainedOnSite(
         published, tuned.windows_train, tuned.before, tuned.after, tuned.constant_velocity, parity.largest
