@@ -27,6 +27,7 @@ def stream(
     ),
     quality: int = typer.Option(95, min=1, max=100, help="JPEG quality; JPEG files are sent as they are."),
     skip_stale: bool = typer.Option(False, help="Leave frames out, counted, while the broker cannot keep up."),
+    connect_limit_s: float = typer.Option(30.0, min=0.1, help="How long a live camera may be away before it is gone."),
     state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
     json: Path | None = typer.Option(None, help="Also write the figures to this file."),
 ) -> None:
@@ -44,7 +45,14 @@ def stream(
     cameras = [
         CameraStream(
             camera_id,
-            open_source(source, fps=fps, first_frame=first_frame, frame_count=frame_count, quality=quality),
+            open_source(
+                source,
+                fps=fps,
+                first_frame=first_frame,
+                frame_count=frame_count,
+                quality=quality,
+                connect_limit_s=connect_limit_s,
+            ),
             start_at=moment,
             pace=factor,
             skip_stale=skip_stale,

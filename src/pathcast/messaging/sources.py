@@ -253,6 +253,7 @@ def open_source(
     first_frame: int = 0,
     frame_count: int | None = None,
     quality: int = DEFAULT_QUALITY,
+    connect_limit_s: float = 30.0,
 ) -> Source:
     """The source at `address`: an rtsp:// or rtsps:// URL, a folder of images, else a video file."""
     if "://" in address:
@@ -260,7 +261,7 @@ def open_source(
             raise InvalidInputError(f"source {_without_password(address)}: expected rtsp://, a file or a folder")
         if first_frame or fps is not None:
             raise InvalidInputError(f"camera {_without_password(address)}: a live camera has no fps and no first frame")
-        return RtspCamera(address, frame_count=frame_count, quality=quality)
+        return RtspCamera(address, frame_count=frame_count, quality=quality, connect_limit_s=connect_limit_s)
     path = Path(address)
     if path.is_dir():
         return ImageFolder(path, fps=fps, first_frame=first_frame, frame_count=frame_count, quality=quality)
