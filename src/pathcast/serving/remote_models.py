@@ -64,20 +64,28 @@ class RemoteDetector:
 
 
 class RemoteForecaster:
-    """The model `forecaster` behind Triton; until one is loaded there, constant velocity."""
+    """The model `forecaster` behind Triton; until one is loaded there, constant velocity.
 
-    def __init__(self, client: TritonClient, model: str = "forecaster") -> None:
+    Tracks go in requests of at most `max_batch`, the served model's limit.
+    """
+
+    def __init__(self, client: TritonClient, model: str = "forecaster", *, max_batch: int = 1024) -> None:
         self.model = model
+        self._max_batch = max_batch
         self._client = client
         self._served = False
 
     def forecast(self, observed: Float32Array) -> ForecastBatch:
-        """Paths for observed steps (n, 8, 2), absolute positions, in one call."""
+        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions."""
         self._served = self._served or self._client.ready(self.model)
         if not self._served:
             return constant_velocity(observed)
-        answer = self._client.infer(self.model, {"observed": observed})
-        return ForecastBatch(answer.outputs["paths"], answer.outputs["log_probs"], self.model, answer.model_version)
+        answers = [
+            self._client.infer(self.model, {"observed": observed[start : start + self._max_batch]})
+            for start in range(0, len(observed), self._max_batch)
+        ]
+        paths, log_probs = (np.concatenate([each.outputs[name] for each in answers]) for name in ("paths", "log_probs"))
+        return ForecastBatch(paths, log_probs, self.model, answers[-1].model_version)
 
 
 def constant_velocity(observed: Float32Array) -> ForecastBatch:

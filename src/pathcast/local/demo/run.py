@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import psycopg
@@ -27,7 +28,6 @@ from pathcast.local.demo.drawing import write_video
 from pathcast.local.demo.measure import count_rows, mean_errors, score_against_ground_truth
 from pathcast.local.demo.report import write_report
 from pathcast.local.demo.result import DemoResult
-from pathcast.local.demo.training import MODEL, TrainedOnSite, train_and_serve
 from pathcast.local.platform import Platform
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
@@ -39,7 +39,13 @@ from pathcast.storage.connection import connect, database_errors
 from pathcast.storage.model_versions import TrainingTracks
 from pathcast.storage.observations import read_observations
 from pathcast.storage.reads import read_scores, read_trajectories
-from pathcast.training.loop import EpochReport
+from pathcast.training.backend import use_tensorflow
+
+if TYPE_CHECKING:
+    from pathcast.local.demo.training import TrainedOnSite
+    from pathcast.training.loop import EpochReport
+
+FORECASTER = "forecaster"
 
 TRAINING_SHARE = 0.6
 """How much of the clip is streamed before the LSTM is trained."""
@@ -176,6 +182,9 @@ class _Demo:
             def on_epoch(report: EpochReport) -> None:
                 bar.update(task, total=report.epochs, completed=report.epoch, description=f"loss {report.loss:.3f}")
 
+            use_tensorflow()
+            from pathcast.local.demo.training import train_and_serve
+
             trajectories = read_trajectories(connection, self._camera.camera_id, since, until)
             origin = TrainingTracks(self._camera.camera_id, since, until, len(trajectories))
             return train_and_serve(trajectories, origin, settings, self._folder, on_epoch)
@@ -195,7 +204,7 @@ class _Demo:
         observations = read_observations(connection, camera_id, since, until)
         scores = read_scores(connection, camera_id, since, until)
         version = str(trained.published.version)
-        errors = mean_errors(scores, MODEL, version)
+        errors = mean_errors(scores, FORECASTER, version)
         truth_file = self._clip.parent / "mot15" / "gt" / "gt.txt"
         has_truth = self._clip.name == CLIP_NAME and truth_file.is_file() and len(observations) == self._frames
         truth = score_against_ground_truth(truth_file, observations) if has_truth else None
@@ -232,7 +241,7 @@ class _Demo:
             constant_velocity_fde=None if errors is None else errors.constant_velocity_fde,
             compared_forecasts=0 if errors is None else errors.count,
             parity_max_error=trained.parity_max_error,
-            models={**models, MODEL: version},
+            models={**models, FORECASTER: version},
         )
         return result, observations
 
@@ -247,7 +256,7 @@ class _Demo:
         video = self._folder / "annotated.mp4"
         stills = write_video(video, _pictures(self._clip, observations), self._camera, self._fps)
         trajectories = read_trajectories(connection, self._camera.camera_id, since, until)
-        made = [forecast for each in observations for forecast in each.forecasts if forecast.model == MODEL]
+        made = [forecast for each in observations for forecast in each.forecasts if forecast.model == FORECASTER]
         write_report(self._folder, result, made, trajectories, stills, video)
 
     def _start_time(self, connection: psycopg.Connection) -> datetime:

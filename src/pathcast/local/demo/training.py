@@ -10,23 +10,20 @@ import numpy as np
 
 from pathcast.core.errors import GateFailedError
 from pathcast.core.settings import PlatformSettings
-from pathcast.core.trajectory import FUTURE_STEPS, Trajectory
-from pathcast.export.onnx import save_onnx, to_onnx
-from pathcast.export.parity import Arrays, check_parity
-from pathcast.export.triton_config import render_config
+from pathcast.core.trajectory import Trajectory
+from pathcast.export.forecaster import write_forecaster
+from pathcast.export.parity import open_session
 from pathcast.forecasting.metrics import ForecastMetrics
-from pathcast.forecasting.model import restore_forecaster
 from pathcast.forecasting.trained import shipped_forecaster
 from pathcast.forecasting.windows import cut_windows
 from pathcast.registry.publishing import publish_model
 from pathcast.registry.repository import PublishedModel
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.model_versions import TrainingTracks
-from pathcast.training.forecaster import fine_tune, keras_predictor
+from pathcast.training.forecaster import fine_tune
 from pathcast.training.loop import EpochReport
 
 MODEL = "forecaster"
-PARITY_TOLERANCE = 1e-4
 SMOKE_TOLERANCE = 1e-4
 
 
@@ -55,39 +52,30 @@ def train_and_serve(
     Raises InvalidInputError where the tracks are too few to learn from, GateFailedError where a check fails.
     """
     tuned = fine_tune(trajectories, shipped_forecaster(), progress=on_epoch)
-    network = restore_forecaster(tuned.forecaster)
-    onnx_path = folder / "forecaster.onnx"
-    save_onnx(to_onnx(network, ("paths", "log_probs")), onnx_path)
-    observed = cut_windows(trajectories).observed.astype(np.float32)
-    predict = keras_predictor(network)
-
-    def reference(inputs: Arrays) -> Arrays:
-        paths, log_probs = predict(inputs["observed"].astype(np.float64))
-        return {"paths": paths, "log_probs": log_probs}
-
-    tolerance = {"paths": PARITY_TOLERANCE, "log_probs": PARITY_TOLERANCE}
-    parity = check_parity(reference, onnx_path, {"observed": observed}, tolerance=tolerance)
-    expected = reference({"observed": observed[:8]})["paths"]
+    observed = cut_windows(trajectories).observed
+    exported = write_forecaster(tuned.forecaster, folder / MODEL, observed=observed)
+    known = observed[:8].astype(np.float32)
+    (expected,) = open_session(exported.onnx_path).run(["paths"], {"observed": known})
 
     def smoke_test(client: TritonClient, version: str) -> None:
-        paths = client.infer(MODEL, {"observed": observed[:8]}, version=version).outputs["paths"]
-        if paths.shape[2:] != (FUTURE_STEPS, 2) or np.abs(paths - expected).max() > SMOKE_TOLERANCE:
-            raise GateFailedError(f"model {MODEL} version {version}: Triton's answers are not the network's")
+        paths = client.infer(MODEL, {"observed": known}, version=version).outputs["paths"]
+        if paths.shape != expected.shape or np.abs(paths - expected).max() > SMOKE_TOLERANCE:
+            raise GateFailedError(f"model {MODEL} version {version}: Triton's answers are not the exported model's")
 
     published = publish_model(
         settings,
         MODEL,
-        onnx_path,
-        render_config(MODEL, onnx_path),
+        exported.onnx_path,
+        exported.config_pbtxt,
         card=_card(tuned.windows_train, tuned.units, tuned.before, tuned.after, tuned.constant_velocity),
         smoke_test=smoke_test,
-        metrics={"val_ade": tuned.after.ade, "val_fde": tuned.after.fde, "parity_max_error": parity.largest},
+        metrics={"val_ade": tuned.after.ade, "val_fde": tuned.after.fde, "parity_max_error": exported.parity.largest},
         parameters={"windows_train": tuned.windows_train, "units": tuned.units},
         data_card={"windows_train": tuned.windows_train, "units": tuned.units},
         training_tracks=(origin,),
     )
     return TrainedOnSite(
-        published, tuned.windows_train, tuned.before, tuned.after, tuned.constant_velocity, parity.largest
+        published, tuned.windows_train, tuned.before, tuned.after, tuned.constant_velocity, exported.parity.largest
     )
 
 

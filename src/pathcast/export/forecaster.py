@@ -1,0 +1,76 @@
+"""A trained forecaster as a served model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pathcast.core.arrays import Float32Array, Float64Array
+from pathcast.core.trajectory import OBSERVED_STEPS
+from pathcast.export.onnx import save_onnx, to_onnx
+from pathcast.export.parity import Arrays, Parity, check_parity
+from pathcast.export.triton_config import ServingOptions, check_config, render_config
+from pathcast.forecasting.model import restore_forecaster
+from pathcast.forecasting.trained import TrainedForecaster
+
+OUTPUTS = ("paths", "log_probs")
+PARITY_TOLERANCE = {"paths": 1e-4, "log_probs": 1e-4}
+"""Metres (or frame heights), and nats."""
+
+MAX_BATCH_SIZE = 1024
+_PARITY_WINDOWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedForecaster:
+    """`onnx_path` and `config_pbtxt` are ready for the model repository."""
+
+    onnx_path: Path
+    config_pbtxt: str
+    parity: Parity
+
+
+def write_forecaster(
+    trained: TrainedForecaster,
+    directory: Path,
+    version: int = 1,
+    *,
+    observed: Float64Array | None = None,
+    model: str = "forecaster",
+) -> ExportedForecaster:
+    """Write `directory`/`version`/model.onnx and `directory`/config.pbtxt; nothing is written if parity fails.
+
+    `observed` (n, 8, 2) are the windows of the parity check, at most 4096 of them spread evenly; without any,
+    walks of random speed, heading and place. Raises GateFailedError where the file differs from the network.
+    """
+    network = restore_forecaster(trained)
+    converted = to_onnx(network, OUTPUTS)
+    windows = random_walks(512, seed=0) if observed is None else _spread(observed)
+
+    def reference(inputs: Arrays) -> Arrays:
+        return {name: np.asarray(values) for name, values in network(inputs["observed"], training=False).items()}
+
+    parity = check_parity(reference, converted.SerializeToString(), {"observed": windows}, tolerance=PARITY_TOLERANCE)
+    onnx_path = directory / str(version) / "model.onnx"
+    save_onnx(converted, onnx_path)
+    config = render_config(model, onnx_path, ServingOptions(max_batch_size=MAX_BATCH_SIZE, threads=1))
+    check_config(config, onnx_path)
+    (directory / "config.pbtxt").write_text(config, encoding="utf-8")
+    return ExportedForecaster(onnx_path, config, parity)
+
+
+def random_walks(count: int, seed: int) -> Float32Array:
+    """(count, 8, 2) made-up observations in metres: people who walk, turn and stand within 15 m of the origin."""
+    random = np.random.default_rng(seed)
+    speed = random.uniform(0.0, 0.8, (count, 1)) * (random.random((count, 1)) > 0.1)
+    heading = random.uniform(-np.pi, np.pi, (count, 1)) + np.cumsum(random.normal(0, 0.1, (count, OBSERVED_STEPS)), 1)
+    steps = speed[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    walks = random.uniform(-15, 15, (count, 1, 2)) + np.cumsum(steps, axis=1)
+    return np.asarray(walks, np.float32)
+
+
+def _spread(observed: Float64Array) -> Float32Array:
+    chosen = np.linspace(0, len(observed) - 1, min(len(observed), _PARITY_WINDOWS)).round().astype(np.int64)
+    return np.asarray(observed[chosen], np.float32)
