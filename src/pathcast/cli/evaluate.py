@@ -1,12 +1,185 @@
-"""`pathcast evaluate FAMILY`: how good a model is on data with known answers."""
+"""`pathcast evaluate FAMILY`: how good a model is on data with known answers; here the detector."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import typer
 
+if TYPE_CHECKING:
+    from pathcast.core.arrays import UInt8Array
+    from pathcast.detection.average_precision import DetectorScores, GroundTruth
+
+    Labelled = Iterator[tuple[UInt8Array, GroundTruth]]
+    Run = Callable[[UInt8Array], dict[str, Any]]
+
 app = typer.Typer(name="evaluate", no_args_is_help=True, help="Score a model on data with known answers.")
+
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
 
 
 @app.callback()
 def evaluate() -> None:
     """Score a model on data with known answers."""
+
+
+@app.command("detector", epilog="Example: pathcast evaluate detector --data coco128 --model detector/1/model.onnx")
+def evaluate_detector(
+    data: Path = typer.Option(
+        ...,
+        help="A folder in YOLO's text layout (images/, labels/; COCO's 80 ids), or one with a MOT sequence "
+        "(seqinfo.ini, gt/) and its video.",
+    ),
+    model: Path | None = typer.Option(None, help="A served-signature ONNX file; without it, what Triton serves."),
+    name: str = typer.Option("detector", help="The served model's name."),
+    score_threshold: float = typer.Option(0.001, min=0, max=1, help="Weaker detections are left out."),
+    nms_iou: float = typer.Option(0.65, min=0, max=1, help="Overlap from which the weaker of two boxes goes."),
+    threads: int = typer.Option(0, min=0, help="CPU threads for a file; 0: one per core."),
+    state_dir: Path = typer.Option(Path(".pathcast"), help="The local platform's state, to find Triton."),
+    json: Path | None = typer.Option(None, help="Write the scores to this file."),
+) -> None:
+    """Score a detector by COCO's average precision, over the classes that the data has.
+
+    Time per image is letterbox, inference and decoding, one image at a time.
+    """
+    import time
+
+    import msgspec
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pathcast.detection.average_precision import average_precision
+    from pathcast.detection.postprocess import to_detections
+    from pathcast.detection.preprocess import letterbox
+
+    total, labelled = _read(data)
+    run, height, width = _from_triton(name, state_dir) if model is None else _from_file(model, threads)
+    batch = np.empty((1, height, width, 3), np.uint8)
+    run(batch)
+    found, truth, seconds = [], [], 0.0
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for image, boxes in progress.track(labelled, total=total, description="detecting"):
+            started = time.perf_counter()
+            fit = letterbox(image, batch[0])
+            out = run(batch)
+            detections = to_detections(
+                out["boxes"][0],
+                out["scores"][0],
+                out["classes"][0],
+                fit,
+                score_threshold=score_threshold,
+                nms_iou=nms_iou,
+            )
+            seconds += time.perf_counter() - started
+            found.append(detections)
+            truth.append(boxes)
+    scores = average_precision(found, truth)
+    ms_per_image = 1000 * seconds / len(found)
+    _print(scores, len(found), ms_per_image, f"score ≥ {score_threshold:g}, NMS IoU {nms_iou:g}")
+    if json is not None:
+        measured = {
+            "map50_95": scores.map50_95,
+            "map50": scores.map50,
+            "classes": {key: {"ap50": value.ap50, "ap50_95": value.ap50_95} for key, value in scores.classes.items()},
+            "ms_per_image": ms_per_image,
+            "images": len(found),
+            "score_threshold": score_threshold,
+            "nms_iou": nms_iou,
+            "model": str(model or name),
+        }
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)))
+
+
+def _read(data: Path) -> tuple[int, Labelled]:
+    from pathcast.core.errors import InvalidInputError
+    from pathcast.detection.yolo_text import image_files, read_labelled
+
+    if (data / "images").is_dir():
+        return len(image_files(data)), read_labelled(data)
+    sequences = sorted(path.parent for path in data.rglob("seqinfo.ini"))
+    if len(sequences) == 1:
+        return _read_sequence(sequences[0])
+    raise InvalidInputError(
+        f"{data}: expected images/ and labels/, or one MOT sequence (seqinfo.ini), found {len(sequences)} sequences",
+        hint="name the folder of one data set",
+    )
+
+
+def _read_sequence(folder: Path) -> tuple[int, Labelled]:
+    """A MOT sequence whose frames are a video in its folder or beside it."""
+    import cv2
+
+    from pathcast.core.errors import InvalidInputError
+    from pathcast.detection.average_precision import sequence_truth
+    from pathcast.tracking.mot_format import read_boxes, read_sequence_info
+
+    info = read_sequence_info(folder)
+    truth = sequence_truth(read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True), info.length)
+    videos = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]
+    video = next((path for path in videos if path.suffix.lower() in VIDEO_SUFFIXES), None)
+    if video is None:
+        raise InvalidInputError(f"{folder}: expected a video of the sequence here or in {folder.parent}, found none")
+
+    def frames() -> Labelled:
+        capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
+        try:
+            for number, boxes in enumerate(truth, start=1):
+                read, image = capture.read()
+                if not read:
+                    raise InvalidInputError(f"{video}: expected {info.length} frames, it ends before frame {number}")
+                yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype("uint8", copy=False), boxes
+        finally:
+            capture.release()
+
+    return info.length, frames()
+
+
+def _from_file(path: Path, threads: int) -> tuple[Run, int, int]:
+    import onnxruntime
+
+    from pathcast.core.errors import InvalidInputError
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class below Exception
+        raise InvalidInputError(f"{path}: not a model that onnxruntime loads: {error}") from error
+    given = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+    outputs = ["boxes", "scores", "classes"]
+    if list(given) != ["images"] or not set(outputs) <= {tensor.name for tensor in session.get_outputs()}:
+        raise InvalidInputError(
+            f"{path}: expected input 'images' and outputs {outputs}, got {list(given)} and "
+            f"{[tensor.name for tensor in session.get_outputs()]}",
+            hint=f"convert it: pathcast models import {path} --family detector --output DIR",
+        )
+    _, height, width, _ = given["images"]
+    return lambda images: dict(zip(outputs, session.run(outputs, {"images": images}), strict=True)), height, width
+
+
+def _from_triton(name: str, state_dir: Path) -> tuple[Run, int, int]:
+    from pathcast.core.settings import load_settings
+    from pathcast.serving.triton_client import TritonClient
+
+    settings = load_settings(state_dir)
+    client = TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory)
+    _, height, width, _ = client.metadata(name).inputs["images"].shape
+    return lambda images: client.infer(name, {"images": images}).outputs, height, width
+
+
+def _print(scores: DetectorScores, images: int, ms_per_image: float, rules: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"detector on {images} images ({rules}), {ms_per_image:.1f} ms per image")
+    table.add_column("class")
+    for heading in ("AP50", "AP50-95"):
+        table.add_column(heading, justify="right")
+    for key, value in scores.classes.items():
+        table.add_row(key, f"{value.ap50:.3f}", f"{value.ap50_95:.3f}")
+    table.add_section()
+    table.add_row("mean", f"{scores.map50:.3f}", f"{scores.map50_95:.3f}")
+    Console().print(table)

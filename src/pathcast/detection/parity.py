@@ -33,6 +33,13 @@ class Parity:
     max_score_difference: float
     batch_identical: bool
 
+    def summary(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.frames} frames ({self.source}) within {self.max_box_difference_px:.2g} px and "
+            f"{self.max_score_difference:.2g} of the source"
+        )
+
     def require(self) -> None:
         """Raise GateFailedError unless boxes are within 0.05 px, scores within 1e-4, and batches exact."""
         within = self.max_box_difference_px <= BOX_TOLERANCE_PX and self.max_score_difference <= SCORE_TOLERANCE

@@ -18,7 +18,7 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.yolox_import import TOP_K, read_yolox, to_served
-from pathcast.export.triton_config import ServingOptions, render_config
+from pathcast.export.triton_config import ServingOptions, check_config, render_config
 from pathcast.registry.publishing import publish_model
 from pathcast.registry.repository import PublishedModel
 from pathcast.serving.triton_client import TritonClient
@@ -55,6 +55,7 @@ def convert_detector(
     path = folder / "model.onnx"
     onnx.save(served, str(path))
     config = render_config(model, path, ServingOptions(parameters={"class_names": ",".join(CLASS_NAMES)}))
+    check_config(config, path)
     return ImportedDetector(
         model,
         path,
@@ -63,6 +64,18 @@ def convert_detector(
         parity,
         (original.width, original.height),
     )
+
+
+def write_detector(
+    source: Path, repository: Path, *, model: str = "detector", frames: Path | None = None
+) -> ImportedDetector:
+    """Convert a YOLOX file into `repository`/`model` in Triton's layout, as version 1; no server is needed."""
+    folder = repository / model
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    detector = convert_detector(source, folder / "1", model=model, frames=frames)
+    (folder / "README.md").write_text(detector.card, encoding="utf-8")
+    (folder / "config.pbtxt").write_text(detector.config_pbtxt, encoding="utf-8")
+    return detector
 
 
 def import_detector(
