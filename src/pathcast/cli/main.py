@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from pathcast import __version__
-from pathcast.cli import demo, evaluate, evaluate_tracker, platform, stream  # noqa: F401
+from pathcast.cli import demo, evaluate, evaluate_forecaster, evaluate_tracker, export, models, platform, stream, train  # noqa: F401
 from pathcast.core.errors import PathcastError
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 
 app.add_typer(evaluate.app)
+app.add_typer(export.app)
+app.add_typer(models.app)
+app.add_typer(train.app)
 platform.register(app)
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)
 app.command(epilog="Example: pathcast stream gate.mp4 --camera gate-1 --fps 7")(stream.stream)

@@ -69,10 +69,15 @@ class ForecasterTask:
             temperature=first * (last / first) ** elapsed,
         )
 
-    def validate(self, model: keras.Model) -> Mapping[str, float]:
-        metrics = evaluate(keras_predictor(model), self.windows_val)
-        figures = {name: float(value) for name, value in asdict(metrics).items() if value is not None}
-        return {**figures, "score": metrics.ade + metrics.fde / 2 + metrics.ade_best20 + metrics.fde_best20 / 2}
+    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+        predictor = keras_predictor(model)
+
+        def validate() -> Mapping[str, float]:
+            metrics = evaluate(predictor, self.windows_val)
+            figures = {name: float(value) for name, value in asdict(metrics).items() if value is not None}
+            return {**figures, "score": metrics.ade + metrics.fde / 2 + metrics.ade_best20 + metrics.fde_best20 / 2}
+
+        return validate
 
 
 def keras_predictor(model: keras.Model) -> Predictor:

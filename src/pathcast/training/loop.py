@@ -34,8 +34,8 @@ class Task(Protocol):
         """The mean loss of a batch, traced once; `elapsed` is the share of training done, a scalar in [0, 1]."""
         ...
 
-    def validate(self, model: keras.Model) -> Mapping[str, float]:
-        """Figures of the averaged weights; `score` is the one that early stopping wants small."""
+    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+        """What gives figures of the network's weights of the moment; early stopping wants `score` small."""
         ...
 
 
@@ -94,7 +94,8 @@ def fit(
     per_epoch = task.steps_per_epoch(settings.batch_size)
     steps = per_epoch * settings.epochs
     step = 0
-    start = task.validate(model)
+    validate = task.validation(model)
+    start = validate()
     best_score = start["score"]
     best_weights = [average.numpy() for average in averages]
     best_epoch = 0
@@ -116,7 +117,7 @@ def fit(
             )
         live = [variable.numpy() for variable in variables]
         _assign(variables, [average.numpy() for average in averages])
-        figures = task.validate(model)
+        figures = validate()
         improved = figures["score"] < best_score
         if improved:
             best_score, best_epoch = figures["score"], epoch

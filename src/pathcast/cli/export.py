@@ -1,0 +1,53 @@
+"""`pathcast export FAMILY`: trained models as files that Triton serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(name="export", no_args_is_help=True, help="Write a trained model as ONNX, checked.")
+
+
+@app.callback()
+def export() -> None:
+    """Write a trained model as ONNX, checked."""
+
+
+@app.command("forecaster", epilog="Example: pathcast export forecaster --model forecaster --data eth_ucy")
+def export_forecaster(
+    output: Path = typer.Option(
+        Path("model_repo/forecaster"), help="Model folder: config.pbtxt and VERSION/model.onnx."
+    ),
+    version: int = typer.Option(1, min=1, help="The version's number."),
+    model: Path | None = typer.Option(None, help="Folder of a trained forecaster; default: the one that ships."),
+    data: Path | None = typer.Option(None, help="Folder in the ETH/UCY layout for the parity check; default: walks."),
+    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+) -> None:
+    """Export to ONNX and compare with the network on real windows before anything is written."""
+    import msgspec
+
+    from pathcast.forecasting.eth_ucy import SCENES, read_test
+    from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
+    from pathcast.forecasting.windows import concatenate
+    from pathcast.training.backend import use_tensorflow
+
+    trained = shipped_forecaster() if model is None else TrainedForecaster.load(model)
+    observed = None if data is None else concatenate([read_test(data, scene) for scene in SCENES]).observed
+    use_tensorflow()
+    from pathcast.export.forecaster import write_forecaster
+
+    exported = write_forecaster(trained, output, version, observed=observed)
+    differences = exported.parity.differences
+    Console().print(
+        f"{exported.onnx_path}: parity over {exported.parity.samples} windows, paths {differences['paths']:.1e} m, "
+        f"log_probs {differences['log_probs']:.1e}"
+    )
+    if json is not None:
+        figures = {
+            "windows": exported.parity.samples,
+            "paths_difference_m": differences["paths"],
+            "log_probs_difference_nats": differences["log_probs"],
+        }
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
