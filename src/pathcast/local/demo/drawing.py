@@ -18,6 +18,9 @@ from pathcast.core.observation import Observation
 PATH_FRAMES = 40
 """How much of the path walked is drawn, in frames."""
 
+SHOWN_SHARE = 0.2
+"""Paths less likely than this share of the likeliest are not drawn."""
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -65,7 +68,7 @@ class Annotator:
         order = np.argsort(forecast.log_probs)  # the most likely path last, on top
         strength = np.exp(forecast.log_probs - forecast.log_probs.max())
         start: Float64Array = forecast.origin[None].astype(np.float64)
-        for mode in order.tolist():
+        for mode in order[strength[order] >= SHOWN_SHARE].tolist():
             path = np.concatenate([start, forecast.paths[mode]])
             pixels = self._camera.pixels(path, height)
             if not np.isfinite(pixels).all() or np.abs(pixels).max() > 10 * height:
@@ -92,7 +95,7 @@ def write_video(
                 size,
                 fps=frames_per_second,
                 codec="libx264",
-                quality=6,
+                quality=4,
                 macro_block_size=2,
                 ffmpeg_log_level="error",
             )

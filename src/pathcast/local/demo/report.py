@@ -93,7 +93,7 @@ def write_report(
         (
             "stages",
             "Where the time goes",
-            "Time per call of each stage in the analyzer; thick bar p50, thin line p99.",
+            "Time per call of each stage in the analyzer, a call being up to 16 frames; thick bar p50, thin line p99.",
             _plot_stages(result.stage_ms),
         ),
     ):

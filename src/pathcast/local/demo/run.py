@@ -127,12 +127,16 @@ class _Demo:
         trained = self._train(settings, connection, since, since + timedelta(seconds=split / self._fps))
         self._stream(settings, connection, since, split, self._frames - split)
         stage_ms = _stage_latencies(platform)
-        with self._phase("measure"):
-            result, observations = self._measure(
-                connection, since, until, trained, {"detector": detector_version}, stage_ms, started
-            )
-        with self._phase("draw the video and write the report"):
-            self._report(connection, since, until, result, observations)
+        observations = read_observations(connection, self._camera.camera_id, since, until)
+        video = self._folder / "annotated.mp4"
+        with self._phase("draw the video"):
+            stills = write_video(video, _pictures(self._clip, observations), self._camera, self._fps)
+        with self._phase("measure and report"):
+            models = {"detector": detector_version, FORECASTER: str(trained.published.version)}
+            result = self._measure(connection, since, until, observations, trained, models, stage_ms, started)
+            trajectories = read_trajectories(connection, self._camera.camera_id, since, until)
+            made = [forecast for each in observations for forecast in each.forecasts if forecast.model == FORECASTER]
+            write_report(self._folder, result, made, trajectories, stills, video)
         return result
 
     def _stream(
@@ -194,23 +198,22 @@ class _Demo:
         connection: psycopg.Connection,
         since: datetime,
         until: datetime,
+        observations: list[Observation],
         trained: TrainedOnSite,
         models: dict[str, str],
         stage_ms: dict[str, dict[str, float]],
         started: float,
-    ) -> tuple[DemoResult, list[Observation]]:
+    ) -> DemoResult:
         camera_id = self._camera.camera_id
         counts = count_rows(connection, camera_id, since, until)
-        observations = read_observations(connection, camera_id, since, until)
         scores = read_scores(connection, camera_id, since, until)
-        version = str(trained.published.version)
-        errors = mean_errors(scores, FORECASTER, version)
+        errors = mean_errors(scores, FORECASTER, models[FORECASTER])
         truth_file = self._clip.parent / "mot15" / "gt" / "gt.txt"
         has_truth = self._clip.name == CLIP_NAME and truth_file.is_file() and len(observations) == self._frames
         truth = score_against_ground_truth(truth_file, observations) if has_truth else None
         scored = sum(score.status == "scored" for score in scores)
         streaming_s = sum(seconds for name, seconds in self._phases.items() if name.startswith("stream"))
-        result = DemoResult(
+        return DemoResult(
             video=self._clip.name,
             camera_id=camera_id,
             units=self._camera.units,
@@ -241,23 +244,8 @@ class _Demo:
             constant_velocity_fde=None if errors is None else errors.constant_velocity_fde,
             compared_forecasts=0 if errors is None else errors.count,
             parity_max_error=trained.parity_max_error,
-            models={**models, FORECASTER: version},
+            models=models,
         )
-        return result, observations
-
-    def _report(
-        self,
-        connection: psycopg.Connection,
-        since: datetime,
-        until: datetime,
-        result: DemoResult,
-        observations: list[Observation],
-    ) -> None:
-        video = self._folder / "annotated.mp4"
-        stills = write_video(video, _pictures(self._clip, observations), self._camera, self._fps)
-        trajectories = read_trajectories(connection, self._camera.camera_id, since, until)
-        made = [forecast for each in observations for forecast in each.forecasts if forecast.model == FORECASTER]
-        write_report(self._folder, result, made, trajectories, stills, video)
 
     def _start_time(self, connection: psycopg.Connection) -> datetime:
         """The clip's first moment: as if it had just been recorded, but after all that this camera sent before."""
