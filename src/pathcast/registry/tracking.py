@@ -83,16 +83,23 @@ class ModelRegistry:
             raise _translated(error) from error
 
     def versions(self, model: str) -> list[RegisteredModel]:
-        """All versions, oldest first."""
+        """All versions, oldest first; none of a model that is not registered."""
         try:
+            # A search over versions leaves their aliases out.
+            aliases = self._client.get_registered_model(model).aliases
             found = self._client.search_model_versions(f"name = '{model}'")
-            aliases = {item.version: tuple(item.aliases) for item in found}
+        except RestException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return []
+            raise _translated(error) from error
         except MlflowException as error:
             raise _translated(error) from error
-        return sorted(
-            (RegisteredModel(model, int(item.version), aliases[item.version], dict(item.tags)) for item in found),
-            key=lambda item: item.version,
-        )
+        versions = []
+        for item in found:
+            number = int(item.version)
+            marks = tuple(sorted(alias for alias, version in aliases.items() if int(version) == number))
+            versions.append(RegisteredModel(model, number, marks, dict(item.tags)))
+        return sorted(versions, key=lambda version: version.version)
 
     def _log_run(
         self,
