@@ -13,7 +13,7 @@ from typing import Any
 from pathcast.core.errors import PathcastError
 from pathcast.local.parts import DATABASE_NAME, DATABASE_USER, Part, Site, base_environment
 from pathcast.local.ports import LOOPBACK
-from pathcast.local.processes import Command, ProcessIdentity, working_in
+from pathcast.local.processes import MARK, Command, ProcessIdentity, working_in
 from pathcast.local.state import write_private
 from pathcast.local.unprivileged import give_to_user, unprivileged_prefix
 
@@ -123,11 +123,10 @@ class Database(Part):
             "--data-checksums",
         ]
         log = site.log_path(self.name)
+        environment = {**base_environment(), MARK: site.mark(self.name)}
         try:
             with log.open("ab") as output:
-                result = subprocess.run(
-                    argv, cwd=folder, env=base_environment(), stdout=output, stderr=output, check=False
-                )
+                result = subprocess.run(argv, cwd=folder, env=environment, stdout=output, stderr=output, check=False)
         finally:
             password_file.unlink()
         if result.returncode != 0:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathcast.core.errors import PathcastError
 
 LOOPBACK = "127.0.0.1"
-FIRST_PORTS = range(20_000, 30_000)
-"""Below the ports that systems give to outgoing connections, which would take a stopped server's."""
+FIRST_PORTS = range(12_000, 22_000)
+"""They and their second ports lie below those that Linux gives to outgoing connections (from 32,768 on)."""
 SECOND_PORT_OFFSET = 10_000
 """SeaweedFS's servers listen on a second port so much higher, and some of its clients count on it."""
 

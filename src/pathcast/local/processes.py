@@ -19,8 +19,8 @@ import psutil
 MARK = "PATHCAST_PART"
 POLL_S = 0.05
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_STARTED_FIELD = 22
-"""Number of the start time in /proc/PID/stat, see proc(5)."""
+_THREADS_FIELD, _STARTED_FIELD = 20, 22
+"""Numbers of the count of threads and of the start time in /proc/PID/stat, see proc(5)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class ProcessIdentity:
             return None
         # The second field is the program's name in parentheses and may itself hold spaces and parentheses.
         after_name = stat.rpartition(")")[2].split()
-        if after_name[0] in {"Z", "X"}:
+        # A killed process is a zombie while other threads of it still end, and with them its files and ports.
+        if after_name[0] in {"Z", "X"} and int(after_name[_THREADS_FIELD - 3]) <= 1:
             _reap(pid)
             return None
         return cls(pid, int(after_name[_STARTED_FIELD - 3]), _BOOT_ID.read_text().strip())
