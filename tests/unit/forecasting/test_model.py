@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from pathcast.core import InvalidInputError
+from pathcast.forecasting.baselines import constant_velocity
+from pathcast.forecasting.losses import forecast_loss
+from pathcast.forecasting.model import build_forecaster, get_weights, restore_forecaster
+from pathcast.forecasting.settings import ForecasterSettings
+from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
+
+RANDOM = np.random.default_rng(8)
+WALKS = (RANDOM.normal(size=(40, 1, 2)) * 0.5 + RANDOM.normal(size=(40, 8, 2)) * 0.05).cumsum(axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> keras.Model:
+    return restore_forecaster(shipped_forecaster())
+
+
+def predicted(model: keras.Model, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    outputs = model(observed, training=False)
+    return np.asarray(outputs["paths"]), np.asarray(outputs["log_probs"])
+
+
+def test_shapes_and_probabilities(shipped: keras.Model) -> None:
+    paths, log_probs = predicted(shipped, WALKS)
+    assert paths.shape == (40, 20, 12, 2)
+    assert log_probs.shape == (40, 20)
+    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, atol=1e-5)
+    assert (log_probs.argmax(axis=1) == 0).all()
+
+
+def test_moved_and_turned_walks_have_moved_and_turned_forecasts(shipped: keras.Model) -> None:
+    angle = 2.1
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    moved = (WALKS @ turn + [12.0, -7.0]).astype(np.float32)
+    paths, log_probs = predicted(shipped, WALKS)
+    moved_paths, moved_log_probs = predicted(shipped, moved)
+    np.testing.assert_allclose(moved_paths, paths @ turn + [12.0, -7.0], atol=1e-3)
+    np.testing.assert_allclose(moved_log_probs, log_probs, atol=1e-3)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1e-7, 1e-3])
+def test_someone_who_stands_still_is_foretold_to_stay_near(shipped: keras.Model, jitter: float) -> None:
+    standing = np.full((5, 8, 2), 3.0, np.float32) + RANDOM.normal(size=(5, 8, 2)).astype(np.float32) * jitter
+    paths, log_probs = predicted(shipped, standing)
+    assert np.isfinite(paths).all()
+    assert np.isfinite(log_probs).all()
+    assert np.abs(paths[:, 0] - 3.0).max() < 0.25
+
+
+def test_a_fresh_network_walks_nearly_straight_on() -> None:
+    keras.utils.set_random_seed(0)
+    paths, _ = predicted(build_forecaster(ForecasterSettings(modes=4, units=8)), WALKS)
+    straight = constant_velocity(WALKS.astype(np.float64))
+    travelled = np.linalg.norm(straight[:, -1] - WALKS[:, -1], axis=-1)
+    assert (np.linalg.norm(paths[:, 0, -1] - straight[:, -1], axis=-1) < 0.1 * travelled + 0.3).all()
+
+
+def test_weights_of_another_size_are_named() -> None:
+    small = build_forecaster(ForecasterSettings(modes=4, units=8))
+    with pytest.raises(InvalidInputError, match="forecaster weights: .*expected shape"):
+        restore_forecaster(TrainedForecaster(ForecasterSettings(modes=4, units=16), get_weights(small)))
+
+
+def test_the_loss_falls_to_the_classification_alone_at_the_truth() -> None:
+    future = RANDOM.normal(size=(6, 12, 2)).astype(np.float32)
+    paths = np.repeat(future[:, None], 3, axis=1)
+    log_probs = np.log(np.full((6, 3), 1 / 3, np.float32))
+    scale = np.ones((6, 1), np.float32)
+    at_truth = float(forecast_loss(paths, log_probs, future, scale, temperature=1.0, classification_weight=0.0))
+    assert at_truth == pytest.approx(0.0, abs=1e-3)
+    apart = paths.copy()
+    apart[:, 0] += 1.0
+    best_guess = float(forecast_loss(apart, log_probs, future, scale, temperature=1e-3, classification_weight=0.0))
+    assert best_guess == pytest.approx(1.5 * np.sqrt(2), rel=1e-3)

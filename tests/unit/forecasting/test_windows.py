@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pathcast.core import InvalidInputError, Trajectory
+from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
+from pathcast.forecasting.windows import Windows, concatenate, cut_windows
+
+
+def trajectory(length: int, *, track: int = 1, start: int = 0, units: str = METRES) -> Trajectory:
+    steps = np.arange(length, dtype=float)
+    return Trajectory("gate", track, 0, start, np.stack([steps, steps * track], axis=1), units)
+
+
+@pytest.mark.parametrize(
+    ("length", "stride", "windows"), [(20, 1, 1), (25, 1, 6), (25, 2, 3), (39, 20, 1), (40, 20, 2)]
+)
+def test_windows_are_all_runs_of_twenty_steps(length: int, stride: int, windows: int) -> None:
+    cut = cut_windows([trajectory(length)], stride=stride)
+    assert cut.paths.shape == (windows, 20, 2)
+    assert cut.observed.shape == (windows, 8, 2)
+    assert cut.future.shape == (windows, 12, 2)
+    np.testing.assert_array_equal(cut.paths[:, 0, 0], np.arange(windows) * stride)
+    np.testing.assert_array_equal(cut.future[:, 0] - cut.observed[:, -1], np.ones((windows, 2)))
+
+
+def test_short_trajectories_give_none_and_gaps_keep_the_track() -> None:
+    cut = cut_windows([trajectory(19, track=1), trajectory(20, track=2), trajectory(21, track=2, start=90)])
+    assert len(cut) == 3
+    assert len(np.unique(cut.tracks)) == 1
+
+
+@pytest.mark.parametrize(
+    ("trajectories", "message"),
+    [([], "no trajectory given"), ([trajectory(19), trajectory(3)], "the longest of 2 trajectories has 19")],
+)
+def test_an_empty_selection_is_an_error(trajectories: list[Trajectory], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        cut_windows(trajectories)
+
+
+def test_mixed_units_are_an_error() -> None:
+    with pytest.raises(InvalidInputError, match="one unit"):
+        cut_windows([trajectory(20), trajectory(20, track=2, units=FRAME_HEIGHTS)])
+    with pytest.raises(InvalidInputError, match="one unit"):
+        concatenate([cut_windows([trajectory(20)]), cut_windows([trajectory(20, units=FRAME_HEIGHTS)])])
+
+
+def test_windows_refuse_values_that_are_not_finite() -> None:
+    paths = np.zeros((2, 20, 2))
+    paths[1, 3, 0] = np.nan
+    with pytest.raises(InvalidInputError, match="row 1 is not finite"):
+        Windows(paths, [0, 0], METRES)
+
+
+def test_concatenate_keeps_tracks_apart() -> None:
+    both = concatenate([cut_windows([trajectory(21)]), cut_windows([trajectory(20), trajectory(20, track=2)])])
+    assert both.tracks.tolist() == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("held_out", [0.01, 0.25, 0.99])
+def test_a_split_shares_no_track_and_loses_no_window(held_out: float) -> None:
+    windows = cut_windows([trajectory(20 + track, track=track) for track in range(10)])
+    kept, held = windows.split_by_track(held_out, seed=3)
+    assert not set(kept.tracks) & set(held.tracks)
+    assert len(kept) + len(held) == len(windows)
+    assert len(set(held.tracks)) == min(max(round(10 * held_out), 1), 9)
+
+
+def test_one_track_cannot_be_split() -> None:
+    with pytest.raises(InvalidInputError, match="2 tracks or more, got 1"):
+        cut_windows([trajectory(30)]).split_by_track(0.25, seed=0)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pathcast.core import InvalidInputError, PathcastError, Trajectory
+from pathcast.core.trajectory import METRES
+from pathcast.forecasting.settings import ForecasterSettings
+from pathcast.forecasting.trained import shipped_forecaster
+from pathcast.forecasting.windows import Windows, cut_windows
+from pathcast.training.forecaster import fine_tune, train
+from pathcast.training.loop import EpochReport
+from pathcast.training.settings import TrainingSettings
+
+SMALL = ForecasterSettings(modes=4, units=8, dropout=0.0)
+
+
+def turning_walks(tracks: int, *, seed: int) -> list[Trajectory]:
+    """People who all turn left at the same rate: constant velocity is wrong, and the turn can be learned."""
+    random = np.random.default_rng(seed)
+    found = []
+    for track in range(tracks):
+        heading = random.uniform(-np.pi, np.pi) + 0.12 * np.arange(24)
+        steps = random.uniform(0.3, 0.6) * np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        found.append(Trajectory("gate", track, 0, 0, steps.cumsum(axis=0), METRES))
+    return found
+
+
+def windows(tracks: int, *, seed: int) -> Windows:
+    return cut_windows(turning_walks(tracks, seed=seed))
+
+
+def test_the_same_seed_gives_the_same_weights_and_learning_helps() -> None:
+    settings = TrainingSettings(epochs=4, batch_size=32, learning_rate=1e-2, ema=0.9)
+    reports: list[EpochReport] = []
+    first = train(windows(60, seed=1), windows(20, seed=2), settings, settings=SMALL, progress=reports.append)
+    second = train(windows(60, seed=1), windows(20, seed=2), settings, settings=SMALL)
+    assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
+    assert [report.epoch for report in reports] == [1, 2, 3, 4]
+    assert reports[-1].loss < reports[0].loss
+    assert first.record["val"]["ade"] < first.record["val_start"]["ade"]
+
+
+def test_early_stopping_keeps_the_best_weights() -> None:
+    settings = TrainingSettings(epochs=30, batch_size=32, learning_rate=0.5, ema=0.0, patience=1)
+    reports: list[EpochReport] = []
+    trained = train(windows(20, seed=1), windows(10, seed=2), settings, settings=SMALL, progress=reports.append)
+    assert len(reports) < 30
+    assert not reports[-1].best
+    assert trained.record["val"]["score"] <= min(report.figures["score"] for report in reports)
+
+
+def test_a_loss_that_is_not_finite_stops_training() -> None:
+    far = windows(20, seed=1)
+    broken = Windows(far.paths * 1e30, far.tracks, METRES)
+    with pytest.raises(PathcastError, match="the loss of epoch 1 is"):
+        train(broken, windows(10, seed=2), TrainingSettings(epochs=1, batch_size=16), settings=SMALL)
+
+
+def test_fine_tuning_adapts_to_a_place_and_is_judged_on_other_tracks() -> None:
+    result = fine_tune(turning_walks(40, seed=3), shipped_forecaster())
+    assert result.windows_train == 30 * 5
+    assert result.after.windows == result.before.windows == result.constant_velocity.windows == 10 * 5
+    assert result.after.ade < result.before.ade
+    assert result.after.ade < result.constant_velocity.ade
+    assert result.forecaster.settings == shipped_forecaster().settings
+
+
+def test_fine_tuning_needs_two_tracks() -> None:
+    with pytest.raises(InvalidInputError, match="2 tracks or more"):
+        fine_tune(turning_walks(1, seed=3), shipped_forecaster())
