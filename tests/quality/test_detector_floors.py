@@ -1,0 +1,44 @@
+"""The imported detector's scores on real images must not fall below the figures in floors.toml."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from pathcast.cli.main import app
+from pathcast.detection.postprocess import NMS_IOU, SCORE_THRESHOLD
+from pathcast.detection.yolox_import import read_yolox, to_served
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("PATHCAST_DATA", ROOT.parent / "shared" / "data"))
+FLOORS = tomllib.loads((ROOT / "tests" / "floors.toml").read_text())["detector"]["yolox_nano"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = DATA / "models" / "yolox_nano.onnx"
+    if not source.is_file():
+        pytest.skip(f"{source} is not there (PATHCAST_DATA names the data folder)")
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    onnx.save(to_served(read_yolox(source)), str(path))
+    return path
+
+
+@pytest.mark.parametrize("data", sorted(FLOORS))
+def test_average_precision_at_the_served_settings(data: str, model: Path, tmp_path: Path) -> None:
+    if not (DATA / data).is_dir():
+        pytest.skip(f"{DATA / data} is not there (PATHCAST_DATA names the data folder)")
+    target = tmp_path / "scores.json"
+    arguments = ["evaluate", "detector", "--data", DATA / data, "--model", model, "--json", target]
+    arguments += ["--score-threshold", SCORE_THRESHOLD, "--nms-iou", NMS_IOU]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    scores = json.loads(target.read_text())
+    floors = FLOORS[data]
+    assert scores["images"] == floors["images"]
+    assert scores["classes"]["person"]["ap50"] >= floors["person_ap50"]
+    assert scores["map50_95"] >= floors["map50_95"]

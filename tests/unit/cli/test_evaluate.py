@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from onnx import TensorProto, helper, save
+from typer.testing import CliRunner
+
+from pathcast.cli.main import app
+from pathcast.core.errors import InvalidInputError
+
+
+def identity(path: Path) -> Path:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", values[:1], values[1:])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def evaluate(*arguments: object) -> None:
+    CliRunner().invoke(app, ["evaluate", "detector", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_a_folder_of_no_known_layout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="found 0 sequences"):
+        evaluate("--data", tmp_path, "--model", identity(tmp_path / "model.onnx"))
+
+
+def test_a_sequence_without_its_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clip" / "gt").mkdir(parents=True)
+    (tmp_path / "clip" / "seqinfo.ini").write_text(
+        "[Sequence]\nname=clip\nframeRate=7\nseqLength=2\nimWidth=64\nimHeight=48\n"
+    )
+    (tmp_path / "clip" / "gt" / "gt.txt").write_text("1,1,0,0,9,9,1,-1,-1,-1\n")
+    with pytest.raises(InvalidInputError, match="expected a video of the sequence"):
+        evaluate("--data", tmp_path, "--model", identity(tmp_path / "model.onnx"))
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_model_of_another_signature_is_refused(tmp_path: Path, broken: bool) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    model = identity(tmp_path / "model.onnx")
+    if broken:
+        model.write_bytes(b"no model")
+    with pytest.raises(InvalidInputError, match="not a model" if broken else "expected input 'images'"):
+        evaluate("--data", tmp_path, "--model", model)
+
+
+def test_data_is_required() -> None:
+    assert CliRunner().invoke(app, ["evaluate", "detector"]).exit_code == 2
