@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from pathcast.core import Detections, Frame, FrameTracks, Observation
+from pathcast.core.clock import ManualClock
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
@@ -36,7 +37,7 @@ from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record
 from pathcast.messaging.sources import VideoFile
 from pathcast.messaging.topics import Instance, dead_letter_topic, ensure_topics
 from pathcast.messaging.trace import check_traceparent
-from pathcast.monitoring.metrics import read_stage_latencies
+from pathcast.monitoring.metrics import ServiceMetrics, read_stage_latencies
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.connection import connect
 from pathcast.storage.reads import read_frame_rows
@@ -209,6 +210,40 @@ def test_cameras_arrive_complete_in_order_and_with_their_times(
         assert [each.sequence for each in own] == list(numbers)
         assert own[-1].captured_at == START + timedelta(microseconds=round(numbers[-1] * 1e6 / FPS))
         assert len({check_traceparent(each.traceparent) for each in own}) == len(own)
+
+
+@pytest.mark.parametrize(("pace", "seconds"), [(1.0, 49 / FPS), (3.5, 49 / FPS / 3.5), (None, 0.0)])
+def test_pace(
+    settings: PlatformSettings, producer: RecordProducer, tmp_path: Path, pace: float | None, seconds: float
+) -> None:
+    source = VideoFile(write_clip(tmp_path / "clip.avi", 50), fps=FPS)
+    clock = ManualClock(START)
+    report = FrameProducer(producer, topic=settings.frames_topic, clock=clock).stream(
+        CameraStream("paced", source, pace=pace)
+    )
+    assert report.seconds == pytest.approx(seconds, abs=1e-3)
+    assert report.first_captured_at == START
+    assert report.last_captured_at == START + timedelta(seconds=49 / FPS)
+
+
+def test_a_camera_may_skip_while_the_broker_is_away_and_each_skip_is_counted(
+    servers: Platform, settings: PlatformSettings, tmp_path: Path
+) -> None:
+    source = VideoFile(write_clip(tmp_path / "clip.avi", 50), fps=FPS)
+    metrics = ServiceMetrics("producer")
+    with RecordProducer(settings.kafka_bootstrap, client_id="test", max_in_flight_bytes=10_000) as sender:
+        sender.deliver(settings.frames_topic, encode_frame(frame("warm-up", 0)))
+        servers.kill("kafka")
+        camera = CameraStream("live", source, pace=None, skip_stale=True)
+        report = FrameProducer(sender, topic=settings.frames_topic, metrics=metrics).stream(camera)
+        servers.start("kafka")
+    assert report.frames_sent + report.frames_skipped == 50
+    assert min(report.frames_sent, report.frames_skipped) > 0
+    labels = {"service": "producer", "camera": "live"}
+    assert metrics.registry.get_sample_value("pathcast_frames_skipped_total", labels) == report.frames_skipped
+    records = read_topic(settings, settings.frames_topic, 1 + report.frames_sent)
+    sent = [each.sequence for each in map(decode_frame, records) if each.camera_id == "live"]
+    assert sorted(set(sent)) == list(range(report.frames_sent))
 
 
 def test_each_camera_stays_on_one_partition_and_each_partition_has_one_reader(
