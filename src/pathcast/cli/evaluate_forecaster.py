@@ -44,6 +44,8 @@ def evaluate_forecaster(
     if leave_one_out and model is not None:
         raise InvalidInputError("--model: with --leave-one-out the models are trained here; give one of the two")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
     scenes = {scene: read_test(data, scene) for scene in SCENES}
     use_tensorflow(threads)
     if leave_one_out:
@@ -113,7 +115,7 @@ def _print(
     baselines: Mapping[str, Scores],
     scenes: Mapping[str, Windows],
 ) -> None:
-    table = Table(title="ADE/FDE in metres, 8 observed and 12 future steps of 0.4 s")
+    table = Table(title=f"ADE/FDE in metres, 8 observed and 12 future steps of 0.4 s; LSTM: {version}")
     table.add_column("forecaster")
     for scene, windows in scenes.items():
         table.add_column(f"{scene} ({len(windows)})", justify="right")
@@ -126,8 +128,8 @@ def _print(
             *(f"{m.ade_best20:.3f}/{m.fde_best20:.3f}" if best else f"{m.ade:.3f}/{m.fde:.3f}" for m in cells),
         )
 
-    row(f"LSTM ({version}), most likely", scores, best=False)
-    row(f"LSTM ({version}), best of 20", scores, best=True)
+    row("LSTM, most likely", scores, best=False)
+    row("LSTM, best of 20", scores, best=True)
     for name, baseline in baselines.items():
         row(name.replace("_", " "), baseline, best=False)
     console.print(table)
