@@ -1,7 +1,9 @@
 import base64
 import io
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +24,7 @@ from minio.error import S3Error
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings, load_settings
-from pathcast.local import processes
+from pathcast.local import database, processes
 from pathcast.local.platform import Platform
 from pathcast.local.state import Credentials, PlatformState
 from pathcast.serving.triton_client import TritonClient
@@ -406,6 +408,26 @@ def test_a_port_taken_meanwhile_is_replaced_and_known_to_all(own_platform: Platf
         second = load_settings(own_platform.state_dir)
         assert second.database_url != first.database_url
         psycopg.connect(second.database_url.get_secret_value(), connect_timeout=10).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the database as another user")
+def test_the_database_runs_below_folders_that_only_root_can_enter(
+    own_platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = database._binaries().parents[1]
+    locked = tmp_path / "locked"
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(folder, locked / "site-packages" / folder.name)
+    locked.chmod(0o700)
+    binaries = locked / "site-packages" / package.name / "pginstall" / "bin"
+    monkeypatch.setattr(database, "_binaries", lambda: binaries)
+    own_platform.start("object_store")
+    own_platform.start("database")
+    (running,) = (part for part in own_platform.status() if part.name == "database")
+    assert running.state == "ready"
+    process = psutil.Process(running.pid)
+    assert Path(process.exe()) == binaries / "postgres"
+    assert process.uids().effective == pwd.getpwnam("nobody").pw_uid
 
 
 def start_command(state_dir: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -125,7 +125,10 @@ def base_environment() -> dict[str, str]:
 
 
 def configuration_digest(command: Command) -> str:
-    """Changes when a part has to be started again to work with the others: other ports, credentials or options."""
+    """Changes when a part has to be started again to work with the others: other ports, credentials or options.
+
+    By what name the program itself was found does not count: an interpreter has several.
+    """
     own = {name: value for name, value in command.env.items() if name not in {*PASSED_ON, MARK}}
-    text = json.dumps([command.argv, sorted(own.items()), str(command.cwd)])
+    text = json.dumps([command.argv[1:], sorted(own.items()), str(command.cwd)])
     return hashlib.sha256(text.encode()).hexdigest()

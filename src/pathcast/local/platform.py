@@ -61,7 +61,7 @@ class Platform:
     """
 
     def __init__(self, state_dir: Path = STATE_DIR, *, durable: bool = True) -> None:
-        self.state_dir = Path(os.path.abspath(state_dir))
+        self.state_dir = Path(os.path.realpath(state_dir))
         self._servers: tuple[Part, ...] = (ObjectStore(), Database(), Kafka(durable=durable), Tracking(), Triton())
         self._services: tuple[Part, ...] = (Archiver(), Analyzer(), Recorder())
         self._parts = {part.name: part for part in (*self._servers, *self._services)}

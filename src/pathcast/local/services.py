@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -32,7 +33,7 @@ class Service(Part):
             )
 
     def command(self, site: Site) -> Command:
-        env = base_environment() | settings_variables(site.settings())
+        env = base_environment() | self._tuning() | settings_variables(site.settings())
         # Log lines reach the file as they are written.
         env["PYTHONUNBUFFERED"] = "1"
         env["PATHCAST_METRICS_PORT"] = str(site.ports[self.port_names[0]])
@@ -42,6 +43,11 @@ class Service(Part):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://{self.address(site)}/metrics", timeout=5):
             return
+
+    def _tuning(self) -> dict[str, str]:
+        """The caller's variables for this service: how it works, not where the platform is."""
+        prefixes = (f"PATHCAST_{self.name.upper()}_", "PATHCAST_LOG_LEVEL")
+        return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
 
 
 class Archiver(Service):

@@ -37,7 +37,7 @@ def unprivileged_prefix(executable: Path, folder: Path) -> tuple[str, ...]:
     refusal = ""
     for capability in _CAPABILITIES:
         prefix = _prefix(program, user, capability)
-        refusal = _try([*prefix, str(executable), "--version"], folder)
+        refusal = _try(prefix, executable, folder)
         if not refusal:
             return prefix
     raise PathcastError(
@@ -58,16 +58,14 @@ def _prefix(program: str, user: pwd.struct_passwd, capability: str | None) -> tu
     if capability is None:
         return identity
     only = f"-all,+{capability}"
-    return (*identity, f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}")
+    # Without the security bit, access(2), by which PostgreSQL looks for its programs, leaves the capability aside.
+    bit = "--securebits=+no_setuid_fixup"
+    return (*identity, f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}", bit)
 
 
-def _try(argv: Sequence[str], folder: Path) -> str:
-    """Empty if the command runs and its working folder can be entered by its full name; else what it said."""
-    check = 'cd "$0" && test -w . && exec "$@"'
-    own = argv.index("--no-new-privs") + 1
-    while argv[own].startswith("--"):
-        own += 1
-    result = subprocess.run(
-        [*argv[:own], "/bin/sh", "-c", check, str(folder), *argv[own:]], capture_output=True, text=True, check=False
-    )
+def _try(prefix: Sequence[str], executable: Path, folder: Path) -> str:
+    """Empty if the program runs and can write to `folder` by its full name; else what was said."""
+    script = 'cd "$0" && test -w . && exec "$1" --version'
+    argv = [*prefix, "/bin/sh", "-c", script, str(folder), str(executable)]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
     return "" if result.returncode == 0 else (result.stderr.strip() or f"exit status {result.returncode}")

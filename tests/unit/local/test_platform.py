@@ -111,9 +111,14 @@ def test_status_of_nothing_as_json_and_as_a_table(tmp_path):
     assert all(name in table for name in Platform(tmp_path).names)
 
 
-def test_the_interpreter_of_the_services_is_this_one(tmp_path):
+def test_services_get_the_platforms_addresses_and_their_own_tuning(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATHCAST_ARCHIVER_PACK_SECONDS", "2")
+    monkeypatch.setenv("PATHCAST_RECORDER_BATCH", "5")
+    monkeypatch.setenv("PATHCAST_DATABASE_URL", "postgresql://elsewhere/other")
     names = ["kafka", "database", "object_store", "triton", "tracking", "archiver.metrics"]
     site = Site(tmp_path, "abc", choose_ports(names, {}), Credentials.load_or_generate(tmp_path))
     command = services.Archiver().command(site)
     assert command.argv == (sys.executable, "-m", "streaming.archiver")
     assert command.env["PATHCAST_DATABASE_URL"] == site.database_url()
+    assert command.env["PATHCAST_ARCHIVER_PACK_SECONDS"] == "2"
+    assert "PATHCAST_RECORDER_BATCH" not in command.env
