@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import cv2
@@ -83,6 +86,7 @@ class _Demo:
         self._folder = options.state_dir / "demo"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._phases: dict[str, float] = {}
+        self._interrupted = threading.Event()
         self._clip = find_clip(options.video, options.data_dir, options.state_dir / "downloads", console.print)
         self._camera = self._choose_camera()
         self._source = VideoFile(self._clip, fps=self._camera.frames_per_second)
@@ -94,6 +98,7 @@ class _Demo:
         started = time.monotonic()
         platform = Platform(self._options.state_dir)
         ran_before = any(part.state == "ready" for part in platform.status())
+        before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             with self._phase("start the platform") as say:
                 platform.up(servers_only=True, on_progress=lambda name, what: say(f"{name}: {what}"))
@@ -106,8 +111,10 @@ class _Demo:
                 result = self._stream_and_measure(platform, settings, connection, str(detector.version), started)
         finally:
             if not (ran_before or self._options.keep_running):
+                self._interrupted.clear()
                 with self._phase("stop the platform"):
                     platform.down()
+            signal.signal(signal.SIGINT, before)
         return result
 
     def _stream_and_measure(
@@ -154,11 +161,12 @@ class _Demo:
                 progress.add_task(task, total=count) for task in ("frames sent", "frames archived", "frames analysed")
             )
             with RecordProducer(settings.kafka_bootstrap, client_id="pathcast-demo") as producer:
-                FrameProducer(producer, topic=settings.frames_topic).stream_all(
+                FrameProducer(producer, topic=settings.frames_topic, stop=self._interrupted).stream_all(
                     [stream], lambda _: progress.advance(sent)
                 )
             best, moved_at = 0, time.monotonic()
             while True:
+                self._check_interrupt()
                 counts = _progress(connection, self._camera.camera_id, begin, end)
                 progress.update(archived, completed=counts[0])
                 progress.update(recorded, completed=counts[1])
@@ -279,9 +287,19 @@ class _Demo:
             hint="give YOLOX's published ONNX file: pathcast demo --detector yolox_nano.onnx",
         )
 
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """Remember Ctrl-C as well as raise it: the Kafka client's event loop swallows what hits it there."""
+        self._interrupted.set()
+        raise KeyboardInterrupt
+
+    def _check_interrupt(self) -> None:
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
+
     @contextmanager
     def _phase(self, name: str) -> Iterator[Callable[[str], None]]:
         """Time a phase and show it; the block may say what it is at."""
+        self._check_interrupt()
         began = time.monotonic()
         with self._console.status(f"{name} …") as status:
             # A progress bar inside the phase needs the screen for itself.
