@@ -34,12 +34,14 @@ from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.observation_codec import encode_observation, observation_record
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record
+from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.sources import VideoFile
 from pathcast.messaging.topics import Instance, dead_letter_topic, ensure_topics
 from pathcast.messaging.trace import check_traceparent
 from pathcast.monitoring.metrics import ServiceMetrics, read_stage_latencies
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.connection import connect
+from pathcast.storage.positions import StreamPosition, read_offset, write_offset
 from pathcast.storage.reads import read_frame_rows
 
 pytestmark = pytest.mark.integration
@@ -484,7 +486,14 @@ def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
         wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [3], "the record at the stored offset")
         assert consumer.seek({partition: 5})[partition] == 5
         assert consumer.seek({partition: 99})[partition] == 0
-    assert "stored offset 99 is behind the end" in caplog.text
+        assert "stored offset 99 is behind the end" in caplog.text
+        with connect(settings.database_url, application_name="test") as connection:
+            for offset in (5, 99):
+                write_offset(connection, StreamPosition("anew", settings.frames_topic, partition, offset))
+            resume_at_stored_offsets(consumer, connection, "anew")
+            # The stored offset never moves back, so it must be gone for new ones to count.
+            assert read_offset(connection, "anew", settings.frames_topic, partition) is None
+            wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
 
 
 def test_a_topic_that_does_not_exist_is_waited_for(settings: PlatformSettings) -> None:

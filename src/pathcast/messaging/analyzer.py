@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from pathcast.messaging.frame_codec import decode_frame
 from pathcast.messaging.observation_codec import observation_record
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.records import Record
+from pathcast.messaging.resume import resume
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
 from pathcast.serving.frame_analyzer import FrameAnalyzer, Rejected
@@ -33,8 +33,6 @@ from pathcast.storage.positions import StreamPosition, read_checkpoint, write_ch
 from pathcast.tracking.settings import TrackerSettings
 
 SERVICE = "analyzer"
-
-_log = logging.getLogger(__name__)
 
 
 class AnalyzerSettings(BaseSettings):
@@ -153,9 +151,9 @@ class AnalyzerWorker:
             checkpoint = read_checkpoint(self._connection, SERVICE, self._platform.frames_topic, partition)
             if checkpoint is not None:
                 offsets[partition] = checkpoint.next_offset
+                # Also where the topic was made anew: cameras go on, so their identities must.
                 self._cameras_of[partition].update(self._analyzer.restore(checkpoint.state))
-        starts = self._consumer.seek(offsets)
-        _log.info("taking up at offsets %s", starts)
+        resume(self._consumer, self._connection, SERVICE, offsets)
 
     def _analyze(self, records: list[Record]) -> None:
         topic = self._platform.frames_topic

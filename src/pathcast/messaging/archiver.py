@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,17 +18,16 @@ from pathcast.messaging.frame_codec import decode_frame
 from pathcast.messaging.pack_assembler import OpenPack, PackAssembler, PackLimits
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.records import Record
+from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.connection import connect
 from pathcast.storage.frame_rows import FrameRow
-from pathcast.storage.positions import StreamPosition, read_offset, write_offset
+from pathcast.storage.positions import StreamPosition, write_offset
 from pathcast.storage.writers import write_frames
 
 SERVICE = "archiver"
-
-_log = logging.getLogger(__name__)
 
 
 class ArchiverSettings(BaseSettings):
@@ -84,15 +82,10 @@ class ArchiverWorker:
             producer = RecordProducer(platform.kafka_bootstrap, client_id=SERVICE)
             self._closers.append(partial(producer.close, timeout_s=1.0))
             self._dead_letters = DeadLetters(producer, SERVICE)
-            stored = {
-                partition: read_offset(self._connection, SERVICE, self._topic, partition)
-                for partition in self._consumer.partitions
-            }
-            starts = self._consumer.seek({partition: offset for partition, offset in stored.items() if offset})
+            resume_at_stored_offsets(self._consumer, self._connection, SERVICE)
         except BaseException:
             self.close()
             raise
-        _log.info("taking up at offsets %s", starts)
 
     def step(self) -> None:
         closed: list[OpenPack] = []

@@ -42,7 +42,7 @@ class PartitionConsumer:
         Raises ServiceUnavailableError where the broker does not answer or the topic does not exist yet.
         """
         self._bootstrap = bootstrap
-        self._topic = topic
+        self.topic = topic
         self._idle_check_s = idle_check_s
         self._heard_at = time.monotonic()
         try:
@@ -86,7 +86,7 @@ class PartitionConsumer:
         Behind the end: the topic was made anew; reading starts at its beginning (rows have natural keys,
         so replaying is harmless), and state that belongs to the stored offset is to be dropped.
         """
-        topics = {partition: TopicPartition(self._topic, partition) for partition in self.partitions}
+        topics = {partition: TopicPartition(self.topic, partition) for partition in self.partitions}
         starts: dict[int, int] = {}
         try:
             first = self._consumer.beginning_offsets(list(topics.values()))
@@ -98,7 +98,7 @@ class PartitionConsumer:
                     start = first[key]
                     _log.warning(
                         "%s[%d]: offsets %d to %d were removed before they were read",
-                        self._topic,
+                        self.topic,
                         partition,
                         stored,
                         start - 1,
@@ -108,7 +108,7 @@ class PartitionConsumer:
                     start = first[key]
                     _log.warning(
                         "%s[%d]: stored offset %d is behind the end %d: the topic was made anew, starting at %d",
-                        self._topic,
+                        self.topic,
                         partition,
                         stored,
                         end[key],
@@ -163,7 +163,7 @@ class PartitionConsumer:
         return any(raw.offset == offset for raw in fetched.get(key, ()))
 
     def _unavailable(self, error: object) -> ServiceUnavailableError:
-        return ServiceUnavailableError(f"Kafka at {self._bootstrap}: reading {self._topic} failed: {error}")
+        return ServiceUnavailableError(f"Kafka at {self._bootstrap}: reading {self.topic} failed: {error}")
 
 
 def _record(raw: Any) -> Record:

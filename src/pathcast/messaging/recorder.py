@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,18 +18,17 @@ from pathcast.messaging.dead_letters import DeadLetters
 from pathcast.messaging.observation_codec import read_observation
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.records import Record
+from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
 from pathcast.storage.connection import connect
-from pathcast.storage.positions import StreamPosition, read_offset, write_offset
+from pathcast.storage.positions import StreamPosition, write_offset
 from pathcast.storage.writers import write_observations
 
 SERVICE = "recorder"
 
 # Values that no column takes; numpy refuses some of them before the database can.
 _REFUSED_VALUES = (psycopg.DataError, psycopg.IntegrityError)
-
-_log = logging.getLogger(__name__)
 
 
 class RecorderSettings(BaseSettings):
@@ -78,15 +76,10 @@ class RecorderWorker:
             producer = RecordProducer(platform.kafka_bootstrap, client_id=SERVICE)
             self._closers.append(partial(producer.close, timeout_s=1.0))
             self._dead_letters = DeadLetters(producer, SERVICE)
-            stored = {
-                partition: read_offset(self._connection, SERVICE, self._topic, partition)
-                for partition in self._consumer.partitions
-            }
-            starts = self._consumer.seek({partition: offset for partition, offset in stored.items() if offset})
+            resume_at_stored_offsets(self._consumer, self._connection, SERVICE)
         except BaseException:
             self.close()
             raise
-        _log.info("taking up at offsets %s", starts)
 
     def step(self) -> None:
         records = self._consumer.poll(self._settings.flush_s, max_records=self._settings.batch_records)

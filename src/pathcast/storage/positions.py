@@ -48,6 +48,14 @@ def write_offset(connection: psycopg.Connection, position: StreamPosition) -> No
         )
 
 
+def forget_position(connection: psycopg.Connection, service: str, topic: str, partition: int) -> None:
+    """Drop the stored offset and checkpoint, because the topic was made anew and its offsets start again."""
+    key = (service, topic, partition)
+    with database_errors(f"forget the position of {service} in {topic}/{partition}"), connection.transaction():
+        connection.execute("DELETE FROM stream_offsets WHERE (service, topic, partition) = (%s, %s, %s)", key)
+        connection.execute("DELETE FROM checkpoints WHERE (service, topic, partition) = (%s, %s, %s)", key)
+
+
 def read_checkpoint(connection: psycopg.Connection, service: str, topic: str, partition: int) -> Checkpoint | None:
     """The newest checkpoint; None before the first one was stored."""
     with database_errors(f"read the checkpoint of {service} in {topic}/{partition}"):

@@ -1,0 +1,32 @@
+"""Where a service goes on when it starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import psycopg
+
+from pathcast.messaging.consumer import PartitionConsumer
+from pathcast.storage.positions import forget_position, read_offset
+
+_log = logging.getLogger(__name__)
+
+
+def resume_at_stored_offsets(consumer: PartitionConsumer, connection: psycopg.Connection, service: str) -> None:
+    """Go on behind the rows that `service` has written."""
+    stored = {
+        partition: read_offset(connection, service, consumer.topic, partition) for partition in consumer.partitions
+    }
+    resume(consumer, connection, service, {partition: offset for partition, offset in stored.items() if offset})
+
+
+def resume(
+    consumer: PartitionConsumer, connection: psycopg.Connection, service: str, offsets: Mapping[int, int]
+) -> None:
+    """Seek to `offsets`; where the topic was made anew, drop the stored position, which never moves back by itself."""
+    starts = consumer.seek(offsets)
+    for partition, start in starts.items():
+        if start < offsets.get(partition, start):
+            forget_position(connection, service, consumer.topic, partition)
+    _log.info("%s goes on at offsets %s", service, starts)
