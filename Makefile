@@ -47,5 +47,8 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip compile pyproject.toml $(addprefix --extra ,$(EXTRAS)) --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
+golden: install ## Rewrite the golden files after an intended change
+	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py
+
 clean: ## Remove the local state of the platform (stop it first)
 	@$(BIN)/pathcast down && rm -rf .pathcast

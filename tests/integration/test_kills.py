@@ -18,6 +18,7 @@ from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.sources import VideoFile
 from pathcast.registry.detector import import_detector
+from pathcast.registry.publishing import publish_model
 from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("PATHCAST_DATA", ROOT.parent / "shared" / "data"))
 CLIP = DATA / "pets09_s2l1" / "vtest.avi"
 DETECTOR = DATA / "models" / "yolox_nano.onnx"
+FORECASTER = ROOT / "model_repo" / "forecaster"
 CAMERA_FILE = ROOT / "src" / "pathcast" / "local" / "demo" / "camera.toml"
 
 FRAMES, FPS = 240, 7.0
@@ -38,11 +40,13 @@ LIMIT_S = 300
 
 COMPARED = {
     "frames": "captured_at, sequence, width, height, byte_length, sha256",
-    "observations": "captured_at, sequence, width, height, detection_count, track_count, forecast_count, score_count",
+    "observations": "captured_at, sequence, width, height, detector, detector_version, detection_count, track_count, "
+    "forecast_count, score_count",
     "detections": "captured_at, detection_index, class_id, score, x1, y1, x2, y2, model, model_version",
     "tracks": "captured_at, track_id, class_id, score, x1, y1, x2, y2, x, y, units, detection_index",
     "forecasts": "made_at, track_id, class_id, model, model_version, origin, velocity, modes, paths, log_probs, units",
-    "forecast_scores": "made_at, track_id, class_id, model, model_version, status, steps, ade, fde, best_ade, best_fde",
+    "forecast_scores": "made_at, track_id, class_id, model, model_version, status, steps, ade, fde, "
+    "best_ade, best_fde, constant_velocity_ade, constant_velocity_fde",
 }
 
 
@@ -60,7 +64,10 @@ def platform(tmp_path_factory):
     platform = Platform(tmp_path_factory.mktemp("kills"))
     try:
         platform.up(servers_only=True)
-        import_detector(platform.settings(), DETECTOR, frames=CLIP)
+        settings = platform.settings()
+        import_detector(settings, DETECTOR, frames=CLIP)
+        model, config = FORECASTER / "1" / "model.onnx", (FORECASTER / "config.pbtxt").read_text()
+        publish_model(settings, "forecaster", model, config, card="", smoke_test=lambda client, version: None)
         platform.up()
         yield platform
     finally:
@@ -126,6 +133,7 @@ def test_kills_at_random_moments_change_no_row(platform):
     assert not sending.is_alive()
     wait_for(settings, "disturbed", FRAMES, FRAMES)
 
+    assert {row[3] for row in rows(settings, "forecasts", "undisturbed")} == {"forecaster"}
     for table in COMPARED:
         expected, actual = rows(settings, table, "undisturbed"), rows(settings, table, "disturbed")
         assert expected, f"{table}: the undisturbed run left no rows to compare"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pathcast.core.settings import STATE_DIR, load_settings
+from pathcast.core.settings import STATE_DIR, PlatformSettings, load_settings
 
 if TYPE_CHECKING:
     from pathcast.messaging.frame_producer import CameraStream, StreamReport
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def stream(
     sources: list[str] = typer.Argument(help="Video files, folders of images or rtsp:// addresses."),
     camera: list[str] = typer.Option(help="The camera's id; once for each source, in the same order."),
+    camera_file: list[Path] = typer.Option(
+        [], help="Calibration of a camera (TOML, see docs/operating.md); its id must be one of --camera."
+    ),
     fps: float | None = typer.Option(None, help="True frame rate, where a file does not tell it or tells it wrong."),
     pace: str = typer.Option("1", help="Factor to real time, or 'fast' for as fast as the platform takes it."),
     first_frame: int = typer.Option(0, min=0, help="Start at this frame of a recording, counted from 0."),
@@ -42,6 +45,7 @@ def stream(
 
     factor, moment = _pace(pace), _moment(start_at)
     settings = load_settings(state_dir)
+    rates = _describe(camera_file, camera, settings)
     cameras = [
         CameraStream(
             camera_id,
@@ -63,6 +67,24 @@ def stream(
     _show(reports)
     if json is not None:
         _write_json(reports, json)
+
+
+def _describe(files: list[Path], camera_ids: list[str], settings: PlatformSettings) -> dict[str, float | None]:
+    """Make the described cameras known to the platform; return their true frame rates."""
+    from pathcast.core.camera import read_camera_file
+    from pathcast.storage.cameras import upsert_camera
+    from pathcast.storage.connection import connect
+
+    described = [read_camera_file(file) for file in files]
+    for file, each in zip(files, described, strict=True):
+        if each.camera_id not in camera_ids:
+            raise typer.BadParameter(f"--camera-file {file} is of {each.camera_id}, which is not among --camera")
+    if described:
+        with connect(settings.database_url, application_name="pathcast-stream") as connection:
+            for each in described:
+                plane = each.ground_plane
+                upsert_camera(connection, each.camera_id, None if plane is None else plane.as_mapping())
+    return {each.camera_id: each.frames_per_second for each in described}
 
 
 def _pace(text: str) -> float | None:

@@ -55,7 +55,8 @@ class AnalyzerSettings(BaseSettings):
 class AnalyzerWorker:
     """Analyses the frames of its partitions in order; a Worker of the service harness.
 
-    Every frame becomes one observation, one dead letter, or one counted skip. A checkpoint is written only
+    Every frame becomes one observation, one dead letter, or one counted skip (stale, or a
+    producer's repeat). A checkpoint is written only
     when the observations before it are acknowledged, so a restart repeats work but loses none.
     """
 
@@ -180,6 +181,8 @@ class AnalyzerWorker:
                 elif isinstance(outcome, Rejected):
                     self._metrics.dead_lettered(topic)
                     self._dead_letters.bury(record, outcome.reason)
+                else:
+                    self._metrics.skipped(frame.camera_id)
         for record in records:
             self._next_offsets[record.partition] = record.offset + 1
         self._metrics.lag(records[-1].timestamp_ms, self._clock.now().timestamp())

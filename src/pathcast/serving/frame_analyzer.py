@@ -47,6 +47,8 @@ class Detector(Protocol):
 class Forecaster(Protocol):
     """What predicts paths: see RemoteForecaster."""
 
+    served: bool
+
     def forecast(self, observed: Float32Array) -> ForecastBatch: ...
 
 
@@ -137,11 +139,12 @@ class FrameAnalyzer:
 
     def state(self, camera_ids: Iterable[str]) -> bytes:
         """What is remembered of these cameras, exact; cameras without a frame so far are left out."""
-        values, arrays = {}, {}
+        sessions, arrays = {}, {}
         for camera_id in sorted(set(camera_ids) & self._sessions.keys()):
             session = self._sessions[camera_id]
-            values[camera_id] = [session.tracker.state(), session.ledger.state()]
+            sessions[camera_id] = [session.tracker.state(), session.ledger.state()]
             arrays[camera_id] = session.recent
+        values = {"forecaster_served": self._forecaster.served, "sessions": sessions}
         return encode_state(_KIND, _VERSION, values, arrays)
 
     def restore(self, state: bytes) -> tuple[str, ...]:
@@ -151,13 +154,14 @@ class FrameAnalyzer:
         another unit, so its trajectories start again.
         """
         values, arrays = decode_state(state, _KIND, _VERSION)
-        for camera_id, (tracker_state, ledger_state) in values.items():
+        self._forecaster.served = self._forecaster.served or values["forecaster_served"]
+        for camera_id, (tracker_state, ledger_state) in values["sessions"].items():
             camera = self._cameras(camera_id)
             ledger = ForecastLedger.restore(ledger_state)
             if ledger.units != camera.units:
                 ledger = ForecastLedger(camera_id, camera.units)
             self._sessions[camera_id] = _Session(camera, Tracker.restore(tracker_state), ledger, arrays[camera_id])
-        return tuple(values)
+        return tuple(values["sessions"])
 
     def close(self) -> None:
         """End the decoding threads."""

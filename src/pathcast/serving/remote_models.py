@@ -66,19 +66,21 @@ class RemoteDetector:
 class RemoteForecaster:
     """The model `forecaster` behind Triton; until one is loaded there, constant velocity.
 
-    Tracks go in requests of at most `max_batch`, the served model's limit.
+    Once it has served it is required: `served` is part of the analyzer's state, so that a Triton that is
+    still loading after a restart is waited for, and replayed frames get the forecasts they had. Tracks
+    go in requests of at most `max_batch`, the served model's limit.
     """
 
     def __init__(self, client: TritonClient, model: str = "forecaster", *, max_batch: int = 1024) -> None:
         self.model = model
         self._max_batch = max_batch
         self._client = client
-        self._served = False
+        self.served = False
 
     def forecast(self, observed: Float32Array) -> ForecastBatch:
         """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions."""
-        self._served = self._served or self._client.ready(self.model)
-        if not self._served:
+        self.served = self.served or self._client.ready(self.model)
+        if not self.served:
             return constant_velocity(observed)
         answers = [
             self._client.infer(self.model, {"observed": observed[start : start + self._max_batch]})

@@ -133,5 +133,5 @@ def _read_index(data: bytes) -> tuple[_Index, int]:
     end = _HEADER.size + length
     try:
         return msgspec.msgpack.decode(data[_HEADER.size : end], type=_Index), end
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"pack: its index is not readable: {error}") from error

@@ -55,7 +55,7 @@ def unpack(data: bytes, real_columns: int, whole_columns: int) -> tuple[TrackerS
     """The state and its two tables, writeable; raises InvalidInputError where the bytes are not a whole state."""
     try:
         state = msgspec.msgpack.decode(data, type=TrackerState)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInputError(
             f"tracker state: expected version 1 of it, got {len(data)} other bytes ({error})",
             hint="start with a fresh Tracker; identities start anew",

@@ -32,6 +32,8 @@ class BrightnessDetector:
 
 
 class StraightForecaster:
+    served = False
+
     def forecast(self, observed):
         return constant_velocity(observed)
 
@@ -115,6 +117,17 @@ def test_an_unreadable_frame_is_rejected_and_the_camera_goes_on(damage):
     assert isinstance(rejected, Rejected)
     assert "JPEG" in rejected.reason
     assert (first.sequence, last.sequence) == (0, 2)
+
+
+def test_a_forecaster_that_has_served_is_required_after_a_restart():
+    forecaster = StraightForecaster()
+    forecaster.served = True
+    camera = CAMERAS.__getitem__
+    first = FrameAnalyzer(BrightnessDetector(), forecaster, camera, lambda _: nullcontext(), TrackerSettings())
+    again = StraightForecaster()
+    second = FrameAnalyzer(BrightnessDetector(), again, camera, lambda _: nullcontext(), TrackerSettings())
+    second.restore(first.state(CAMERAS))
+    assert again.served
 
 
 def test_a_changed_calibration_keeps_identities_and_starts_trajectories_again():
