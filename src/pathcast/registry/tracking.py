@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException, RestException
@@ -21,6 +23,8 @@ from pathcast.core.errors import PathcastError, ServiceUnavailableError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _ARTIFACT_FOLDER = "model"
+# MLflow's own seven repetitions make a command wait four minutes for an absent server; these take some 7 s.
+_REPETITIONS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,13 @@ class ModelRegistry:
     """The MLflow server at `tracking_uri`; raises ServiceUnavailableError when it does not answer."""
 
     def __init__(self, tracking_uri: SecretStr) -> None:
-        # The client would print the address of each run, which holds the password.
+        # The client would print the address of each run.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        for name, value in _REPETITIONS.items():
+            os.environ.setdefault(name, value)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        self._client: Any = mlflow.MlflowClient(
-            tracking_uri=tracking_uri.get_secret_value(), registry_uri=tracking_uri.get_secret_value()
-        )
+        address = _address_without_credentials(tracking_uri)
+        self._client: Any = mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
 
     def register(
         self,
@@ -130,7 +135,18 @@ class ModelRegistry:
                 raise
 
 
+def _address_without_credentials(tracking_uri: SecretStr) -> str:
+    """The address alone, as MLflow's messages quote it; the credentials go where MLflow looks for them."""
+    parts = urlsplit(tracking_uri.get_secret_value())
+    if parts.username is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def _translated(error: MlflowException) -> PathcastError:
+    # A server may quote an address of its own, with credentials.
+    message = re.sub(r"//[^/\s]*@", "//", str(error.message))
     if isinstance(error, RestException):
-        return PathcastError(f"MLflow refused: {error.message}")
-    return ServiceUnavailableError(f"MLflow failed: {error}", hint="pathcast status shows whether it runs")
+        return PathcastError(f"MLflow refused: {message}")
+    return ServiceUnavailableError(f"MLflow failed: {message}", hint="pathcast status shows whether it runs")
