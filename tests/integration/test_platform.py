@@ -478,3 +478,15 @@ def test_two_ups_at_once_start_one_platform(own_platform: Platform) -> None:
     ]
     assert len(leaders) == 2
     assert {part.state for part in own_platform.status() if part.name in SERVERS} == {"ready"}
+
+
+def test_an_interrupted_down_stops_everything(own_platform: Platform) -> None:
+    own_platform.start("database")
+    command = start_command(own_platform.state_dir, "down")
+    assert command.stdout is not None
+    assert "stopping" in command.stdout.readline()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        command.send_signal(number)
+    rest, _ = command.communicate(timeout=LIMIT_S)
+    assert command.returncode == 0, rest
+    assert processes_of(own_platform) == []

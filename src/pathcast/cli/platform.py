@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.live import Live
@@ -20,6 +18,10 @@ from rich.table import Table
 
 from pathcast.core.errors import PathcastError
 from pathcast.core.settings import STATE_DIR
+from pathcast.local.interrupts import termination_as_interrupt
+
+if TYPE_CHECKING:
+    from pathcast.local.platform import PartStatus
 
 STATE_DIR_OPTION = typer.Option(STATE_DIR, "--state-dir", help="Folder of the platform's data, logs and settings.")
 FOLLOW_POLL_S = 0.2
@@ -29,7 +31,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command(epilog="Example: pathcast up --servers-only")(up)
     app.command(epilog="Example: pathcast down")(down)
-    app.command(epilog="Example: pathcast status --json")(status)
+    app.command(epilog="Example: pathcast status --json status.json")(status)
     app.command(epilog="Example: pathcast logs analyzer --follow")(logs)
 
 
@@ -43,7 +45,7 @@ def up(
 
     platform = Platform(state_dir, durable=durable)
     console = Console(stderr=True)
-    with _termination_as_interrupt(), _ProgressDisplay(console) as display:
+    with termination_as_interrupt(), _ProgressDisplay(console) as display:
         platform.up(servers_only=servers_only, on_progress=display)
     typer.echo(
         f"The platform is up; its addresses and credentials are in {platform.state_dir / 'platform.env'}", err=True
@@ -59,29 +61,15 @@ def down(state_dir: Path = STATE_DIR_OPTION) -> None:
 
 
 def status(
-    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a table."),
+    json: Path | None = typer.Option(None, help="Also write what is shown to this file."),
     state_dir: Path = STATE_DIR_OPTION,
 ) -> None:
     """Show every part of the local platform: address, process, state, memory and age."""
     from pathcast.local.platform import Platform
 
     parts = Platform(state_dir).status()
-    if as_json:
-        rows = [
-            {
-                "name": part.name,
-                "kind": part.kind,
-                "address": part.address,
-                "pid": part.pid,
-                "state": part.state,
-                "memory_mb": None if part.memory_bytes is None else round(part.memory_bytes / 1e6, 1),
-                "uptime_s": None if part.uptime_s is None else round(part.uptime_s, 1),
-                "log": str(part.log),
-            }
-            for part in parts
-        ]
-        typer.echo(json.dumps({"parts": rows}, indent=2))
-        return
+    if json is not None:
+        _write_json(parts, json)
     table = Table("name", "kind", box=None, pad_edge=False)
     # Addresses are to be copied, whatever the width of the terminal.
     table.add_column("address", no_wrap=True)
@@ -126,6 +114,23 @@ def logs(
                 time.sleep(FOLLOW_POLL_S)
 
 
+def _write_json(parts: Sequence[PartStatus], path: Path) -> None:
+    rows = [
+        {
+            "name": part.name,
+            "kind": part.kind,
+            "address": part.address,
+            "pid": part.pid,
+            "state": part.state,
+            "memory_mb": None if part.memory_bytes is None else round(part.memory_bytes / 1e6, 1),
+            "uptime_s": None if part.uptime_s is None else round(part.uptime_s, 1),
+            "log": str(part.log),
+        }
+        for part in parts
+    ]
+    path.write_bytes(msgspec.json.format(msgspec.json.encode({"parts": rows})))
+
+
 def _duration(seconds: float) -> str:
     """Hours, minutes and seconds.
 
@@ -167,17 +172,3 @@ class _ProgressDisplay:
     def __exit__(self, *exception: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """A SIGTERM during the start is a Ctrl-C: what was started is stopped."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from pathcast.core.settings import ENVIRONMENT_FILE, STATE_DIR, PlatformSettings
 from pathcast.local import processes
 from pathcast.local.database import Database
 from pathcast.local.environment import write_environment_file
+from pathcast.local.interrupts import interrupts_held
 from pathcast.local.kafka import Kafka
 from pathcast.local.object_store import ObjectStore
 from pathcast.local.parts import Part, Progress, Site, configuration_digest
@@ -111,7 +111,7 @@ class Platform:
         if PlatformState.load(self.state_dir) is None:
             return
         say = on_progress or _silent
-        with self._exclusive(on_progress):
+        with self._exclusive(on_progress), interrupts_held():
             site, _ = self._site(())
             for group in _stop_order(tuple(self._parts.values())):
                 with ThreadPoolExecutor(len(group)) as pool:
@@ -183,7 +183,7 @@ class Platform:
             write_environment_file(site.settings(), self.state_dir)
         except BaseException:
             cancel.set()
-            with _interrupts_held():
+            with interrupts_held():
                 say("platform", "stopping what was started")
                 for group in _stop_order(started):
                     for part in group:
@@ -331,18 +331,3 @@ def _rotate(log: Path) -> None:
 
 def _silent(name: str, message: str) -> None:
     return
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let nothing but SIGKILL end the clearing away: a second Ctrl-C would leave processes behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -100,15 +101,13 @@ def test_logs_prints_the_last_lines(tmp_path):
     assert isinstance(missing.exception, PathcastError)
 
 
-def test_status_of_nothing_as_json_and_as_a_table(tmp_path):
-    import json
-
-    shown = CliRunner().invoke(app, ["status", "--json", "--state-dir", str(tmp_path)])
-    parts = json.loads(shown.stdout)["parts"]
+def test_status_of_nothing_as_a_table_and_in_a_file(tmp_path):
+    file = tmp_path / "status.json"
+    table = CliRunner().invoke(app, ["status", "--json", str(file), "--state-dir", str(tmp_path / "state")]).stdout
+    assert all(name in table for name in Platform(tmp_path).names)
+    parts = json.loads(file.read_text())["parts"]
     assert [part["name"] for part in parts] == list(Platform(tmp_path).names)
     assert {"kind", "address", "pid", "state", "memory_mb", "uptime_s", "log"} < set(parts[0])
-    table = CliRunner().invoke(app, ["status", "--state-dir", str(tmp_path)]).stdout
-    assert all(name in table for name in Platform(tmp_path).names)
 
 
 def test_services_get_the_platforms_addresses_and_their_own_tuning(tmp_path, monkeypatch):
