@@ -88,8 +88,10 @@ def test_the_demo_reaches_its_figures(tmp_path):
     assert processes_in(state_dir) == []
 
 
-@pytest.mark.parametrize("until", ["start the services", "stream frames 0"])
-def test_ctrl_c_leaves_nothing_running(tmp_path, until):
+@pytest.mark.parametrize(
+    ("number", "until"), [(signal.SIGINT, "start the services"), (signal.SIGTERM, "stream frames 0")]
+)
+def test_an_interrupt_leaves_nothing_running(tmp_path, number, until):
     state_dir = tmp_path / "state"
     demo = start_demo(state_dir)
     deadline = time.monotonic() + LIMIT_S
@@ -97,7 +99,7 @@ def test_ctrl_c_leaves_nothing_running(tmp_path, until):
         assert demo.poll() is None, log_of(state_dir)
         assert time.monotonic() < deadline, log_of(state_dir)
         time.sleep(0.05)
-    demo.send_signal(signal.SIGINT)
+    demo.send_signal(number)
     assert demo.wait(LIMIT_S) == 130, log_of(state_dir)
     assert processes_in(state_dir) == []
     assert all(part.state in ("stopped", "dead") for part in Platform(state_dir).status())

@@ -31,6 +31,7 @@ from pathcast.local.demo.drawing import write_video
 from pathcast.local.demo.measure import count_rows, mean_errors, score_against_ground_truth
 from pathcast.local.demo.report import write_report
 from pathcast.local.demo.result import DemoResult
+from pathcast.local.interrupts import interrupts_held
 from pathcast.local.platform import Platform
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
@@ -98,7 +99,7 @@ class _Demo:
         started = time.monotonic()
         platform = Platform(self._options.state_dir)
         ran_before = any(part.state == "ready" for part in platform.status())
-        before = signal.signal(signal.SIGINT, self._interrupt)
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with self._phase("start the platform") as say:
                 platform.up(servers_only=True, on_progress=lambda name, what: say(f"{name}: {what}"))
@@ -112,9 +113,10 @@ class _Demo:
         finally:
             if not (ran_before or self._options.keep_running):
                 self._interrupted.clear()
-                with self._phase("stop the platform"):
+                with interrupts_held(), self._phase("stop the platform"):
                     platform.down()
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return result
 
     def _stream_and_measure(
@@ -288,7 +290,7 @@ class _Demo:
         )
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        """Remember Ctrl-C as well as raise it: the Kafka client's event loop swallows what hits it there."""
+        """Remember Ctrl-C or SIGTERM as well as raise it: the Kafka client's event loop swallows what hits it there."""
         self._interrupted.set()
         raise KeyboardInterrupt
 
