@@ -14,9 +14,11 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.frame import Frame, check_camera_id, check_utc
 from pathcast.messaging.frame_codec import encode_frame
 from pathcast.messaging.record_producer import RecordProducer
-from pathcast.messaging.sources import Source, SourceImage
+from pathcast.messaging.sources import RtspCamera, Source, SourceImage
 from pathcast.messaging.trace import new_traceparent
 from pathcast.monitoring.metrics import ServiceMetrics
+
+_STOP_CHECK_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +103,8 @@ class FrameProducer:
         start_at, fps = camera.start_at, camera.source.fps
         first: datetime | None = None
         last: datetime | None = None
-        for image in camera.source:
+        images = camera.source.until(self._stop) if isinstance(camera.source, RtspCamera) else camera.source
+        for image in images:
             if self._stop.is_set():
                 break
             if first_index is None:
@@ -110,7 +113,9 @@ class FrameProducer:
                     start_at = started_at - _media_time(image.index, fps)
             if fps is not None and camera.pace is not None:
                 due = started_at + _media_time(image.index - first_index, fps) / camera.pace
-                self._clock.sleep((due - self._clock.now()).total_seconds())
+                self._sleep_until(due)
+                if self._stop.is_set():
+                    break
             self._metrics.frames_in(camera.camera_id)
             if camera.skip_stale and not self._producer.has_room():
                 skipped += 1
@@ -129,6 +134,10 @@ class FrameProducer:
         seconds = (self._clock.now() - started_at).total_seconds()
         _log.info("camera %s: sent %d frames, skipped %d, in %.1f s", camera.camera_id, sent, skipped, seconds)
         return StreamReport(camera.camera_id, sent, skipped, total_bytes, first, last, seconds)
+
+    def _sleep_until(self, due: datetime) -> None:
+        while not self._stop.is_set() and (left := (due - self._clock.now()).total_seconds()) > 0:
+            self._clock.sleep(min(left, _STOP_CHECK_S))
 
     def _send(self, camera_id: str, image: SourceImage, captured_at: datetime) -> None:
         frame = Frame(camera_id, image.index, captured_at, image.width, image.height, image.jpeg, new_traceparent())

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import cv2
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.messaging.jpeg import jpeg_size
@@ -23,7 +25,12 @@ DEFAULT_QUALITY = 95
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
 _IMAGE_SUFFIXES = _JPEG_SUFFIXES | {".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}
 
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0  # between attempts to reach a camera
+_STOP_CHECK_S = 0.2
+
 _log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ class RtspCamera:
         connect_limit_s: float = 30.0,
     ) -> None:
         self._url = url
-        self._shown = _without_password(url)
+        self._shown = without_password(url)
         self._frame_count = frame_count
         self._quality = _checked_quality(quality)
         self._limits = [
@@ -210,40 +217,45 @@ class RtspCamera:
 
     def __iter__(self) -> Iterator[SourceImage]:
         """Read until `frame_count`, else for ever; ServiceUnavailableError once the camera is gone."""
-        index = 0
-        last_image = time.monotonic()
-        while self._frame_count is None or index < self._frame_count:
-            capture = self._connect(max(self._connect_limit_s - (time.monotonic() - last_image), 0.0))
-            try:
-                while self._frame_count is None or index < self._frame_count:
-                    decoded, image = capture.read()
-                    if not decoded:
-                        _log.warning("camera %s: connection lost after %d frames", self._shown, index)
-                        break
-                    yield _encoded(index, image, self._quality)
-                    index += 1
-                    last_image = time.monotonic()
-            finally:
-                capture.release()
+        return self.until(threading.Event())
 
-    def _connect(self, limit_s: float) -> Any:
-        retrying = Retrying(
-            retry=retry_if_exception_type(ServiceUnavailableError),
-            wait=wait_random_exponential(multiplier=0.2, max=5.0),
-            stop=stop_after_delay(limit_s),
-            reraise=True,
-        )
-        return retrying(self._open)
+    def until(self, stop: threading.Event) -> Iterator[SourceImage]:
+        """As iterating, and end soon after `stop` is set, also while the camera is away or silent."""
+        index = attempts = 0
+        last_image = time.monotonic()
+        while True:
+            capture = _unless_stopped(stop, self._open)
+            while capture is not None:
+                read = _unless_stopped(stop, capture.read)
+                if read is None:
+                    # The read still runs and needs the capture, which goes with it.
+                    return
+                decoded, image = read
+                if not decoded:
+                    _log.warning("camera %s: connection lost after %d frames", self._shown, index)
+                    capture.release()
+                    break
+                yield _encoded(index, image, self._quality)
+                index, attempts = index + 1, 0
+                last_image = time.monotonic()
+                if index == self._frame_count:
+                    capture.release()
+                    return
+            if time.monotonic() - last_image > self._connect_limit_s:
+                raise ServiceUnavailableError(
+                    f"camera {self._shown}: no video within {self._connect_limit_s:g} s",
+                    hint="check the address, the path after the host, user and password, and that the camera is on",
+                )
+            if stop.wait(min(_FIRST_WAIT_S * 2 ** min(attempts, 10), _LONGEST_WAIT_S)):
+                return
+            attempts += 1
 
     def _open(self) -> Any:
         capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, self._limits)
-        if not capture.isOpened():
-            capture.release()
-            raise ServiceUnavailableError(
-                f"camera {self._shown}: no video within {self._connect_limit_s:g} s",
-                hint="check the address, the path after the host, user and password, and that the camera is on",
-            )
-        return capture
+        if capture.isOpened():
+            return capture
+        capture.release()
+        return None
 
 
 def open_source(
@@ -258,9 +270,9 @@ def open_source(
     """The source at `address`: an rtsp:// or rtsps:// URL, a folder of images, else a video file."""
     if "://" in address:
         if urlsplit(address).scheme not in ("rtsp", "rtsps"):
-            raise InvalidInputError(f"source {_without_password(address)}: expected rtsp://, a file or a folder")
+            raise InvalidInputError(f"source {without_password(address)}: expected rtsp://, a file or a folder")
         if first_frame or fps is not None:
-            raise InvalidInputError(f"camera {_without_password(address)}: a live camera has no fps and no first frame")
+            raise InvalidInputError(f"camera {without_password(address)}: a live camera has no fps and no first frame")
         return RtspCamera(address, frame_count=frame_count, quality=quality, connect_limit_s=connect_limit_s)
     path = Path(address)
     if path.is_dir():
@@ -294,6 +306,28 @@ def _checked_quality(quality: int) -> int:
     return quality
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def without_password(text: str) -> str:
+    """`text` with the user and password of every URL in it left out.
+
+    >>> without_password("rtsp://user:pa/ss@host/live is gone")
+    'rtsp://host/live is gone'
+    """
+    return re.sub(r"://\S*@", "://", text)
+
+
+def _unless_stopped(stop: threading.Event, action: Callable[[], _Result]) -> _Result | None:
+    """What `action` returns, or None once `stop` is set; the action then ends in its own time."""
+    future: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    # A daemon, because neither opening nor reading a camera can be interrupted, not even at exit.
+    threading.Thread(target=run, name="camera-call", daemon=True).start()
+    while not stop.is_set():
+        if wait([future], timeout=_STOP_CHECK_S).done:
+            return future.result()
+    return None

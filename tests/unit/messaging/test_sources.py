@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.messaging.jpeg import jpeg_size
-from pathcast.messaging.sources import ImageFolder, RtspCamera, VideoFile, open_source
+from pathcast.messaging.sources import ImageFolder, RtspCamera, VideoFile, open_source, without_password
 
 FRAMES = 30
 
@@ -178,6 +179,57 @@ def test_a_camera_that_accepts_and_stays_silent_runs_into_the_time_limit() -> No
         with pytest.raises(ServiceUnavailableError, match="no video within 2 s"):
             next(iter(RtspCamera(f"rtsp://127.0.0.1:{port}/live", open_timeout_s=1, connect_limit_s=2)))
     assert time.monotonic() - started < 15
+
+
+class BlindCapture:
+    """Opens at once and gives no frames."""
+
+    opened = 0
+
+    def __init__(self, *_: object) -> None:
+        type(self).opened += 1
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return True
+
+    def read(self) -> tuple[bool, None]:
+        return False, None
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_that_opens_and_gives_no_frames_is_gone_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BlindCapture, "opened", 0)
+    monkeypatch.setattr(cv2, "VideoCapture", BlindCapture)
+    with pytest.raises(ServiceUnavailableError, match="rtsp://host/live: no video within 1 s") as failure:
+        next(iter(RtspCamera("rtsp://user:secret@host/live", connect_limit_s=1)))
+    assert 2 <= BlindCapture.opened <= 6
+    assert "secret" not in str(failure.value)
+
+
+def test_a_stop_ends_a_camera_that_is_silent() -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        camera = RtspCamera(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/live", open_timeout_s=4)
+        threading.Timer(0.3, stop.set).start()
+        started = time.monotonic()
+        assert list(camera.until(stop)) == []
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_stop_ends_a_camera_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", BlindCapture)
+    stop = threading.Event()
+    threading.Timer(0.9, stop.set).start()
+    started = time.monotonic()
+    assert list(RtspCamera("rtsp://host/live").until(stop)) == []
+    assert time.monotonic() - started < 1.9
+
+
+@pytest.mark.parametrize("secret", ["user:pass@", "user:pa/ss@", "user:p@ss@", ""])
+def test_addresses_are_shown_without_passwords(secret: str) -> None:
+    assert without_password(f"camera rtsp://{secret}host/live is gone") == "camera rtsp://host/live is gone"
 
 
 def test_pets_clip_has_its_795_frames() -> None:
