@@ -14,7 +14,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.frame import Frame, check_camera_id, check_utc
 from pathcast.messaging.frame_codec import encode_frame
 from pathcast.messaging.record_producer import RecordProducer
-from pathcast.messaging.sources import RtspCamera, Source, SourceImage
+from pathcast.messaging.sources import RtspCamera, Source, SourceImage, without_password
 from pathcast.messaging.trace import new_traceparent
 from pathcast.monitoring.metrics import ServiceMetrics
 
@@ -86,12 +86,12 @@ class FrameProducer:
         """Send all cameras at once; return when every frame is acknowledged.
 
         `on_frame` is called with the camera's id after each frame, from the camera's thread. Where one
-        camera fails, the others finish first; then its error is raised.
+        camera fails, that is logged at once; its error is raised when the others have finished.
         """
         if len({camera.camera_id for camera in cameras}) != len(cameras):
             raise InvalidInputError("cameras: expected every camera once")
         with ThreadPoolExecutor(max_workers=max(len(cameras), 1), thread_name_prefix="camera") as pool:
-            running = [pool.submit(self.stream, camera, on_frame) for camera in cameras]
+            running = [pool.submit(self._stream_logged, camera, on_frame) for camera in cameras]
         self._producer.flush()
         return [task.result() for task in running]
 
@@ -134,6 +134,13 @@ class FrameProducer:
         seconds = (self._clock.now() - started_at).total_seconds()
         _log.info("camera %s: sent %d frames, skipped %d, in %.1f s", camera.camera_id, sent, skipped, seconds)
         return StreamReport(camera.camera_id, sent, skipped, total_bytes, first, last, seconds)
+
+    def _stream_logged(self, camera: CameraStream, on_frame: Callable[[str], None] | None) -> StreamReport:
+        try:
+            return self.stream(camera, on_frame)
+        except Exception as error:
+            _log.error("camera %s failed: %s", camera.camera_id, without_password(str(error)))
+            raise
 
     def _sleep_until(self, due: datetime) -> None:
         while not self._stop.is_set() and (left := (due - self._clock.now()).total_seconds()) > 0:

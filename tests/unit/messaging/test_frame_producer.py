@@ -3,11 +3,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import cast
+from unittest.mock import Mock
 
+import pytest
+
+from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
-from pathcast.messaging.sources import RtspCamera
+from pathcast.messaging.sources import RtspCamera, SourceImage
 
 
 def test_a_stop_ends_a_camera_that_never_gave_an_image() -> None:
@@ -19,3 +24,40 @@ def test_a_stop_ends_a_camera_that_never_gave_an_image() -> None:
         report = FrameProducer(cast(RecordProducer, None), stop=stop).stream(CameraStream("gate", camera))
     assert report.frames_sent == 0
     assert time.monotonic() - started < 1.5
+
+
+class Broken:
+    """A source that fails before its first image."""
+
+    fps = None
+    expected = None
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        raise ServiceUnavailableError("camera rtsp://user:secret@host/live: gone")
+
+
+class WaitsFor:
+    """A source that ends without images once `text` is logged."""
+
+    fps = None
+    expected = None
+
+    def __init__(self, caplog: pytest.LogCaptureFixture, text: str) -> None:
+        self._caplog, self._text = caplog, text
+        self.seen = False
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        deadline = time.monotonic() + 5
+        while not self.seen and time.monotonic() < deadline:
+            self.seen = self._text in self._caplog.text
+            time.sleep(0.02)
+        return iter(())
+
+
+def test_a_failing_camera_is_logged_while_the_others_still_run(caplog: pytest.LogCaptureFixture) -> None:
+    other = WaitsFor(caplog, "camera gate failed: camera rtsp://host/live: gone")
+    producer = cast(RecordProducer, Mock())
+    with pytest.raises(ServiceUnavailableError, match="gone"):
+        FrameProducer(producer).stream_all([CameraStream("gate", Broken()), CameraStream("yard", other)])
+    assert other.seen
+    assert "secret" not in caplog.text
