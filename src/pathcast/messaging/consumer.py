@@ -167,4 +167,5 @@ class PartitionConsumer:
 
 
 def _record(raw: Any) -> Record:
-    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, tuple(raw.headers))
+    timestamp_ms = -1 if raw.timestamp is None else raw.timestamp
+    return Record(raw.topic, raw.partition, raw.offset, timestamp_ms, raw.key, raw.value, tuple(raw.headers))

@@ -18,6 +18,12 @@ from pathcast.messaging.trace import check_traceparent
 
 FRAME_SCHEMA_VERSION = 1
 
+MAX_PIXELS = 64_000_000
+"""A JPEG of a few kB may claim 32000x32000 pixels, which would take 3 GB to decode; an 8K frame has 33 million."""
+
+MAX_AHEAD_MS = 86_400_000
+"""How far `captured_at` may lie ahead of the record. A frame of a wrong clock would make all later ones late."""
+
 _HEADERS = ("schema_version", "camera_id", "captured_at", "sequence", "width", "height", "traceparent")
 _COUNT = re.compile(r"0|[1-9][0-9]{0,18}")
 _INT64_MAX = 2**63 - 1  # as nanoseconds since 1970: the year 2262
@@ -44,7 +50,8 @@ def decode_frame(record: Record, *, max_bytes: int = MAX_VALUE_BYTES) -> Frame:
 
     Raises InvalidInputError with the reason: a header missing, repeated or malformed; an unknown schema
     version; a key that is not the camera; an empty value or one over `max_bytes`; a value that is no
-    JPEG, is cut off, or is of another size than the headers say.
+    JPEG, is cut off, or is of another size than the headers say; more than `MAX_PIXELS`; a time further
+    ahead of the record's own (where it has one) than `MAX_AHEAD_MS`.
     """
     texts = single_headers(record.headers, _HEADERS, optional="traceparent")
     version = texts["schema_version"]
@@ -54,9 +61,17 @@ def decode_frame(record: Record, *, max_bytes: int = MAX_VALUE_BYTES) -> Frame:
     if record.key != camera_id.encode("ascii"):
         raise InvalidInputError(f"key: expected the header's camera {camera_id!r:.80}, got {record.key!r:.80}")
     nanoseconds = _count("captured_at", texts["captured_at"], _INT64_MAX)
+    ahead_ms = nanoseconds // 1_000_000 - record.timestamp_ms
+    if record.timestamp_ms >= 0 and ahead_ms > MAX_AHEAD_MS:
+        raise InvalidInputError(
+            f"captured_at: expected at most a day after the record's own time, got {ahead_ms / 1_000:.0f} s after it",
+            hint="set the camera host's clock",
+        )
     sequence = _count("sequence", texts["sequence"], _INT64_MAX)
     width = _count("width", texts["width"], 2**16 - 1)
     height = _count("height", texts["height"], 2**16 - 1)
+    if width * height > MAX_PIXELS:
+        raise InvalidInputError(f"size: expected at most {MAX_PIXELS} pixels, got {width}x{height}")
     traceparent = texts.get("traceparent", "")
     if traceparent:
         check_traceparent(traceparent)

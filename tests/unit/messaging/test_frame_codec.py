@@ -23,7 +23,7 @@ FRAME = Frame("gate-1", 42, datetime(2026, 3, 1, 12, 0, 0, 142857, tzinfo=UTC), 
 
 
 def received(outgoing: OutgoingRecord) -> Record:
-    return Record("frames", 0, 5, 1_700_000_000_000, outgoing.key, outgoing.value, outgoing.headers)
+    return Record("frames", 0, 5, -1, outgoing.key, outgoing.value, outgoing.headers)
 
 
 def with_header(name: str, value: bytes | None, *, repeat: bool = False) -> Headers:
@@ -128,3 +128,26 @@ def test_bad_camera_id_is_rejected_even_when_the_key_agrees() -> None:
 def test_key_must_be_the_camera(key: bytes | None) -> None:
     with pytest.raises(InvalidInputError, match="key: expected the header's camera"):
         decode_frame(replace(received(encode_frame(FRAME)), key=key))
+
+
+@pytest.mark.parametrize("size", [(32_000, 32_000), (8_000, 8_001), (65_535, 65_535)])
+def test_a_size_too_large_to_decode(size: tuple[int, int]) -> None:
+    width, height = size
+    start = JPEG.index(b"\xff\xc0") + 5
+    jpeg = JPEG[:start] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + JPEG[start + 4 :]
+    record = received(encode_frame(replace(FRAME, width=width, height=height, jpeg=jpeg)))
+    with pytest.raises(InvalidInputError, match=f"at most 64000000 pixels, got {width}x{height}"):
+        decode_frame(record)
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "accepted"), [(-(10**11), True), (0, True), (86_400_000, True), (86_400_001, False)]
+)
+def test_a_time_ahead_of_the_record(ahead_ms: int, accepted: bool) -> None:
+    captured_ms = int(dict(encode_frame(FRAME).headers)["captured_at"]) // 1_000_000
+    record = replace(received(encode_frame(FRAME)), timestamp_ms=captured_ms - ahead_ms)
+    if accepted:
+        assert decode_frame(record) == FRAME
+    else:
+        with pytest.raises(InvalidInputError, match="captured_at: expected at most a day"):
+            decode_frame(record)
