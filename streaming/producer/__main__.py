@@ -2,9 +2,11 @@
 
 import logging
 import sys
+from typing import Literal
 
 from prometheus_client import start_http_server
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import PositiveFloat, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pathcast.core.errors import PathcastError
 from pathcast.core.settings import load_settings
@@ -23,16 +25,46 @@ class ProducerSettings(BaseSettings):
     """What the producer sends, from `PATHCAST_PRODUCER_*` variables.
 
     `cameras` maps camera ids to addresses, as JSON. `skip_stale` leaves frames of live cameras out,
-    counted, while the broker cannot keep up. Recordings are sent once, at `pace` times real time.
+    counted, while the broker cannot keep up. Recordings are sent once, at `pace` times real time, or as
+    fast as the broker takes them where it is `fast`; `fps` overrides the rate that they claim.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PATHCAST_PRODUCER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PATHCAST_PRODUCER_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     cameras: dict[str, str]
     fps: float | None = None
-    pace: float = 1.0
+    pace: PositiveFloat | Literal["fast"] = 1.0
     quality: int = DEFAULT_QUALITY
     skip_stale: bool = False
+
+
+def load_producer_settings() -> ProducerSettings:
+    """Settings from the environment; errors name variables only, as addresses hold passwords."""
+    try:
+        return ProducerSettings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        wrong = sorted({f"PATHCAST_PRODUCER_{str(item['loc'][0]).upper()}" for item in error.errors()})
+    except SettingsError:
+        wrong = ["PATHCAST_PRODUCER_CAMERAS"]
+    raise PathcastError(
+        f"the producer's settings: {', '.join(wrong)} missing or invalid",
+        hint='cameras are JSON such as {"gate": "rtsp://host/live"}, pace is a positive factor or fast',
+    )
+
+
+def camera_streams(settings: ProducerSettings) -> list[CameraStream]:
+    """The cameras with their sources; a live camera has its own rate."""
+    return [
+        CameraStream(
+            camera_id,
+            open_source(address, fps=None if "://" in address else settings.fps, quality=settings.quality),
+            pace=None if settings.pace == "fast" else settings.pace,
+            skip_stale=settings.skip_stale,
+        )
+        for camera_id, address in settings.cameras.items()
+    ]
 
 
 def main() -> int:
@@ -41,16 +73,7 @@ def main() -> int:
     configure_logging(SERVICE, service.log_level)
     metrics = ServiceMetrics(SERVICE)
     try:
-        platform, settings = load_settings(), ProducerSettings()
-        cameras = [
-            CameraStream(
-                camera_id,
-                open_source(address, fps=settings.fps, quality=settings.quality),
-                pace=settings.pace,
-                skip_stale=settings.skip_stale,
-            )
-            for camera_id, address in settings.cameras.items()
-        ]
+        platform, cameras = load_settings(), camera_streams(load_producer_settings())
         if service.metrics_port:
             start_http_server(service.metrics_port, service.metrics_host, registry=metrics.registry)
         with stop_signals() as stop, RecordProducer(platform.kafka_bootstrap, client_id=SERVICE) as producer:
