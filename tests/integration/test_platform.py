@@ -27,6 +27,7 @@ from pathcast.core.settings import PlatformSettings, load_settings
 from pathcast.local import database, processes
 from pathcast.local.platform import Platform
 from pathcast.local.state import Credentials, PlatformState
+from pathcast.registry.publishing import object_store
 from pathcast.serving.triton_client import TritonClient
 
 pytestmark = pytest.mark.integration
@@ -490,3 +491,14 @@ def test_an_interrupted_down_stops_everything(own_platform: Platform) -> None:
     rest, _ = command.communicate(timeout=LIMIT_S)
     assert command.returncode == 0, rest
     assert processes_of(own_platform) == []
+
+
+def test_a_published_model_that_does_not_load_is_named_and_keeps_nothing_from_starting(own_platform: Platform) -> None:
+    own_platform.start("object_store")
+    store = object_store(own_platform.settings())
+    for key, content in {"config.pbtxt": b'backend: "onnxruntime"', "1/model.onnx": b"no model"}.items():
+        store.put_object("models", f"triton/broken/{key}", io.BytesIO(content), len(content))
+    said: list[tuple[str, str]] = []
+    own_platform.up(servers_only=True, on_progress=lambda name, message: said.append((name, message)))
+    (message,) = (message for name, message in said if name == "triton" and message.startswith("ready"))
+    assert message.startswith("ready, but without models that do not load: broken: ")

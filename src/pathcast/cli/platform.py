@@ -156,7 +156,7 @@ class _ProgressDisplay:
             if not self._console.is_terminal:
                 self._console.print(f"{name}: {message}", highlight=False)
                 return
-            ended = message in {"ready", "stopped"}
+            ended = message.startswith(("ready", "stopped"))
             text = f"{name:<14} {message}"
             self._rows[name] = f"  {text}" if ended else Spinner("dots", text=text)
             table = Table.grid()

@@ -106,9 +106,12 @@ class Part(ABC):
     def probe(self, site: Site) -> None:
         """Return if the part answers as it should; raise anything if not."""
 
-    def finish(self, site: Site) -> None:
-        """Bring the running part to the state that its clients expect; repeated after every start."""
-        return
+    def finish(self, site: Site) -> str | None:
+        """Bring the running part to the state that its clients expect; repeated after every start.
+
+        Returns what the user must know although the part is ready, if anything.
+        """
+        return None
 
     def address(self, site: Site) -> str:
         """`host:port` for people to see; empty for a part that listens nowhere."""

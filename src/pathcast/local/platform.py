@@ -238,8 +238,8 @@ class Platform:
                 state = PlatformState.load(self.state_dir) or PlatformState.new()
                 state.with_part(part.name, current).save(self.state_dir)
         self._wait_until_ready(part, site, current, cancel)
-        part.finish(site)
-        say(part.name, "ready")
+        warning = part.finish(site)
+        say(part.name, "ready" if warning is None else f"ready, but {warning}")
 
     def _wait_until_ready(self, part: Part, site: Site, current: RunningPart, cancel: threading.Event) -> None:
         deadline = time.monotonic() + part.ready_limit_s

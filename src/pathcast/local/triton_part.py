@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from pathcast.core.errors import PathcastError
 from pathcast.local.object_store import REGION, client
 from pathcast.local.parts import Part, Site
 from pathcast.local.processes import Command
@@ -57,18 +58,26 @@ class Triton(Part):
         with opener.open(f"http://{site.address('triton.http')}/v2/health/ready", timeout=5):
             return
 
-    def finish(self, site: Site) -> None:
-        """Load what is published; Triton starts with nothing, since it loads only what it is told to."""
+    def finish(self, site: Site) -> str | None:
+        """Load what is published; Triton starts with nothing, since it loads only what it is told to.
+
+        A model that does not load is named and left out: to put another version in its place, Triton must run.
+        """
         from pathcast.registry.publishing import object_store
         from pathcast.registry.repository import ModelRepository
         from pathcast.serving.triton_client import TritonClient
 
+        failures: list[str] = []
         settings = site.settings()
         repository = ModelRepository(object_store(settings), settings.models_bucket)
         with TritonClient(settings.triton_grpc) as client:
             for model in repository.models():
-                if not client.ready(model):
-                    client.load(model)
+                try:
+                    if not client.ready(model):
+                        client.load(model)
+                except PathcastError as error:
+                    failures.append(f"{model}: {error.message.splitlines()[0]}")
+        return f"without models that do not load: {'; '.join(failures)}" if failures else None
 
     def _copies(self, site: Site) -> Path:
         """Where Triton puts the files of loaded models; a killed one leaves them."""
