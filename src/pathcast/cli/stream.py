@@ -51,7 +51,7 @@ def stream(
             camera_id,
             open_source(
                 source,
-                fps=fps or rates.get(camera_id),
+                fps=fps if fps is not None or "://" in source else rates.get(camera_id),
                 first_frame=first_frame,
                 frame_count=frame_count,
                 quality=quality,
