@@ -496,6 +496,23 @@ def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
             wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
 
 
+def test_a_partition_that_stops_coming_is_noticed(settings: PlatformSettings, producer: RecordProducer) -> None:
+    for number in range(3):
+        producer.send(settings.frames_topic, encode_frame(frame("stuck", number)))
+    producer.flush()
+    with PartitionConsumer(settings.kafka_bootstrap, settings.frames_topic, client_id="test", check_s=0.2) as consumer:
+        consumer.seek({})
+        read: list[Record] = []
+        wait_until(lambda: len(read.extend(consumer.poll(0.2)) or read) == 3, "all records")
+        for _ in range(5):
+            assert consumer.poll(0.3) == []  # at the end nothing is amiss
+        consumer.seek({})
+        # A client that no longer asks for its partitions.
+        consumer._consumer.pause(*consumer._consumer.assignment())
+        with pytest.raises(ServiceUnavailableError, match="do not come"):
+            wait_until(lambda: bool(consumer.poll(0.3)), "a record", limit_s=10)
+
+
 def test_a_topic_that_does_not_exist_is_waited_for(settings: PlatformSettings) -> None:
     with pytest.raises(ServiceUnavailableError, match="topic nowhere does not exist"):
         PartitionConsumer(settings.kafka_bootstrap, "nowhere", client_id="test")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,7 +36,7 @@ class PartitionConsumer:
         client_id: str,
         instance: Instance | None = None,
         connect_timeout_s: float = 30.0,
-        idle_check_s: float = 15.0,
+        check_s: float = 10.0,
     ) -> None:
         """Connect and take the instance's partitions.
 
@@ -43,23 +44,28 @@ class PartitionConsumer:
         """
         self._bootstrap = bootstrap
         self.topic = topic
-        self._idle_check_s = idle_check_s
-        self._heard_at = time.monotonic()
+        self._check_s = check_s
+        self._checked_at = time.monotonic()
+        self._last_check: dict[TopicPartition, tuple[int, int]] = {}
+        self._connect = partial(
+            KafkaConsumer,
+            bootstrap_servers=bootstrap,
+            client_id=client_id,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            # Every request names its partitions, so nothing hangs on what a broker remembers of the last one.
+            enable_incremental_fetch_sessions=False,
+            # One record over the limit must still arrive, to be dead-lettered rather than to block.
+            max_partition_fetch_bytes=2 * MAX_RECORD_BYTES,
+            fetch_max_bytes=4 * MAX_RECORD_BYTES,
+            request_timeout_ms=10_000,
+            bootstrap_timeout_ms=int(connect_timeout_s * 1_000),
+            reconnect_backoff_max_ms=1_000,
+        )
         try:
-            self._consumer: Any = KafkaConsumer(
-                bootstrap_servers=bootstrap,
-                client_id=client_id,
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                allow_auto_create_topics=False,
-                # One record over the limit must still arrive, to be dead-lettered rather than to block.
-                max_partition_fetch_bytes=2 * MAX_RECORD_BYTES,
-                fetch_max_bytes=4 * MAX_RECORD_BYTES,
-                request_timeout_ms=10_000,
-                bootstrap_timeout_ms=int(connect_timeout_s * 1_000),
-                reconnect_backoff_max_ms=1_000,
-            )
+            self._consumer: Any = self._connect()
         except KafkaError as error:
             raise ServiceUnavailableError(
                 f"Kafka at {bootstrap}: no answer within {connect_timeout_s:g} s: {error}",
@@ -117,6 +123,7 @@ class PartitionConsumer:
                 starts[partition] = start
             for partition, key in topics.items():
                 self._consumer.seek(key, starts[partition])
+            self._last_check = {}
         except KafkaError as error:
             raise self._unavailable(error) from error
         return starts
@@ -124,19 +131,17 @@ class PartitionConsumer:
     def poll(self, timeout_s: float = 0.5, *, max_records: int = 64) -> list[Record]:
         """Up to `max_records` records, in order per partition; empty when none came in time.
 
-        A broker that is away is waited for; where nothing has come for a while it is asked for a sign of
-        life, and ServiceUnavailableError is raised if it gives none.
+        A broker that is away is waited for. From time to time it is asked how far each partition goes;
+        ServiceUnavailableError is raised if it does not answer, or if records that were there the last time
+        have not come since.
         """
         if not self.partitions:
             time.sleep(timeout_s)
             return []
         try:
             fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1_000), max_records=max_records)
-            if fetched:
-                self._heard_at = time.monotonic()
-            elif time.monotonic() - self._heard_at > self._idle_check_s:
-                self._consumer.end_offsets(list(self._consumer.assignment()), timeout_ms=10_000)
-                self._heard_at = time.monotonic()
+            if time.monotonic() - self._checked_at > self._check_s:
+                self._check_progress(fetched)
         except KafkaError as error:
             raise self._unavailable(error) from error
         return [_record(raw) for records in fetched.values() for raw in records]
@@ -152,14 +157,25 @@ class PartitionConsumer:
     ) -> None:
         self.close()
 
+    def _check_progress(self, fetched: Mapping[TopicPartition, object]) -> None:
+        """A client can stop asking for a partition, or a broker stop answering for it; only a new one helps."""
+        ends = self._consumer.end_offsets(list(self._consumer.assignment()), timeout_ms=10_000)
+        now = {key: (self._consumer.position(key), end) for key, end in ends.items()}
+        for key, (position, end) in self._last_check.items():
+            if position < end and now[key][0] == position and key not in fetched:
+                raise self._unavailable(f"records from {position} on are in partition {key.partition}, but do not come")
+        self._last_check = now
+        self._checked_at = time.monotonic()
+
     def _readable(self, key: TopicPartition, offset: int) -> bool:
-        others = [other for other in self._consumer.assignment() if other != key]
-        self._consumer.pause(*others)
+        """Whether a record can be read there; asked by a client of its own, which leaves no trace in ours."""
+        probe: Any = self._connect()
         try:
-            self._consumer.seek(key, offset)
-            fetched = self._consumer.poll(timeout_ms=int(_PROBE_S * 1_000), max_records=1)
+            probe.assign([key])
+            probe.seek(key, offset)
+            fetched = probe.poll(timeout_ms=int(_PROBE_S * 1_000), max_records=1)
         finally:
-            self._consumer.resume(*others)
+            probe.close(autocommit=False)
         return any(raw.offset == offset for raw in fetched.get(key, ()))
 
     def _unavailable(self, error: object) -> ServiceUnavailableError:
