@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -64,7 +65,11 @@ def processes_of(platform: Platform) -> list[psutil.Process]:
         for process in psutil.process_iter()
         if str(platform.state_dir) in _folder(process) and (identity := processes.ProcessIdentity.of(process.pid))
     ]
-    return [psutil.Process(pid) for pid in sorted({identity.pid for identity in found})]
+    alive = []
+    for pid in sorted({identity.pid for identity in found}):
+        with suppress(psutil.NoSuchProcess):  # it ended between the two looks
+            alive.append(psutil.Process(pid))
+    return alive
 
 
 def _folder(process: psutil.Process) -> str:
@@ -438,6 +443,8 @@ def start_command(state_dir: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell's background job would hand down an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from pathcast.registry.tracking import CHAMPION, ModelRegistry
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
 from pathcast.storage.model_versions import StoredModelVersion, TrainingTracks, write_model_version
+
+# Triton takes a folder for unchanged whose newest time, in whole seconds, is the one it loaded; then the
+# config is written again, in a later second.
+_RELOADS = 2
+_CLOCK_STEP_S = 1.1
 
 SmokeTest = Callable[[TritonClient, str], None]
 """Called with a client and the new version; raises GateFailedError where the live answers are wrong."""
@@ -61,6 +67,12 @@ def publish_model(
         write_model_version(connection, origin)
     with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as client:
         client.load(model)
+        for _ in range(_RELOADS):
+            if client.ready(model, str(version)):
+                break
+            time.sleep(_CLOCK_STEP_S)
+            repository.publish(model, onnx_path, config_pbtxt, version=version, card=card)
+            client.load(model)
         if not client.ready(model, str(version)):
             raise GateFailedError(
                 f"model {model}: version {version} is published, but Triton does not serve it",
