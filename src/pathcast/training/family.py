@@ -1,0 +1,104 @@
+"""A model family: the small definition by which it plugs into the lifecycle.
+
+Training, export, gates, serving and pipelines know a family by this alone. A package outside the project adds
+one under the entry-point group `pathcast.families`; `package.module:NAME` works as a family's name as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from pathcast.training.loop import Task
+
+GROUP = "pathcast.families"
+BUILT_IN: Mapping[str, str] = {}
+"""Names of the project's own families, and where their definitions are."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a served file did on held-out samples.
+
+    `metric_of` gives the gate's metric of a choice of samples (indices, repeats allowed), so that two models
+    scored on the same samples can be compared by a paired bootstrap.
+    """
+
+    metrics: Mapping[str, float]
+    samples: int
+    metric_of: Callable[[IntArray], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a challenger must show before it may replace the champion.
+
+    `metric` is a key of `Evaluation.metrics`; a challenger may be worse than the champion by `tolerance` at the
+    most, with the confidence of the bootstrap. `latency_ms` is the budget of one request of `batch` samples on one core.
+    """
+
+    metric: str
+    higher_is_better: bool
+    tolerance: float
+    latency_ms: float
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """All that the lifecycle knows of a family. Folders are the family's own business inside.
+
+    - `prepare(source, folder, options)` reads raw data and writes `folder` with its training, validation and
+      held-out parts; it returns the data card (counts, spans, drops and why) and raises InvalidInputError naming
+      file, row and expectation.
+    - `build(settings)` is the network with fresh weights, inputs and outputs named as served.
+    - `task(folder, settings)` is the training job on a prepared folder.
+    - `export(model, folder, target)` writes `target`/config.pbtxt and `target`/1/model.onnx after parity with the
+      network on real samples of the prepared `folder`; GateFailedError where it differs.
+    - `evaluate(onnx_file, folder)` scores a served file on the held-out part.
+    - `examples(folder)` are a few real inputs by served name, for the signature, warm-up and smoke tests.
+    """
+
+    name: str
+    summary: str
+    prepare: Callable[[Path, Path, Mapping[str, Any]], Mapping[str, Any]]
+    build: Callable[[Mapping[str, Any]], keras.Model]
+    task: Callable[[Path, Mapping[str, Any]], Task]
+    export: Callable[[keras.Model, Path, Path], Mapping[str, float]]
+    evaluate: Callable[[Path, Path], Evaluation]
+    examples: Callable[[Path], Mapping[str, npt.NDArray[Any]]]
+    gate: Gate
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+def find_family(name: str) -> Family:
+    """The family of that name; raises InvalidInputError, listing the known ones, where there is none."""
+    outside = {entry.name: entry.value for entry in entry_points(group=GROUP)}
+    known = {**outside, **BUILT_IN}
+    place = name if ":" in name else known.get(name)
+    if place is None:
+        raise InvalidInputError(f"family {name!r}: expected one of {', '.join(sorted(known)) or 'none'}")
+    module, _, attribute = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidInputError(f"family {name!r}: {place} cannot be imported: {error}") from error
+    if not isinstance(found, Family):
+        raise InvalidInputError(f"family {name!r}: expected a Family at {place}, got {type(found).__name__}")
+    return found
