@@ -49,7 +49,8 @@ class Gate:
     """What a challenger must show before it may replace the champion.
 
     `metric` is a key of `Evaluation.metrics`; a challenger may be worse than the champion by `tolerance` at the
-    most, with the confidence of the bootstrap. `latency_ms` is the budget of one request of `batch` samples on one core.
+    most, with the confidence of the bootstrap. `latency_ms` is the budget of one request of `batch` samples on one
+    core.
     """
 
     metric: str
