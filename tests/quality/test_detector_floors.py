@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pathcast.cli.main import app
 from pathcast.detection.postprocess import NMS_IOU, SCORE_THRESHOLD
-from pathcast.detection.yolox_import import read_yolox, to_served
+from pathcast.detection.yolox_import import TOP_K, read_yolox, to_served
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("PATHCAST_DATA", ROOT.parent / "shared" / "data"))
@@ -42,3 +42,19 @@ def test_average_precision_at_the_served_settings(data: str, model: Path, tmp_pa
     assert scores["images"] == floors["images"]
     assert scores["classes"]["person"]["ap50"] >= floors["person_ap50"]
     assert scores["map50_95"] >= floors["map50_95"]
+
+
+def test_more_cells_before_suppression_gain_nothing_and_a_third_costs_points(tmp_path: Path) -> None:
+    source, data = DATA / "models" / "yolox_nano.onnx", DATA / "coco128"
+    if not source.is_file() or not data.is_dir():
+        pytest.skip(f"{source} or {data} is not there (PATHCAST_DATA names the data folder)")
+    ap50 = {}
+    for top_k in (TOP_K // 3, TOP_K, 1000):
+        path, target = tmp_path / f"{top_k}.onnx", tmp_path / f"{top_k}.json"
+        onnx.save(to_served(read_yolox(source), top_k=top_k), str(path))
+        arguments = ["evaluate", "detector", "--data", data, "--model", path, "--json", target]
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        ap50[top_k] = json.loads(target.read_text())["map50"]
+    assert ap50[TOP_K] >= ap50[1000] - 0.001
+    assert ap50[TOP_K // 3] <= ap50[TOP_K] - 0.015
