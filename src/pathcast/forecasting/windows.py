@@ -68,6 +68,30 @@ class Windows:
         mask = np.isin(self.tracks, chosen)
         return self.select(~mask), self.select(mask)
 
+    def folds_by_track(self, k: int, seed: int) -> list[tuple[Windows, Windows]]:
+        """K pairs (to learn from, held out) for cross-validation; every window is held out once.
+
+        All windows of a track are in one fold. Tracks are dealt out in random order, the ones with most
+        windows first, each to the fold with the fewest windows so far. Raises InvalidInputError when k is
+        below 2 or there are fewer tracks than folds.
+        """
+        if k < 2:
+            raise InvalidInputError(f"folds: expected 2 or more, got {k}")
+        _, numbers, sizes = np.unique(self.tracks, return_inverse=True, return_counts=True)
+        if len(sizes) < k:
+            raise InvalidInputError(
+                f"folds: expected windows of {k} tracks or more, one for each fold, got {len(sizes)}",
+                hint="ask for fewer folds, or collect more tracks that live for 20 steps (8 s)",
+            )
+        order = np.random.default_rng(seed).permutation(len(sizes))
+        fold_of_track = np.empty(len(sizes), dtype=np.int64)
+        filled = [0] * k
+        for track in order[np.argsort(-sizes[order], kind="stable")]:
+            fold_of_track[track] = fold = filled.index(min(filled))
+            filled[fold] += int(sizes[track])
+        fold_of_window = fold_of_track[numbers]
+        return [(self.select(fold_of_window != fold), self.select(fold_of_window == fold)) for fold in range(k)]
+
 
 def cut_windows(trajectories: Iterable[Trajectory], *, stride: int = 1) -> Windows:
     """Every window of 20 consecutive steps, started every `stride` steps, in the order of `trajectories`.

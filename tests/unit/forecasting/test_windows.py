@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pathcast.core import InvalidInputError, Trajectory
 from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
@@ -71,3 +73,36 @@ def test_a_split_shares_no_track_and_loses_no_window(held_out: float) -> None:
 def test_one_track_cannot_be_split() -> None:
     with pytest.raises(InvalidInputError, match="2 tracks or more, got 1"):
         cut_windows([trajectory(30)]).split_by_track(0.25, seed=0)
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(st.integers(1, 6), min_size=2, max_size=12), data=st.data(), seed=st.integers(0, 99))
+def test_folds_share_no_track_and_hold_every_window_out_once(sizes: list[int], data: st.DataObject, seed: int) -> None:
+    k = data.draw(st.integers(2, len(sizes)))
+    tracks = data.draw(st.permutations([track for track, size in enumerate(sizes) for _ in range(size)]))
+    paths = np.zeros((len(tracks), 20, 2))
+    paths[:, 0, 0] = np.arange(len(tracks))
+    windows = Windows(paths, tracks, METRES)
+    folds = windows.folds_by_track(k, seed)
+    assert len(folds) == k
+    for learn, held in folds:
+        assert not set(learn.tracks) & set(held.tracks)
+        assert len(held) > 0
+        assert len(learn) + len(held) == len(windows)
+    held_out = np.concatenate([held.paths[:, 0, 0] for _, held in folds])
+    assert sorted(held_out) == list(range(len(tracks)))
+    again = windows.folds_by_track(k, seed)
+    assert all(np.array_equal(one.paths, other.paths) for (_, one), (_, other) in zip(folds, again, strict=True))
+    # No two folds differ by more than the longest track.
+    counts = [len(held) for _, held in folds]
+    assert max(counts) - min(counts) <= max(sizes)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "k", "message"),
+    [(3, 1, "folds: expected 2 or more, got 1"), (3, 4, "4 tracks or more, one for each fold, got 3")],
+)
+def test_folds_that_cannot_be_made(tracks: int, k: int, message: str) -> None:
+    windows = cut_windows([trajectory(25, track=track) for track in range(tracks)])
+    with pytest.raises(InvalidInputError, match=message):
+        windows.folds_by_track(k, seed=0)
