@@ -23,6 +23,7 @@ from pathcast.forecasting.trained import TrainedForecaster
 from pathcast.forecasting.windows import Windows, cut_windows
 from pathcast.training.loop import EpochReport, fit
 from pathcast.training.settings import TrainingSettings
+from pathcast.training.share import Share
 
 PREDICTION_BATCH = 4096
 FINE_TUNING = TrainingSettings(epochs=40, batch_size=64, learning_rate=3e-4, ema=0.98, patience=10)
@@ -49,13 +50,13 @@ class ForecasterTask:
     def steps_per_epoch(self, batch_size: int) -> int:
         return max(len(self.windows_train) // batch_size, 1)
 
-    def batches(self, batch_size: int, random: np.random.Generator) -> Iterator[tuple[Float32Array, ...]]:
+    def batches(self, batch_size: int, random: np.random.Generator, share: Share) -> Iterator[tuple[Float32Array, ...]]:
         varied = self.augmentation(self.windows_train.paths, random)
         # Positions far from 0 lose digits in float32, and the network does not care where it is.
         paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
         order = random.permutation(len(paths))
         for number in range(self.steps_per_epoch(batch_size)):
-            yield (paths[order[number * batch_size : (number + 1) * batch_size]],)
+            yield (paths[share.of(order[number * batch_size : (number + 1) * batch_size])],)
 
     def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
         observed, future = batch[0][:, :OBSERVED_STEPS], batch[0][:, OBSERVED_STEPS:]

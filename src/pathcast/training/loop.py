@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from pathcast.core.errors import PathcastError
 from pathcast.training.settings import TrainingSettings
+from pathcast.training.share import Share
 
 
 class Task(Protocol):
@@ -26,8 +27,15 @@ class Task(Protocol):
         """The number of batches that `batches` gives."""
         ...
 
-    def batches(self, batch_size: int, random: np.random.Generator) -> Iterator[tuple[npt.NDArray[Any], ...]]:
-        """One epoch of batches, all of the same shapes; the order and the variations come from `random`."""
+    def batches(
+        self, batch_size: int, random: np.random.Generator, share: Share
+    ) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+        """One epoch of batches, all of the same shapes; the order and the variations come from `random`.
+
+        `random` is the same on every worker and new in every epoch. Each global batch of `batch_size` samples is
+        given as the rows `share.of(rows)`. A sample's variation must not depend on who computes it: draw for all
+        samples at once, or, where varying is costly, one seed a sample.
+        """
         ...
 
     def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
@@ -73,7 +81,6 @@ def fit(
     longer finite.
     """
     keras.utils.set_random_seed(settings.seed)
-    random = np.random.default_rng(settings.seed)
     model = task.build()
     variables = [variable.value for variable in model.trainable_variables]
     averages = [tf.Variable(variable, trainable=False) for variable in variables]
@@ -102,7 +109,7 @@ def fit(
     reports: list[EpochReport] = []
     for epoch in range(1, settings.epochs + 1):
         losses: list[Any] = []
-        for batch in task.batches(settings.batch_size, random):
+        for batch in task.batches(settings.batch_size, np.random.default_rng([settings.seed, epoch]), Share()):
             optimizer.learning_rate.assign(settings.learning_rate_at(step, steps))
             # The average of the first steps must not hang on to the initial weights.
             decay = min(settings.ema, (1.0 + step) / (10.0 + step))
