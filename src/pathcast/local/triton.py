@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pathcast.core.errors import PathcastError
-from pathcast.local.triton_install import TritonInstallation, install_triton, python_library_dir
+from pathcast.local.triton_install import CODE_VARIABLE, TritonInstallation, install_triton, python_library_dir
 
 SHARED_MEMORY_DIR = Path("/dev/shm")  # noqa: S108
 LOAD_LIMIT_S = 120
@@ -121,10 +121,11 @@ def remove_leftover_memory(shared_memory_prefix: str) -> int:
 
 
 def _environment(installation: TritonInstallation, s3: S3Access | None) -> dict[str, str]:
-    """A small environment: a PYTHONPATH or VIRTUAL_ENV of ours would mislead the stubs' own Python."""
+    """A small environment: the caller's PYTHONPATH or VIRTUAL_ENV would mislead the stubs' own Python."""
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     system_path = os.environ.get("PATH", os.defpath)
     environment["PATH"] = os.pathsep.join([str(installation.stub_environment / "bin"), system_path])
+    environment[CODE_VARIABLE] = str(installation.code_dir)
     library_dir = python_library_dir()
     if library_dir is not None:
         environment["LD_LIBRARY_PATH"] = str(library_dir)

@@ -3,12 +3,14 @@
 NVIDIA publishes Triton for CPUs only inside the `nvidia-pytriton` wheel. The server is taken out of it and
 started directly; the wheel's own Python API and its dependencies are not used. Models run in "stub"
 processes, one per model instance, which embed CPython and need numpy below 2 (with numpy 2 they return
-corrupt tensors without an error), so the stubs get a small environment of their own.
+corrupt tensors without an error), so the stubs get a small environment of their own: onnxruntime for the
+backend of that name, and what Pathcast's own code needs in a model that is written in Python.
 
-Layout, below `<environment>/share/pathcast/triton`:
+Layout, below `<environment>/share/pathcast/triton-<digest of the lock files>`:
 
     server/           the unpacked wheel; `server/pytriton/tritonserver` holds `bin/` and `backends/`
-    stub/             the stubs' environment: onnxruntime and numpy 1
+    stub/             the stubs' environment, with numpy 1
+    code/<digest>/    one link, to a Pathcast on this machine; the server's environment says which one stubs import
     installed.json    digest of everything the installation was made from
 """
 
@@ -27,7 +29,7 @@ import sysconfig
 import tempfile
 import venv
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +38,21 @@ from pathcast.core.errors import PathcastError
 SERVER_LOCK = Path(__file__).with_name("triton.lock")
 STUB_LOCK = Path(__file__).with_name("triton_stub.lock")
 ONNXRUNTIME_BACKEND = Path(__file__).parent / "triton_backends" / "onnxruntime" / "model.py"
+PACKAGE = Path(__file__).resolve().parents[1]
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+CODE_VARIABLE = "PATHCAST_STUB_CODE"
+"""Names, in the server's environment, the folder from which its stubs import Pathcast."""
+
+# The stubs start Python isolated from PYTHONPATH; such a file is run when their environment is set up.
+_PATH_FILE = f"""import os, sys; sys.path.extend(filter(None, [os.environ.get("{CODE_VARIABLE}")]))\n"""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class TritonInstallation:
-    """Where an installed server's parts are. `root` is `<environment>/share/pathcast/triton` by default."""
+    """Where an installed server's parts are, below `root` (see `default_root`)."""
 
     root: Path
 
@@ -69,6 +78,15 @@ class TritonInstallation:
         return self.stub_environment / "lib" / f"python{PYTHON_VERSION}" / "site-packages"
 
     @property
+    def code_dir(self) -> Path:
+        """A folder that holds the running Pathcast and no other package.
+
+        The folder that Pathcast itself is in may hold packages that the stubs must not see. Checkouts that
+        share an environment have one each.
+        """
+        return self.root / "code" / hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:12]
+
+    @property
     def marker(self) -> Path:
         return self.root / "installed.json"
 
@@ -81,8 +99,8 @@ class TritonInstallation:
 
 
 def default_root() -> Path:
-    """The folder of the server that belongs to the running environment."""
-    return Path(sys.prefix) / "share" / "pathcast" / "triton"
+    """The running environment's folder for a server of these locks; another version of Pathcast has its own."""
+    return Path(sys.prefix) / "share" / "pathcast" / f"triton-{_digest()[:12]}"
 
 
 def install_triton(root: Path | None = None, *, on_progress: Progress | None = None) -> TritonInstallation:
@@ -101,6 +119,7 @@ def install_triton(root: Path | None = None, *, on_progress: Progress | None = N
             if not installation.is_current():
                 _install(installation, say)
     _place_backend(installation)
+    _place_code(installation)
     return installation
 
 
@@ -127,11 +146,12 @@ def _install(installation: TritonInstallation, say: Progress) -> None:
     parent = installation.root.parent
     with tempfile.TemporaryDirectory(prefix=f".{installation.root.name}-", dir=parent) as folder:
         fresh = TritonInstallation(Path(folder) / "new")
-        say("installing the Triton server (55 MB, once per environment)")
+        say("installing the Triton server (145 MB, once per environment)")
         _pip_install(SERVER_LOCK, fresh.root / "server")
-        say("installing the environment of Triton's model processes (onnxruntime)")
+        say("installing the environment of Triton's model processes (290 MB)")
         venv.EnvBuilder(with_pip=False, symlinks=True).create(fresh.stub_environment)
         _pip_install(STUB_LOCK, fresh.stub_packages)
+        (fresh.stub_packages / "pathcast.pth").write_text(_PATH_FILE)
         stub = fresh.server_dir / "python_backend_stubs" / PYTHON_VERSION / "triton_python_backend_stub"
         if not stub.exists():
             raise PathcastError(
@@ -152,7 +172,8 @@ def _install(installation: TritonInstallation, say: Progress) -> None:
 
 def _digest() -> str:
     digest = hashlib.sha256()
-    for part in (SERVER_LOCK.read_bytes(), STUB_LOCK.read_bytes(), PYTHON_VERSION.encode(), sys.base_prefix.encode()):
+    texts = (PYTHON_VERSION, sys.base_prefix, _PATH_FILE)
+    for part in (SERVER_LOCK.read_bytes(), STUB_LOCK.read_bytes(), *(text.encode() for text in texts)):
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()
 
@@ -175,6 +196,15 @@ def _place_backend(installation: TritonInstallation) -> None:
     partial = target.with_name(f".model.{os.getpid()}")
     partial.write_bytes(source)
     partial.replace(target)
+
+
+def _place_code(installation: TritonInstallation) -> None:
+    link = installation.code_dir / PACKAGE.name
+    if link.is_symlink():
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # two processes may start at once
+        link.symlink_to(PACKAGE, target_is_directory=True)
 
 
 def _pip_install(lock: Path, target: Path) -> None:
@@ -216,12 +246,15 @@ def _check_runs(installation: TritonInstallation) -> None:
             f"the Triton server does not start on this machine (exit {usage.returncode}): {_tail(usage.stderr)}",
             hint="the embedded Triton needs Linux on x86-64 with glibc 2.35 or newer (Debian 12, Ubuntu 22.04)",
         )
-    check = "import numpy, onnxruntime; assert int(numpy.__version__.split('.')[0]) == 1, numpy.__version__"
+    check = (
+        "import cv2, lap, msgspec, numpy, onnxruntime; "
+        "assert int(numpy.__version__.split('.')[0]) == 1, numpy.__version__"
+    )
     imported = _run([str(installation.stub_environment / "bin" / "python"), "-c", check])
     if imported.returncode != 0:
         raise PathcastError(
             f"the environment of Triton's model processes is broken: {_tail(imported.stderr)}",
-            hint=f"look at {STUB_LOCK.name}: onnxruntime must accept numpy 1",
+            hint=f"look at {STUB_LOCK.name}: every package in it must run with numpy 1",
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 from pathcast.core.errors import PathcastError
 from pathcast.local import triton
 from pathcast.local.triton import S3Access, TritonPorts, remove_leftover_memory, s3_repository, server_command
-from pathcast.local.triton_install import SERVER_LOCK, STUB_LOCK, TritonInstallation
+from pathcast.local.triton_install import CODE_VARIABLE, SERVER_LOCK, STUB_LOCK, TritonInstallation
 
 PORTS = TritonPorts(grpc=4001, http=4002, metrics=4003)
 INSTALLATION = TritonInstallation(triton.Path("/opt/triton"))
@@ -52,6 +52,7 @@ def test_the_callers_python_does_not_leak_into_the_model_processes(monkeypatch):
     monkeypatch.setenv("PATHCAST_DATABASE_URL", "a secret")
     env = server_command(INSTALLATION, PORTS, "/models").env
     assert not env.keys() & {"PYTHONPATH", "VIRTUAL_ENV", "PATHCAST_DATABASE_URL"}
+    assert env[CODE_VARIABLE].startswith("/opt/triton/code/")
     assert env["PATH"].split(":")[0] == "/opt/triton/stub/bin"
 
 
