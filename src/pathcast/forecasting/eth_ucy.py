@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from pathcast.core.errors import InvalidInputError
-from pathcast.core.trajectory import METRES, Trajectory
+from pathcast.core.trajectory import Trajectory
+from pathcast.forecasting.track_rows import on_steps
+from pathcast.forecasting.trajnet import read_rows
 from pathcast.forecasting.windows import Windows, concatenate, cut_windows
 
 Part = Literal["all_data", "train", "val"]
@@ -36,8 +34,6 @@ RECORDINGS = (
 )
 
 FRAMES_PER_STEP = 10
-_PERSON_CLASS = 0
-_COLUMNS = ("frame", "id", "x", "y")
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
@@ -48,71 +44,7 @@ def read_trajectories(path: Path) -> list[Trajectory]:
     file and the row, on a wrong number of columns, values that are not finite numbers, a frame off the
     10-frame grid of its track, and a repeated time of one pedestrian.
     """
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file", hint="expected the ETH/UCY layout: all_data/, train/, val/")
-    tracks: dict[int, list[tuple[int, float, float, int]]] = defaultdict(list)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            frame, identity, x, y = _parse(path, number, line)
-            tracks[identity].append((frame, x, y, number))
-    if not tracks:
-        raise InvalidInputError(f"{path}: expected rows of {', '.join(_COLUMNS)}, got an empty file")
-    trajectories: list[Trajectory] = []
-    for identity in sorted(tracks):
-        trajectories += _split_at_gaps(path, identity, sorted(tracks[identity]))
-    return trajectories
-
-
-def _parse(path: Path, number: int, line: str) -> tuple[int, int, float, float]:
-    fields = line.split()
-    if len(fields) != len(_COLUMNS):
-        raise InvalidInputError(
-            f"{path} row {number}: expected {len(_COLUMNS)} columns ({', '.join(_COLUMNS)}), got {len(fields)}"
-        )
-    values: list[float] = []
-    for name, field in zip(_COLUMNS, fields, strict=True):
-        try:
-            value = float(field)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise InvalidInputError(f"{path} row {number}: {name}: expected a finite number, got {field!r}")
-        values.append(value)
-    for name, value in zip(_COLUMNS[:2], values[:2], strict=True):
-        if value != int(value):
-            raise InvalidInputError(f"{path} row {number}: {name}: expected a whole number, got {value}")
-    return int(values[0]), int(values[1]), values[2], values[3]
-
-
-def _split_at_gaps(path: Path, identity: int, rows: list[tuple[int, float, float, int]]) -> list[Trajectory]:
-    runs: list[list[tuple[int, float, float, int]]] = [[rows[0]]]
-    for before, row in zip(rows, rows[1:], strict=False):
-        gap = row[0] - before[0]
-        if gap == 0:
-            raise InvalidInputError(
-                f"{path} row {row[3]}: expected one row per frame for id {identity}, frame {row[0]} is also in row "
-                f"{before[3]}"
-            )
-        if gap % FRAMES_PER_STEP:
-            raise InvalidInputError(
-                f"{path} row {row[3]}: expected id {identity} at multiples of {FRAMES_PER_STEP} frames after frame "
-                f"{before[0]}, got frame {row[0]}"
-            )
-        if gap == FRAMES_PER_STEP:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    return [
-        Trajectory(
-            path.stem,
-            identity,
-            _PERSON_CLASS,
-            run[0][0] // FRAMES_PER_STEP,
-            np.array([[x, y] for _, x, y, _ in run]),
-            METRES,
-        )
-        for run in runs
-    ]
+    return on_steps(path, path.stem, read_rows(path), FRAMES_PER_STEP)
 
 
 def read_recordings(root: Path, part: Part, recordings: tuple[str, ...]) -> Windows:
