@@ -48,7 +48,7 @@ class Trajectory:
     """Positions at consecutive grid steps, 0.4 s apart.
 
     `first_step` counts from the Unix epoch (`step_time` gives its time). `positions` (n, 2) float64,
-    finite, in `units`.
+    n at least 1, finite, in `units`.
     """
 
     camera_id: str
@@ -62,6 +62,8 @@ class Trajectory:
         self, camera_id: str, track_id: int, class_id: int, first_step: int, positions: npt.ArrayLike, units: str
     ) -> None:
         points = frozen_array("positions", positions, np.float64, (None, 2))
+        if not len(points):
+            raise InvalidInputError(f"track {track_id} of {camera_id}: expected at least one position, got none")
         require_finite(f"track {track_id} of {camera_id}: positions", points)
         object.__setattr__(self, "camera_id", camera_id)
         object.__setattr__(self, "track_id", track_id)
