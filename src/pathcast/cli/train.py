@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -41,7 +42,9 @@ def train_forecaster(
         raise InvalidInputError(f"--output {output}: expected a folder, got a file")
     windows_train, windows_val = read_split(data, held_out)
     initial = None if init is None else TrainedForecaster.load(init)
-    overrides = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    overrides: dict[str, Any] = {
+        name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None
+    }
     settings = TrainingSettings(**overrides)
     console = Console()
     console.print(f"{len(windows_train)} windows to learn from, {len(windows_val)} to choose the epoch by")

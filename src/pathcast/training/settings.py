@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pathcast.core.errors import InvalidInputError
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,11 @@ class TrainingSettings:
     The learning rate rises linearly over the first `warmup` share of all steps and then falls as a cosine to
     zero. `ema` is the decay per step of the averaged weights, which are what is validated and kept. Training
     stops early after `patience` epochs without a better validation score.
+
+    `batch_size` counts the samples of all workers together. Each worker computes its part in `accumulate` pieces,
+    one after another, which saves memory and changes nothing else. `precision` is that of the arithmetic; weights
+    are float32 always, and float16 goes with a loss scale that adapts itself. `checkpoint_steps`: steps between
+    checkpoints within an epoch, 0 for one at the end of each epoch alone.
     """
 
     epochs: int = 60
@@ -27,10 +34,20 @@ class TrainingSettings:
     ema: float = 0.998
     patience: int = 20
     seed: int = 1
+    accumulate: int = 1
+    precision: Precision = "float32"
+    checkpoint_steps: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.patience) < 1:
-            raise InvalidInputError(f"training: expected epochs, batch_size and patience of 1 or more, got {self}")
+        if min(self.epochs, self.batch_size, self.patience, self.accumulate) < 1:
+            raise InvalidInputError(
+                f"training: expected epochs, batch_size, patience and accumulate of 1 or more, got {self}"
+            )
+        if self.precision not in get_args(Precision) or self.checkpoint_steps < 0 or self.seed < 0:
+            raise InvalidInputError(
+                f"training: expected precision {', '.join(get_args(Precision))}, checkpoint_steps and seed of 0 or "
+                f"more, got {self}"
+            )
         if not (self.learning_rate > 0 and self.clip_norm > 0 and 0 <= self.ema < 1 and 0 <= self.warmup < 1):
             raise InvalidInputError(
                 f"training: expected learning_rate and clip_norm above 0, ema and warmup in [0, 1), got {self}"
