@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from pathcast.core.settings import load_settings
+from pathcast.core.settings import from_environment, load_settings
 from pathcast.messaging.analyzer import SERVICE, AnalyzerSettings, AnalyzerWorker
 from pathcast.messaging.service import ServiceSettings, Worker, start_service
 from pathcast.monitoring.metrics import ServiceMetrics
@@ -11,7 +11,7 @@ from pathcast.monitoring.metrics import ServiceMetrics
 
 def build(service: ServiceSettings, metrics: ServiceMetrics) -> Callable[[], Worker]:
     """Read the settings once; the result builds a worker for each life of the service."""
-    platform, settings = load_settings(), AnalyzerSettings()
+    platform, settings = load_settings(), from_environment(AnalyzerSettings)
     return lambda: AnalyzerWorker(platform, settings, service, metrics)
 
 

@@ -5,11 +5,11 @@ import sys
 from typing import Literal
 
 from prometheus_client import start_http_server
-from pydantic import PositiveFloat, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import PositiveFloat
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pathcast.core.errors import PathcastError
-from pathcast.core.settings import load_settings
+from pathcast.core.settings import from_environment, load_settings
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.service import ServiceSettings, configure_logging, stop_signals
@@ -42,14 +42,8 @@ class ProducerSettings(BaseSettings):
 
 def load_producer_settings() -> ProducerSettings:
     """Settings from the environment; errors name variables only, as addresses hold passwords."""
-    try:
-        return ProducerSettings()  # type: ignore[call-arg]
-    except ValidationError as error:
-        wrong = sorted({f"PATHCAST_PRODUCER_{str(item['loc'][0]).upper()}" for item in error.errors()})
-    except SettingsError:
-        wrong = ["PATHCAST_PRODUCER_CAMERAS"]
-    raise PathcastError(
-        f"the producer's settings: {', '.join(wrong)} missing or invalid",
+    return from_environment(
+        ProducerSettings,
         hint='cameras are JSON such as {"gate": "rtsp://host/live"}, pace is a positive factor or fast',
     )
 
@@ -69,10 +63,11 @@ def camera_streams(settings: ProducerSettings) -> list[CameraStream]:
 
 def main() -> int:
     """Send all cameras until they end or the process is asked to stop."""
-    service = ServiceSettings()
-    configure_logging(SERVICE, service.log_level)
+    configure_logging(SERVICE)
     metrics = ServiceMetrics(SERVICE)
     try:
+        service = from_environment(ServiceSettings)
+        configure_logging(SERVICE, service.log_level)
         platform, cameras = load_settings(), camera_streams(load_producer_settings())
         if service.metrics_port:
             start_http_server(service.metrics_port, service.metrics_host, registry=metrics.registry)

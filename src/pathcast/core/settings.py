@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pathcast.core.errors import PathcastError
 
 STATE_DIR = Path(".pathcast")
 ENVIRONMENT_FILE = "platform.env"
+
+Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 class PlatformSettings(BaseSettings):
@@ -47,3 +51,15 @@ def load_settings(state_dir: Path = STATE_DIR) -> PlatformSettings:
             f"the platform's addresses are not known: {missing} missing or invalid",
             hint=f"run `pathcast up` (it writes {state_dir / ENVIRONMENT_FILE}), or set these variables",
         ) from error
+
+
+def from_environment(kind: type[Settings], *, hint: str | None = None) -> Settings:
+    """Settings of `kind` from the environment; PathcastError names the variables only, as values may hold passwords."""
+    prefix = kind.model_config.get("env_prefix", "")
+    try:
+        return kind()
+    except ValidationError as error:
+        names = sorted({f"{prefix}{str(item['loc'][0]).upper()}" for item in error.errors()})
+    except SettingsError as error:
+        names = [f"{prefix}{name.upper()}" for name in re.findall(r'field "(\w+)"', str(error))]
+    raise PathcastError(f"settings: {', '.join(names)} missing or invalid", hint=hint)

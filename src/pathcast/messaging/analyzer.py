@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import partial
+from contextlib import ExitStack
 
-import psycopg
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pathcast.core.camera import Camera
@@ -15,11 +13,9 @@ from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.frame import Frame
 from pathcast.core.observation import Observation
 from pathcast.core.settings import PlatformSettings
-from pathcast.messaging.consumer import PartitionConsumer
-from pathcast.messaging.dead_letters import DeadLetters
 from pathcast.messaging.frame_codec import decode_frame
+from pathcast.messaging.intake import open_intake
 from pathcast.messaging.observation_codec import observation_record
-from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.records import Record
 from pathcast.messaging.resume import resume
 from pathcast.messaging.service import ServiceSettings
@@ -28,7 +24,6 @@ from pathcast.serving.frame_analyzer import FrameAnalyzer, Rejected
 from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.cameras import read_camera
-from pathcast.storage.connection import connect
 from pathcast.storage.positions import StreamPosition, read_checkpoint, write_checkpoint
 from pathcast.tracking.settings import TrackerSettings
 
@@ -55,9 +50,9 @@ class AnalyzerSettings(BaseSettings):
 class AnalyzerWorker:
     """Analyses the frames of its partitions in order; a Worker of the service harness.
 
-    Every frame becomes one observation, one dead letter, or one counted skip (stale, or a
-    producer's repeat). A checkpoint is written only
-    when the observations before it are acknowledged, so a restart repeats work but loses none.
+    Every frame becomes one observation, one dead letter, or one counted skip (stale, or a producer's repeat).
+    A checkpoint is written only when the observations before it are acknowledged, so a restart repeats work
+    but loses none.
     """
 
     def __init__(
@@ -76,12 +71,9 @@ class AnalyzerWorker:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock or SystemClock()
-        self._closers: list[Callable[[], None]] = []
-        try:
-            self._connect(service)
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as opening:
+            self._connect(service, opening)
+            self.close = opening.pop_all().close
 
     def step(self) -> None:
         with self._metrics.stage("read"):
@@ -106,14 +98,10 @@ class AnalyzerWorker:
         self._next_offsets.clear()
         self._saved_at = time.monotonic()
 
-    def close(self) -> None:
-        while self._closers:
-            self._closers.pop()()
-
-    def _connect(self, service: ServiceSettings) -> None:
+    def _connect(self, service: ServiceSettings, opening: ExitStack) -> None:
         platform, settings = self._platform, self._settings
         client = TritonClient(platform.triton_grpc, shared_memory=platform.triton_shared_memory)
-        self._closers.append(client.close)
+        opening.callback(client.close)
         if not client.ready(settings.detector):
             raise ServiceUnavailableError(
                 f"Triton at {platform.triton_grpc}: model {settings.detector} is not loaded",
@@ -123,15 +111,11 @@ class AnalyzerWorker:
         client.repair(settings.detector)
         if client.ready(settings.forecaster):
             client.repair(settings.forecaster)
-        self._connection: psycopg.Connection = connect(platform.database_url, application_name=SERVICE)
-        self._closers.append(self._connection.close)
-        self._consumer = PartitionConsumer(
-            platform.kafka_bootstrap, platform.frames_topic, client_id=SERVICE, instance=service.instance
+        intake = opening.enter_context(
+            open_intake(platform, platform.frames_topic, SERVICE, service, compression="lz4")
         )
-        self._closers.append(self._consumer.close)
-        self._producer = RecordProducer(platform.kafka_bootstrap, client_id=SERVICE, compression="lz4")
-        self._closers.append(partial(self._producer.close, timeout_s=1.0))
-        self._dead_letters = DeadLetters(self._producer, SERVICE)
+        self._connection, self._consumer = intake.connection, intake.consumer
+        self._producer, self._dead_letters = intake.producer, intake.dead_letters
         self._analyzer = FrameAnalyzer(
             RemoteDetector(client, settings.detector),
             RemoteForecaster(client, settings.forecaster),
@@ -139,7 +123,7 @@ class AnalyzerWorker:
             self._metrics.stage,
             TrackerSettings(),
         )
-        self._closers.append(self._analyzer.close)
+        opening.callback(self._analyzer.close)
         self._take_up()
 
     def _take_up(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -12,17 +12,14 @@ from pathcast.core.clock import Clock, SystemClock
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.frame import Frame
 from pathcast.core.settings import PlatformSettings
-from pathcast.messaging.consumer import PartitionConsumer
-from pathcast.messaging.dead_letters import DeadLetters
 from pathcast.messaging.frame_codec import decode_frame
+from pathcast.messaging.intake import open_intake
 from pathcast.messaging.pack_assembler import OpenPack, PackAssembler, PackLimits
-from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.records import Record
 from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
 from pathcast.storage.archive import FrameArchive
-from pathcast.storage.connection import connect
 from pathcast.storage.frame_rows import FrameRow
 from pathcast.storage.positions import StreamPosition, write_offset
 from pathcast.storage.writers import write_frames
@@ -70,22 +67,16 @@ class ArchiverWorker:
         self._assembler = PackAssembler(settings.limits)
         self._stored: dict[int, int] = {}
         self._stored_at = time.monotonic()
-        self._closers: list[Callable[[], None]] = []
-        try:
-            self._connection = connect(platform.database_url, application_name=SERVICE)
-            self._closers.append(self._connection.close)
-            self._archive = FrameArchive.connect(platform)
-            self._consumer = PartitionConsumer(
-                platform.kafka_bootstrap, self._topic, client_id=SERVICE, instance=service.instance
+        with ExitStack() as opening:
+            intake = opening.enter_context(open_intake(platform, self._topic, SERVICE, service))
+            self._connection, self._consumer, self._dead_letters = (
+                intake.connection,
+                intake.consumer,
+                intake.dead_letters,
             )
-            self._closers.append(self._consumer.close)
-            producer = RecordProducer(platform.kafka_bootstrap, client_id=SERVICE)
-            self._closers.append(partial(producer.close, timeout_s=1.0))
-            self._dead_letters = DeadLetters(producer, SERVICE)
+            self._archive = FrameArchive.connect(platform)
             resume_at_stored_offsets(self._consumer, self._connection, SERVICE)
-        except BaseException:
-            self.close()
-            raise
+            self.close = opening.pop_all().close
 
     def step(self) -> None:
         closed: list[OpenPack] = []
@@ -104,10 +95,6 @@ class ArchiverWorker:
         """Store the open packs as they are."""
         self._store(self._assembler.take_all())
         self._store_offsets()
-
-    def close(self) -> None:
-        while self._closers:
-            self._closers.pop()()
 
     def _take(self, record: Record) -> Sequence[OpenPack]:
         try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import partial
+from contextlib import ExitStack
 
 import psycopg
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,15 +12,12 @@ from pathcast.core.clock import Clock, SystemClock
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.core.observation import Observation
 from pathcast.core.settings import PlatformSettings
-from pathcast.messaging.consumer import PartitionConsumer
-from pathcast.messaging.dead_letters import DeadLetters
+from pathcast.messaging.intake import open_intake
 from pathcast.messaging.observation_codec import read_observation
-from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.records import Record
 from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
-from pathcast.storage.connection import connect
 from pathcast.storage.positions import StreamPosition, write_offset
 from pathcast.storage.writers import write_observations
 
@@ -65,21 +61,15 @@ class RecorderWorker:
         self._clock = clock or SystemClock()
         self._waiting: dict[int, list[Record]] = {}
         self._waiting_since = 0.0
-        self._closers: list[Callable[[], None]] = []
-        try:
-            self._connection = connect(platform.database_url, application_name=SERVICE)
-            self._closers.append(self._connection.close)
-            self._consumer = PartitionConsumer(
-                platform.kafka_bootstrap, self._topic, client_id=SERVICE, instance=service.instance
+        with ExitStack() as opening:
+            intake = opening.enter_context(open_intake(platform, self._topic, SERVICE, service))
+            self._connection, self._consumer, self._dead_letters = (
+                intake.connection,
+                intake.consumer,
+                intake.dead_letters,
             )
-            self._closers.append(self._consumer.close)
-            producer = RecordProducer(platform.kafka_bootstrap, client_id=SERVICE)
-            self._closers.append(partial(producer.close, timeout_s=1.0))
-            self._dead_letters = DeadLetters(producer, SERVICE)
             resume_at_stored_offsets(self._consumer, self._connection, SERVICE)
-        except BaseException:
-            self.close()
-            raise
+            self.close = opening.pop_all().close
 
     def step(self) -> None:
         records = self._consumer.poll(self._settings.flush_s, max_records=self._settings.batch_records)
@@ -96,10 +86,6 @@ class RecorderWorker:
         for partition in list(self._waiting):
             self._write(self._waiting[partition])
             del self._waiting[partition]
-
-    def close(self) -> None:
-        while self._closers:
-            self._closers.pop()()
 
     def _write(self, records: list[Record]) -> None:
         with self._metrics.stage("decode"):

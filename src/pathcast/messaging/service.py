@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Protocol
+from typing import Literal, Protocol
 
 import psycopg
 from kafka.errors import KafkaError
@@ -27,7 +27,8 @@ from tenacity import (
 )
 from urllib3.exceptions import HTTPError
 
-from pathcast.core.errors import ServiceUnavailableError
+from pathcast.core.errors import PathcastError, ServiceUnavailableError
+from pathcast.core.settings import from_environment
 from pathcast.messaging.topics import Instance
 from pathcast.monitoring.metrics import ServiceMetrics
 
@@ -58,7 +59,7 @@ class ServiceSettings(BaseSettings):
     instance_replicas: int = 1
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
     def instance(self) -> Instance:
@@ -118,7 +119,12 @@ def start_service(
 
     `build` gets what it needs once and returns the function that builds a worker.
     """
-    settings = settings or ServiceSettings()
+    configure_logging(name)
+    try:
+        settings = settings or from_environment(ServiceSettings)
+    except PathcastError as error:
+        _log.error("%s", error)
+        return 1
     configure_logging(name, settings.log_level)
     metrics = ServiceMetrics(name)
     with stop_signals() as stop:
@@ -129,6 +135,9 @@ def start_service(
             _log.info("started instance=%d/%d", settings.instance_index, settings.instance_replicas)
             run_service(build(settings, metrics), metrics=metrics, stop=stop)
             _log.info("stopped")
+        except PathcastError as error:
+            _log.error("stopped: %s", error)
+            return 1
         except Exception:
             _log.exception("stopped by a fault")
             return 1

@@ -57,13 +57,16 @@ def ensure_topics(
     Topics that exist are left as they are: changing the number of partitions would move cameras between
     partitions and so break their order. Raises ServiceUnavailableError where the broker does not answer.
     """
-    size = {"max.message.bytes": str(MAX_RECORD_BYTES)}
-    kept = {**size, "retention.ms": "-1"}
+    # By the broker's clock: retention must not hang on the clocks of the cameras' machines.
+    common = {"max.message.bytes": str(MAX_RECORD_BYTES), "message.timestamp.type": "LogAppendTime"}
+    kept = {**common, "retention.ms": "-1"}
     wanted = [
         NewTopic(
-            frames_topic, partitions, replication, topic_configs=size | {"retention.ms": str(frames_retention_ms)}
+            frames_topic, partitions, replication, topic_configs=common | {"retention.ms": str(frames_retention_ms)}
         ),
-        NewTopic(observations_topic, partitions, replication, topic_configs=size | {"retention.ms": str(7 * _DAY_MS)}),
+        NewTopic(
+            observations_topic, partitions, replication, topic_configs=common | {"retention.ms": str(7 * _DAY_MS)}
+        ),
         NewTopic(dead_letter_topic(frames_topic), 1, replication, topic_configs=kept),
         NewTopic(dead_letter_topic(observations_topic), 1, replication, topic_configs=kept),
     ]
