@@ -1,0 +1,79 @@
+"""Reading from stored offsets."""
+
+from __future__ import annotations
+
+import pytest
+from support.streaming import (
+    frame,
+    read_topic,
+    wait_until,
+)
+
+from pathcast.core.errors import ServiceUnavailableError
+from pathcast.core.settings import PlatformSettings
+from pathcast.local.ports import choose_ports
+from pathcast.messaging.consumer import PartitionConsumer
+from pathcast.messaging.frame_codec import encode_frame
+from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.records import Record
+from pathcast.messaging.resume import resume_at_stored_offsets
+from pathcast.messaging.topics import ensure_topics
+from pathcast.storage.connection import connect
+from pathcast.storage.positions import StreamPosition, read_offset, write_offset
+
+pytestmark = pytest.mark.integration
+
+
+def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
+    settings: PlatformSettings, producer: RecordProducer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(5):
+        producer.send(settings.frames_topic, encode_frame(frame("anew", number)))
+    producer.flush()
+    partition = read_topic(settings, settings.frames_topic, 5)[0].partition
+    with PartitionConsumer(settings.kafka_bootstrap, settings.frames_topic, client_id="test") as consumer:
+        assert consumer.seek({partition: 3})[partition] == 3
+        wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [3], "the record at the stored offset")
+        assert consumer.seek({partition: 5})[partition] == 5
+        assert consumer.seek({partition: 99})[partition] == 0
+        assert "stored offset 99 is behind the end" in caplog.text
+        with connect(settings.database_url, application_name="test") as connection:
+            for offset in (5, 99):
+                write_offset(connection, StreamPosition("anew", settings.frames_topic, partition, offset))
+            resume_at_stored_offsets(consumer, connection, "anew")
+            # The stored offset never moves back, so it must be gone for new ones to count.
+            assert read_offset(connection, "anew", settings.frames_topic, partition) is None
+            wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
+
+
+def test_a_partition_that_stops_coming_is_noticed(settings: PlatformSettings, producer: RecordProducer) -> None:
+    for number in range(3):
+        producer.send(settings.frames_topic, encode_frame(frame("stuck", number)))
+    producer.flush()
+    with PartitionConsumer(settings.kafka_bootstrap, settings.frames_topic, client_id="test", check_s=0.2) as consumer:
+        consumer.seek({})
+        read: list[Record] = []
+        wait_until(lambda: len(read.extend(consumer.poll(0.2)) or read) == 3, "all records")
+        for _ in range(5):
+            assert consumer.poll(0.3) == []  # at the end nothing is amiss
+        consumer.seek({})
+        # A client that no longer asks for its partitions.
+        consumer._consumer.pause(*consumer._consumer.assignment())
+        with pytest.raises(ServiceUnavailableError, match="do not come"):
+            wait_until(lambda: bool(consumer.poll(0.3)), "a record", limit_s=10)
+
+
+def test_a_topic_that_does_not_exist_is_waited_for(settings: PlatformSettings) -> None:
+    with pytest.raises(ServiceUnavailableError, match="topic nowhere does not exist"):
+        PartitionConsumer(settings.kafka_bootstrap, "nowhere", client_id="test")
+
+
+def test_a_broker_that_is_not_there_is_a_clear_error() -> None:
+    address = f"127.0.0.1:{choose_ports(['port'], {})['port']}"
+    for connecting in (
+        lambda: RecordProducer(address, client_id="test", connect_timeout_s=1),
+        lambda: PartitionConsumer(address, "frames", client_id="test", connect_timeout_s=1),
+        lambda: ensure_topics(address, timeout_s=1),
+    ):
+        with pytest.raises(ServiceUnavailableError, match=f"Kafka at {address}"):
+            connecting()
