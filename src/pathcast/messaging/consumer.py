@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CorruptRecordError, KafkaError
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.records import Record
@@ -131,9 +131,9 @@ class PartitionConsumer:
     def poll(self, timeout_s: float = 0.5, *, max_records: int = 64) -> list[Record]:
         """Up to `max_records` records, in order per partition; empty when none came in time.
 
-        A broker that is away is waited for. From time to time it is asked how far each partition goes;
-        ServiceUnavailableError is raised if it does not answer, or if records that were there the last time
-        have not come since.
+        A record that the client cannot decode comes with its `fault`. A broker that is away is waited for.
+        From time to time it is asked how far each partition goes; ServiceUnavailableError is raised if it does
+        not answer, or if records that were there the last time have not come since.
         """
         if not self.partitions:
             time.sleep(timeout_s)
@@ -142,6 +142,8 @@ class PartitionConsumer:
             fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1_000), max_records=max_records)
             if time.monotonic() - self._checked_at > self._check_s:
                 self._check_progress(fetched)
+        except CorruptRecordError:
+            return self._pass_unreadable()
         except KafkaError as error:
             raise self._unavailable(error) from error
         return [_record(raw) for records in fetched.values() for raw in records]
@@ -167,16 +169,34 @@ class PartitionConsumer:
         self._last_check = now
         self._checked_at = time.monotonic()
 
+    def _pass_unreadable(self) -> list[Record]:
+        """The record that the client refuses, without saying of which partition: twice, so the record is at fault.
+
+        The client reads a batch, which is of one producer, from its beginning: what follows in it goes the same way.
+        """
+        for key in sorted(self._consumer.assignment()):
+            offset = self._consumer.position(key)
+            try:
+                self._probe(key, offset, timeout_s=1.0)
+            except CorruptRecordError as error:
+                self._consumer.seek(key, offset + 1)
+                fault = f"record: not in Kafka's format: {error}"
+                return [Record(key.topic, key.partition, offset, -1, None, None, (), fault)]
+        return []
+
     def _readable(self, key: TopicPartition, offset: int) -> bool:
-        """Whether a record can be read there; asked by a client of its own, which leaves no trace in ours."""
+        return any(raw.offset == offset for raw in self._probe(key, offset, timeout_s=_PROBE_S))
+
+    def _probe(self, key: TopicPartition, offset: int, timeout_s: float) -> list[Any]:
+        """The record there, if any; asked by a client of its own, which leaves no trace in ours."""
         probe: Any = self._connect()
         try:
             probe.assign([key])
             probe.seek(key, offset)
-            fetched = probe.poll(timeout_ms=int(_PROBE_S * 1_000), max_records=1)
+            fetched: list[Any] = probe.poll(timeout_ms=int(timeout_s * 1_000), max_records=1).get(key, [])
+            return fetched
         finally:
             probe.close(autocommit=False)
-        return any(raw.offset == offset for raw in fetched.get(key, ()))
 
     def _unavailable(self, error: object) -> ServiceUnavailableError:
         return ServiceUnavailableError(f"Kafka at {self._bootstrap}: reading {self.topic} failed: {error}")

@@ -13,7 +13,7 @@ from pathcast.core.clock import from_nanoseconds, to_nanoseconds
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.frame import Frame
 from pathcast.messaging.jpeg import jpeg_size
-from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record, single_headers, sized_value
+from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record, checked, single_headers, sized_value
 from pathcast.messaging.trace import check_traceparent
 
 FRAME_SCHEMA_VERSION = 1
@@ -53,7 +53,7 @@ def decode_frame(record: Record, *, max_bytes: int = MAX_VALUE_BYTES) -> Frame:
     JPEG, is cut off, or is of another size than the headers say; more than `MAX_PIXELS`; a time further
     ahead of the record's own (where it has one) than `MAX_AHEAD_MS`.
     """
-    texts = single_headers(record.headers, _HEADERS, optional="traceparent")
+    texts = single_headers(checked(record), _HEADERS, optional="traceparent")
     version = texts["schema_version"]
     if version != str(FRAME_SCHEMA_VERSION):
         raise InvalidInputError(f"schema_version: expected {FRAME_SCHEMA_VERSION}, got {version!r:.80}")

@@ -23,7 +23,7 @@ from pathcast.core.frame import check_camera_id
 from pathcast.core.observation import Observation
 from pathcast.core.track import FrameTracks
 from pathcast.core.trajectory import check_units
-from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record, sized_value
+from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record, checked, sized_value
 from pathcast.messaging.trace import check_traceparent
 
 OBSERVATION_SCHEMA_VERSION = 1
@@ -193,7 +193,7 @@ def observation_record(observation: Observation) -> OutgoingRecord:
 
 def read_observation(record: Record, *, max_bytes: int = MAX_VALUE_BYTES) -> Observation:
     """The observation of a record; the value alone counts, and the key must be its camera."""
-    observation = decode_observation(sized_value(record.value, max_bytes))
+    observation = decode_observation(sized_value(checked(record).value, max_bytes))
     if record.key != observation.camera_id.encode("ascii"):
         raise InvalidInputError(f"key: expected camera {observation.camera_id!r:.80}, got {record.key!r:.80}")
     return observation

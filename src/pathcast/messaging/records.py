@@ -24,7 +24,10 @@ class OutgoingRecord:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it was read. `timestamp_ms` is when it was produced, milliseconds since the Unix epoch."""
+    """A record as it was read. `timestamp_ms` is when it was written, milliseconds since the Unix epoch.
+
+    `fault` says why the client could not read it; key, value and headers are then empty.
+    """
 
     topic: str
     partition: int
@@ -33,18 +36,19 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers
+    fault: str = ""
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
-def single_headers(headers: Sequence[tuple[str, bytes]], names: Sequence[str], optional: str = "") -> Mapping[str, str]:
+def single_headers(record: Record, names: Sequence[str], optional: str = "") -> Mapping[str, str]:
     """The text of each header in `names`; headers that are not named are left for other readers.
 
     Raises InvalidInputError where one is missing (unless it is `optional`), repeated, or not ASCII.
     """
     found: dict[str, str] = {}
-    for name, raw in headers:
+    for name, raw in record.headers:
         if name not in names:
             continue
         if name in found:
@@ -57,6 +61,13 @@ def single_headers(headers: Sequence[tuple[str, bytes]], names: Sequence[str], o
     if missing:
         raise InvalidInputError(f"headers: {', '.join(missing)} missing")
     return found
+
+
+def checked(record: Record) -> Record:
+    """The record if the client could read it, else InvalidInputError with the fault."""
+    if record.fault:
+        raise InvalidInputError(record.fault)
+    return record
 
 
 def sized_value(value: bytes | None, max_bytes: int) -> bytes:

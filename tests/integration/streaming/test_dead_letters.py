@@ -81,6 +81,34 @@ def test_bad_frames_end_as_dead_letters_and_the_stream_goes_on(
     assert archiver.end(signal.SIGTERM) == 0
 
 
+class Latin1Name(str):
+    """A header name that a producer in another language did not encode as UTF-8."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return super().encode("latin-1", errors)
+
+
+def test_records_that_the_client_cannot_read_end_as_dead_letters(
+    settings: PlatformSettings, producer: RecordProducer, service: Callable[..., Service]
+) -> None:
+    good = encode_frame(frame("unreadable", 1))
+    bad = replace(good, headers=(*good.headers, (Latin1Name("größe"), b"2")))
+    for number in range(4):
+        producer.send(settings.frames_topic, encode_frame(frame("unreadable", number)))
+        producer.flush()  # a batch of its own, as from another producer
+        if number in (1, 2):
+            producer.send(settings.frames_topic, bad)
+            producer.send(settings.frames_topic, bad)
+            producer.flush()
+    service("archiver")
+    wait_until(lambda: stored(settings, "frames", "unreadable") == [0, 1, 2, 3], "the good frames")
+    letters = read_topic(settings, dead_letter_topic(settings.frames_topic), 4)
+    reasons = [dict(letter.headers)["dead_letter_reason"].decode() for letter in letters]
+    assert all("not in Kafka's format" in reason for reason in reasons)
+    places = {dict(letter.headers)["dead_letter_offset"] for letter in letters}
+    assert len(places) == len(letters) == 4
+
+
 def test_a_frame_over_the_limit_is_refused_before_it_is_sent(settings: PlatformSettings) -> None:
     with (
         RecordProducer(settings.kafka_bootstrap, client_id="test") as sender,
