@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import lap
 import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 
 from pathcast.core.arrays import Float64Array, Int64Array
 
-_FORBIDDEN = 1e6
+_LEAST_GAIN = 1e-9
+"""What a pair of the very least similarity gains: a match is better than none."""
+
+_FEW_PAIRS = 64
+"""Up to here it is quicker to compare all with all."""
 
 
 def intersection_over_union(first: Float64Array, second: Float64Array) -> Float64Array:
@@ -32,81 +37,136 @@ class Pairs(NamedTuple):
     columns: Int64Array
     values: Float64Array
 
+    def select(self, kept: Int64Array | npt.NDArray[np.bool_]) -> Pairs:
+        """The pairs at indices, or under a mask."""
+        return Pairs(self.rows[kept], self.columns[kept], self.values[kept])
+
 
 def similar_pairs(
     first: Float64Array, second: Float64Array, buffer_ratio: float, height_power: float, least: float
 ) -> Pairs:
-    """The pairs of boxes `first` (n, 4) and `second` (m, 4) that are at least `least` > 0 similar.
+    """The pairs of boxes `first` (4, n) and `second` (4, m) that are at least `least` > 0 similar.
 
-    Similarity is the IoU of the boxes grown by `buffer_ratio` of their size on every side (C-BIoU, Yang et al.
-    2023), times the overlap of their unbuffered vertical extents over their union to the power `height_power`
-    (Hybrid-SORT, Yang et al. 2024): two people who pass each other overlap in the image, but seldom stand and
-    end at the same heights. Only boxes that overlap horizontally are looked at, found by bisection.
+    Boxes are centre x, centre y, width, height. Similarity is the IoU of the boxes grown by `buffer_ratio` of
+    their size on every side (C-BIoU, Yang et al. 2023), times the overlap of their unbuffered vertical extents
+    over their union to the power `height_power` (Hybrid-SORT, Yang et al. 2024): two people who pass each other
+    overlap in the image, but seldom stand and end at the same heights. Only boxes that overlap horizontally are
+    looked at, found by bisection, so the work grows with n log n and the number of neighbours.
     """
-    wide, other = buffered(first, buffer_ratio), buffered(second, buffer_ratio)
-    rows, columns = _horizontal_neighbours(wide, other)
-    one, two = wide[rows], other[columns]
-    overlap = np.minimum(one[:, 2:], two[:, 2:]) - np.maximum(one[:, :2], two[:, :2])
-    near = np.flatnonzero((overlap > 0).all(axis=1))
-    rows, columns, overlap = rows[near], columns[near], overlap[near]
-    intersection = overlap[:, 0] * overlap[:, 1]
-    values = intersection / (_area(wide)[rows] + _area(other)[columns] - intersection)
+    growth = 0.5 + buffer_ratio
+    reach, other_reach = _reach(first, growth), _reach(second, growth)
+    count = first.shape[1] * second.shape[1]
+    if count > _FEW_PAIRS:
+        rows, columns = _horizontal_neighbours(reach, other_reach)
+    else:
+        rows, columns = np.divmod(np.arange(count), max(second.shape[1], 1))
+    pair, other = reach.take(rows, axis=1), other_reach.take(columns, axis=1)
+    inner = np.minimum(pair[:_AREA], other[:_AREA])
+    overlap = inner[_HIGH]
+    overlap += inner[_LOW]
+    np.maximum(overlap, 0.0, out=overlap)
+    values = overlap[0] * overlap[1]
+    union = pair[_AREA] + other[_AREA]
+    union -= values
+    np.divide(values, union, out=values, where=values > 0)
     if height_power > 0:
-        values *= _height_agreement(first[rows], second[columns]) ** height_power
-    good = np.flatnonzero(values >= least)
-    return Pairs(rows[good], columns[good], values[good])
-
-
-def buffered(xyxy: Float64Array, ratio: float) -> Float64Array:
-    """Boxes grown by `ratio` of their width and height on every side."""
-    margin = (xyxy[:, 2:] - xyxy[:, :2]) * ratio
-    return np.concatenate((xyxy[:, :2] - margin, xyxy[:, 2:] + margin), axis=1)
+        # Boxes that are apart span their distance too, but share nothing, so they count 0 all the same.
+        outer = np.maximum(pair[2:_AREA:3], other[2:_AREA:3])
+        spanned = outer[0] + outer[1]
+        agreement = np.divide(overlap[2], spanned, out=overlap[2], where=spanned > 0)
+        values *= agreement if height_power == 1.0 else agreement**height_power
+    kept = (values >= least).nonzero()[0]
+    return Pairs(rows.take(kept), columns.take(kept), values.take(kept))
 
 
 def assign(pairs: Pairs, least: float) -> tuple[Int64Array, Int64Array]:
     """Rows and columns of the one-to-one assignment with the largest total similarity above `least`.
 
-    Pairs that compete with no other are taken as they are; the Jonker-Volgenant solver settles the others.
+    A pair that gains more than all that compete with it do together is part of every best assignment: what it
+    would displace is worth less. Such pairs are taken, and their competitors left out, round by round; the
+    Jonker-Volgenant solver settles the knots that remain, so crowds cost little more than single objects.
     """
     rows, columns, values = pairs
-    if not len(rows):
+    if len(rows) == 1:
         return rows, columns
-    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
-    if alone.all():
+    gains = values - (least - _LEAST_GAIN)
+    taken: list[tuple[Int64Array, Int64Array]] = []
+    while len(rows):
+        of_row, of_column = np.bincount(rows, gains), np.bincount(columns, gains)
+        sure = 3.0 * gains > of_row.take(rows) + of_column.take(columns)
+        if sure.all():
+            taken.append((rows, columns))
+            break
+        if not sure.any():
+            taken.append(_solve(rows, columns, gains))
+            break
+        sure_rows, sure_columns = rows[sure], columns[sure]
+        taken.append((sure_rows, sure_columns))
+        of_row[sure_rows] = of_column[sure_columns] = -1.0
+        free = (of_row.take(rows) >= 0) & (of_column.take(columns) >= 0)
+        rows, columns, gains = rows[free], columns[free], gains[free]
+    if len(taken) == 1:
+        return taken[0]
+    if not taken:
         return rows, columns
-    contested = np.flatnonzero(~alone)
-    some_rows, row_numbers = np.unique(rows[contested], return_inverse=True)
-    some_columns, column_numbers = np.unique(columns[contested], return_inverse=True)
+    return np.concatenate([pair[0] for pair in taken]), np.concatenate([pair[1] for pair in taken])
+
+
+def _solve(rows: Int64Array, columns: Int64Array, gains: Float64Array) -> tuple[Int64Array, Int64Array]:
+    """The best assignment of a small problem, by a table of all its rows and columns."""
+    some_rows, row_numbers = _renumbered(rows)
+    some_columns, column_numbers = _renumbered(columns)
     best = np.zeros((len(some_rows), len(some_columns)))
-    np.maximum.at(best, (row_numbers, column_numbers), values[contested])
-    cost = np.where(best > 0, 1.0 - best, _FORBIDDEN)
-    taken = np.asarray(lap.lapjv(cost, extend_cost=True, cost_limit=1.0 - least + 1e-9, return_cost=False)[0])
-    matched = np.flatnonzero(taken >= 0)
-    return (
-        np.concatenate((rows[alone], some_rows[matched])),
-        np.concatenate((columns[alone], some_columns[taken[matched]])),
-    )
+    np.maximum.at(best, (row_numbers, column_numbers), gains)
+    matched, matches = linear_sum_assignment(best, maximize=True)
+    real = best[matched, matches] > 0
+    return some_rows[matched[real]], some_columns[matches[real]]
+
+
+def _renumbered(numbers: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """The distinct numbers, ascending, and the place of each of `numbers` among them."""
+    present = np.zeros(int(numbers.max()) + 1, dtype=np.int64)
+    present[numbers] = 1
+    places = present.cumsum()
+    return present.nonzero()[0], places.take(numbers) - 1
+
+
+# What a box covers, one row each: its high ends in x, y (both grown) and y (as it is), the same of its low ends
+# negated, so that the smaller of two is the inner one for high and low ends alike, and its grown area.
+_HIGH, _LOW, _AREA = slice(0, 3), slice(3, 6), 6
+_AXES = np.array([0, 1, 1])
+_SIZES = _AXES + 2
+
+
+def _reach(boxes: Float64Array, growth: float) -> Float64Array:
+    """(7, n) of boxes (4, n)."""
+    reach = np.empty((7, boxes.shape[1]))
+    half = boxes.take(_SIZES, axis=0)
+    half[:2] *= growth
+    half[2] *= 0.5
+    centre = boxes.take(_AXES, axis=0)
+    np.add(centre, half, out=reach[_HIGH])
+    np.subtract(half, centre, out=reach[_LOW])
+    area = np.multiply(half[0], half[1], out=reach[_AREA])
+    area *= 4.0
+    return reach
 
 
 def _horizontal_neighbours(first: Float64Array, second: Float64Array) -> tuple[Int64Array, Int64Array]:
-    """Rows of `first` and `second` whose horizontal extents may overlap; none that do are left out."""
-    order = np.argsort(second[:, 0], kind="stable")
-    left = second[order, 0]
-    widest = (second[:, 2] - second[:, 0]).max(initial=0.0)
-    starts = np.searchsorted(left, first[:, 0] - widest, side="left")
-    counts = np.searchsorted(left, first[:, 2], side="right") - starts
-    rows = np.repeat(np.arange(len(first)), counts)
-    ends = np.cumsum(counts)
-    places = np.arange(len(rows)) + np.repeat(starts - ends + counts, counts)
-    return rows, order[places]
-
-
-def _height_agreement(first: Float64Array, second: Float64Array) -> Float64Array:
-    """(k,) shared over spanned vertical extent of boxes paired row by row."""
-    shared = np.minimum(first[:, 3], second[:, 3]) - np.maximum(first[:, 1], second[:, 1])
-    spanned = np.maximum(first[:, 3], second[:, 3]) - np.minimum(first[:, 1], second[:, 1])
-    agreement: Float64Array = np.divide(np.maximum(shared, 0.0), spanned, out=np.zeros_like(shared), where=spanned > 0)
-    return agreement
+    """Numbers of the boxes, given by their reach, that may overlap horizontally; none that do are left out."""
+    left, other_left = -first[_LOW.start], -second[_LOW.start]
+    order = other_left.argsort(kind="stable")
+    sorted_left = other_left.take(order)
+    widest = (second[_HIGH.start] - other_left).max(initial=0.0)
+    starts = sorted_left.searchsorted(left - widest, side="left")
+    counts = sorted_left.searchsorted(first[_HIGH.start], side="right")
+    counts -= starts
+    rows = np.arange(first.shape[1]).repeat(counts)
+    starts -= counts.cumsum()
+    starts += counts
+    places = starts.take(rows)
+    places += np.arange(len(rows))
+    return rows, order.take(places)
 
 
 def _area(xyxy: Float64Array) -> Float64Array:

@@ -16,7 +16,7 @@ _REAL, _WHOLE = np.dtype("<f8"), np.dtype("<i8")
 
 
 class TrackerState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What is written: `reals` and `wholes` hold the rows of the two track tables, little-endian."""
+    """What is written: `reals` and `wholes` hold the two track tables, track by track, little-endian."""
 
     version: Literal[1]
     settings: TrackerSettings
@@ -44,14 +44,14 @@ def pack(
             next_id,
             now_us,
             (float(sway[0]), float(sway[1])),
-            len(reals),
-            np.ascontiguousarray(reals, dtype=_REAL).tobytes(),
-            np.ascontiguousarray(wholes, dtype=_WHOLE).tobytes(),
+            reals.shape[1],
+            np.ascontiguousarray(reals.T, dtype=_REAL).tobytes(),
+            np.ascontiguousarray(wholes.T, dtype=_WHOLE).tobytes(),
         )
     )
 
 
-def unpack(data: bytes, real_columns: int, whole_columns: int) -> tuple[TrackerState, Float64Array, Int64Array]:
+def unpack(data: bytes, real_rows: int, whole_rows: int) -> tuple[TrackerState, Float64Array, Int64Array]:
     """The state and its two tables, writeable; raises InvalidInputError where the bytes are not a whole state."""
     try:
         state = msgspec.msgpack.decode(data, type=TrackerState)
@@ -60,13 +60,13 @@ def unpack(data: bytes, real_columns: int, whole_columns: int) -> tuple[TrackerS
             f"tracker state: expected version 1 of it, got {len(data)} other bytes ({error})",
             hint="start with a fresh Tracker; identities start anew",
         ) from error
-    expected = (8 * state.tracks * real_columns, 8 * state.tracks * whole_columns)
+    expected = (8 * state.tracks * real_rows, 8 * state.tracks * whole_rows)
     if state.tracks < 0 or expected != (len(state.reals), len(state.wholes)):
         raise InvalidInputError(
             f"tracker state: {state.tracks} tracks take {expected} bytes, got {(len(state.reals), len(state.wholes))}"
         )
-    reals = np.frombuffer(state.reals, _REAL).reshape(-1, real_columns).astype(np.float64)
-    wholes = np.frombuffer(state.wholes, _WHOLE).reshape(-1, whole_columns).astype(np.int64)
+    reals = np.frombuffer(state.reals, _REAL).reshape(-1, real_rows).T.astype(np.float64, order="C")
+    wholes = np.frombuffer(state.wholes, _WHOLE).reshape(-1, whole_rows).T.astype(np.int64, order="C")
     if (
         not np.isfinite(reals).all()
         or not np.isfinite(state.sway).all()

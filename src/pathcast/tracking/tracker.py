@@ -8,7 +8,7 @@ similarity is the buffered IoU of C-BIoU (Yang et al. 2023) times the agreement 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +23,33 @@ from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.state import NO_FRAME, pack, unpack
 from pathcast.tracking.sway import camera_shift
 
-_MOTION = slice(0, kalman.COLUMNS)
-_LAST_BOX = slice(kalman.COLUMNS, kalman.COLUMNS + 4)
-_SCORE = kalman.COLUMNS + 4
-_REAL_COLUMNS = kalman.COLUMNS + 5
+# Tracks are columns of two tables; a quantity of all tracks is a row, so that it lies together in memory.
+_MOTION = slice(0, kalman.ROWS)
+_LAST_CORNERS = slice(kalman.ROWS, kalman.ROWS + 4)
+_SCORE = kalman.ROWS + 4
+_REAL_ROWS = kalman.ROWS + 5
 
 _ID, _CLASS, _HITS, _SEEN_US = range(4)
-_WHOLE_COLUMNS = 4
+_WHOLE_ROWS = 4
 
 _TENTATIVE_ID = 0
 _NONE = -1
 
-_Rows = npt.NDArray[np.bool_]
+_Mask = npt.NDArray[np.bool_]
+
+
+class _Seen(NamedTuple):
+    """A frame's detections in the tracker's terms: `corners` and `boxes` (4, m), `scores` and `classes` (m,)."""
+
+    corners: Float64Array
+    boxes: Float64Array
+    scores: Float64Array
+    classes: Int64Array
+
+    @classmethod
+    def of(cls, detections: Detections) -> Self:
+        corners = detections.xyxy.T.astype(np.float64, order="C")
+        return cls(corners, kalman.to_centre(corners), detections.scores.astype(np.float64), detections.class_ids)
 
 
 class Tracker:
@@ -53,8 +68,8 @@ class Tracker:
 
     def __init__(self, settings: TrackerSettings | None = None) -> None:
         self._settings = TrackerSettings() if settings is None else settings
-        self._reals: Float64Array = np.empty((0, _REAL_COLUMNS))
-        self._wholes: Int64Array = np.empty((0, _WHOLE_COLUMNS), dtype=np.int64)
+        self._reals: Float64Array = np.empty((_REAL_ROWS, 0))
+        self._wholes: Int64Array = np.empty((_WHOLE_ROWS, 0), dtype=np.int64)
         self._next_id = 1
         self._now_us = NO_FRAME
         self._sway: Float64Array = np.zeros(2)
@@ -73,13 +88,12 @@ class Tracker:
         first_frame = self._now_us == NO_FRAME
         elapsed_us = self._start_frame(captured_at)
         self._end_tracks(elapsed_us)
-        if len(self._reals):
-            kalman.predict(self._reals[:, _MOTION], elapsed_us / 1e6, self._settings.motion)
-        xyxy = detections.xyxy.astype(np.float64)
-        scores = detections.scores.astype(np.float64)
-        taken = self._associate(xyxy, scores, detections.class_ids, elapsed_us)
-        self._correct(taken, xyxy, scores)
-        taken = self._open_tracks(taken, xyxy, scores, detections.class_ids)
+        if self._reals.shape[1]:
+            kalman.predict(self._reals[_MOTION], elapsed_us / 1e6, self._settings.motion)
+        seen = _Seen.of(detections)
+        taken = self._associate(seen, elapsed_us)
+        self._correct(taken, seen)
+        taken = self._open_tracks(taken, seen)
         self._confirm(taken, at_once=first_frame)
         return self._report(taken)
 
@@ -93,13 +107,13 @@ class Tracker:
 
         Raises InvalidInputError where `data` is not the state of a tracker.
         """
-        state, reals, wholes = unpack(data, _REAL_COLUMNS, _WHOLE_COLUMNS)
-        confirmed = wholes[wholes[:, _ID] != _TENTATIVE_ID, _ID]
+        state, reals, wholes = unpack(data, _REAL_ROWS, _WHOLE_ROWS)
+        confirmed = wholes[_ID, wholes[_ID] != _TENTATIVE_ID]
         if (
             len(np.unique(confirmed)) != len(confirmed)
             or (confirmed < 1).any()
             or (confirmed >= state.next_id).any()
-            or (wholes[:, _SEEN_US] > state.now_us).any()
+            or (wholes[_SEEN_US] > state.now_us).any()
         ):
             raise InvalidInputError("tracker state: ids or times contradict each other")
         tracker = cls(state.settings)
@@ -125,106 +139,123 @@ class Tracker:
         self._now_us = now_us
         return elapsed_us
 
-    def _unseen_s(self) -> Float64Array:
-        """(n,) seconds since each track's last detection."""
-        seconds: Float64Array = (self._now_us - self._wholes[:, _SEEN_US]) / 1e6
-        return seconds
-
     def _end_tracks(self, elapsed_us: int) -> None:
-        unseen_us = self._now_us - self._wholes[:, _SEEN_US]
-        missed_once = (self._wholes[:, _ID] == _TENTATIVE_ID) & (unseen_us > elapsed_us)
-        keep = (unseen_us / 1e6 <= self._settings.max_lost_s) & ~missed_once
-        if not keep.all():
-            self._reals, self._wholes = self._reals[keep], self._wholes[keep]
+        unseen_us = self._now_us - self._wholes[_SEEN_US]
+        ended = unseen_us > elapsed_us
+        ended &= self._wholes[_ID] == _TENTATIVE_ID
+        ended |= unseen_us > 1e6 * self._settings.max_lost_s
+        if ended.any():
+            self._reals, self._wholes = self._reals[:, ~ended], self._wholes[:, ~ended]
 
-    def _associate(
-        self, xyxy: Float64Array, scores: Float64Array, class_ids: Int64Array, elapsed_us: int
-    ) -> Int64Array:
+    def _associate(self, seen: _Seen, elapsed_us: int) -> Int64Array:
         """(n,) the detection that each track takes, or -1."""
         settings = self._settings
-        taken = np.full(len(self._reals), _NONE, dtype=np.int64)
-        if not len(self._reals) or not len(xyxy):
+        taken = np.full(self._reals.shape[1], _NONE)
+        if not len(taken) or not len(seen.scores):
             return taken
-        free = np.ones(len(xyxy), dtype=bool)
-        track_classes = self._wholes[:, _CLASS]
-
-        def match(
-            places: tuple[Float64Array, ...], tracks: _Rows, candidates: _Rows, buffer_ratio: float, least: float
-        ) -> None:
-            rows, columns = np.flatnonzero(tracks & (taken == _NONE)), np.flatnonzero(candidates & free)
-            if not len(rows) or not len(columns):
-                return
-            boxes = xyxy[columns]
-            found = [similar_pairs(place[rows], boxes, buffer_ratio, settings.height_power, least) for place in places]
-            pairs = found[0] if len(found) == 1 else Pairs(*map(np.concatenate, zip(*found, strict=True)))
-            alike = track_classes[rows[pairs.rows]] == class_ids[columns[pairs.columns]]
-            if not alike.all():
-                pairs = Pairs(*(values[alike] for values in pairs))
-            matched, matches = assign(pairs, least)
-            taken[rows[matched]] = columns[matches]
-            free[columns[matches]] = False
-
-        confirmed = self._wholes[:, _ID] != _TENTATIVE_ID
-        unseen_s = self._unseen_s() - elapsed_us / 1e6
-        high = scores >= settings.high_score
-        low = (scores >= settings.low_score) & ~high
-        expected = kalman.boxes(self._reals[:, _MOTION])
-        match((expected,), confirmed, high, settings.buffer_first, settings.least_first)
-        if self._follow_camera(expected, xyxy, taken, unseen_s):
-            expected = kalman.boxes(self._reals[:, _MOTION])
-            taken[:], free[:] = _NONE, True
-            match((expected,), confirmed, high, settings.buffer_first, settings.least_first)
-        recent = unseen_s <= settings.low_lost_s
-        match((expected,), confirmed & recent, low, settings.buffer_second, settings.least_second)
-        places = (expected, self._reals[:, _LAST_BOX])
-        match(places, confirmed, high, settings.buffer_recovery, settings.least_recovery)
-        match((expected,), ~confirmed, high, settings.buffer_recovery, settings.least_tentative)
+        confirmed = self._wholes[_ID] != _TENTATIVE_ID
+        high = seen.scores >= settings.high_score
+        tracks, detections = confirmed.nonzero()[0], high.nonzero()[0]
+        expected = self._reals[kalman.BOX]
+        self._match(taken, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
+        if self._follow_camera(seen.boxes, taken, elapsed_us):
+            taken[:] = _NONE
+            self._match(taken, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
+        tracks = tracks[taken[tracks] == _NONE]
+        if len(tracks):
+            low = ((seen.scores >= settings.low_score) & ~high).nonzero()[0]
+            unseen_us = self._now_us - elapsed_us - self._wholes[_SEEN_US, tracks]
+            recent = tracks[unseen_us / 1e6 <= settings.low_lost_s]
+            self._match(taken, (expected,), recent, seen, low, settings.buffer_second, settings.least_second)
+        free = high
+        free[taken[taken != _NONE]] = False
+        detections = free.nonzero()[0]
+        if not len(detections):
+            return taken
+        tracks = tracks[taken[tracks] == _NONE]
+        if len(tracks):
+            last = kalman.to_centre(self._reals[_LAST_CORNERS])
+            ratio, least = settings.buffer_recovery, settings.least_recovery
+            self._match(taken, (expected, last), tracks, seen, detections, ratio, least)
+            free[taken[taken != _NONE]] = False
+            detections = free.nonzero()[0]
+        tracks = (~confirmed).nonzero()[0]
+        ratio, least = settings.buffer_recovery, settings.least_tentative
+        self._match(taken, (expected,), tracks, seen, detections, ratio, least)
         return taken
 
-    def _follow_camera(
-        self, expected: Float64Array, xyxy: Float64Array, taken: Int64Array, unseen_s: Float64Array
-    ) -> bool:
+    def _match(
+        self,
+        taken: Int64Array,
+        places: tuple[Float64Array, ...],
+        tracks: Int64Array,
+        seen: _Seen,
+        detections: Int64Array,
+        buffer_ratio: float,
+        least: float,
+    ) -> None:
+        """Match `tracks`, sought at each of `places` (4, n), with `detections`, and write it into `taken`."""
+        if not len(tracks) or not len(detections):
+            return
+        boxes, power = seen.boxes.take(detections, axis=1), self._settings.height_power
+        found = [similar_pairs(place.take(tracks, axis=1), boxes, buffer_ratio, power, least) for place in places]
+        pairs = found[0] if len(found) == 1 else Pairs(*map(np.concatenate, zip(*found, strict=True)))
+        if not len(pairs.rows):
+            return
+        track_classes, classes = self._wholes[_CLASS].take(tracks), seen.classes.take(detections)
+        alike = track_classes.take(pairs.rows) == classes.take(pairs.columns)
+        if not alike.all():
+            pairs = pairs.select(alike)
+        matched, matches = assign(pairs, least)
+        taken[tracks.take(matched)] = detections.take(matches)
+
+    def _follow_camera(self, boxes: Float64Array, taken: Int64Array, elapsed_us: int) -> bool:
         """Shift all tracks by what the camera seems to have moved; whether it is enough to match anew."""
         settings = self._settings.sway
-        rows = np.flatnonzero((taken != _NONE) & (unseen_s <= settings.recent_s))
+        unseen_us = self._now_us - elapsed_us - self._wholes[_SEEN_US]
+        rows = ((taken != _NONE) & (unseen_us <= 1e6 * settings.recent_s)).nonzero()[0]
         if len(rows) < settings.least_objects:
             return False
-        offsets = xyxy[taken[rows]] - expected[rows]
-        shift, self._sway = camera_shift((offsets[:, :2] + offsets[:, 2:]) / 2.0, self._sway, settings)
-        kalman.shift(self._reals[:, _MOTION], shift)
-        self._reals[:, _LAST_BOX] += np.concatenate((shift, shift))
+        offsets = boxes[:2].take(taken.take(rows), axis=1) - self._reals[:2].take(rows, axis=1)
+        shift, self._sway = camera_shift(offsets, self._sway, settings)
+        if not shift.any():
+            return False
+        kalman.shift(self._reals[_MOTION], shift)
+        self._reals[_LAST_CORNERS] += np.concatenate((shift, shift))[:, np.newaxis]
         return bool(np.abs(shift).max() >= settings.least_shift_px)
 
-    def _correct(self, taken: Int64Array, xyxy: Float64Array, scores: Float64Array) -> None:
-        rows = np.flatnonzero(taken != _NONE)
-        seen = taken[rows]
-        motion = self._reals[rows, _MOTION]
-        self._reals[rows, _MOTION] = kalman.correct(motion, xyxy[seen], scores[seen], self._settings.motion)
-        self._reals[rows, _LAST_BOX] = xyxy[seen]
-        self._reals[rows, _SCORE] = scores[seen]
-        self._wholes[rows, _HITS] += 1
-        self._wholes[rows, _SEEN_US] = self._now_us
+    def _correct(self, taken: Int64Array, seen: _Seen) -> None:
+        found = taken != _NONE
+        rows = found.nonzero()[0]
+        detections = taken.take(rows)
+        reals = self._reals.take(rows, axis=1)
+        scores = seen.scores.take(detections)
+        kalman.correct(reals[_MOTION], seen.boxes.take(detections, axis=1), scores, self._settings.motion)
+        reals[_LAST_CORNERS] = seen.corners.take(detections, axis=1)
+        reals[_SCORE] = scores
+        self._reals[:, rows] = reals
+        hits, seen_us = self._wholes[_HITS], self._wholes[_SEEN_US]
+        hits += found
+        seen_us[found] = self._now_us
 
-    def _open_tracks(
-        self, taken: Int64Array, xyxy: Float64Array, scores: Float64Array, class_ids: Int64Array
-    ) -> Int64Array:
+    def _open_tracks(self, taken: Int64Array, seen: _Seen) -> Int64Array:
         """Open a tentative track for every good detection left; returns `taken` with theirs at its end."""
-        wanted = scores >= self._settings.new_score
+        wanted = seen.scores >= self._settings.new_score
         wanted[taken[taken != _NONE]] = False
-        born = np.flatnonzero(wanted)
+        born = wanted.nonzero()[0]
         if not len(born):
             return taken
-        reals = np.empty((len(born), _REAL_COLUMNS))
-        reals[:, _MOTION] = kalman.initial_motion(xyxy[born], self._settings.motion)
-        reals[:, _LAST_BOX] = xyxy[born]
-        reals[:, _SCORE] = scores[born]
-        wholes = np.empty((len(born), _WHOLE_COLUMNS), dtype=np.int64)
-        wholes[:, _ID] = _TENTATIVE_ID
-        wholes[:, _CLASS] = class_ids[born]
-        wholes[:, _HITS] = 1
-        wholes[:, _SEEN_US] = self._now_us
-        self._reals = np.concatenate((self._reals, reals))
-        self._wholes = np.concatenate((self._wholes, wholes))
+        reals = np.empty((_REAL_ROWS, len(born)))
+        reals[_MOTION] = kalman.initial_motion(seen.boxes[:, born], self._settings.motion)
+        reals[_LAST_CORNERS] = seen.corners[:, born]
+        reals[_SCORE] = seen.scores[born]
+        wholes = np.empty((_WHOLE_ROWS, len(born)), dtype=np.int64)
+        wholes[_ID] = _TENTATIVE_ID
+        wholes[_CLASS] = seen.classes[born]
+        wholes[_HITS] = 1
+        wholes[_SEEN_US] = self._now_us
+        self._reals = np.concatenate((self._reals, reals), axis=1)
+        self._wholes = np.concatenate((self._wholes, wholes), axis=1)
         return np.concatenate((taken, born))
 
     def _confirm(self, taken: Int64Array, *, at_once: bool) -> None:
@@ -232,22 +263,24 @@ class Tracker:
 
         On a camera's first frame nothing could have been seen before, so nothing is gained by doubt.
         """
-        enough = self._wholes[:, _HITS] >= self._settings.confirm_hits
-        enough |= self._reals[:, _SCORE] >= self._settings.instant_score
+        rows = ((self._wholes[_ID] == _TENTATIVE_ID) & (taken != _NONE)).nonzero()[0]
+        if not len(rows):
+            return
+        enough = self._wholes[_HITS, rows] >= self._settings.confirm_hits
+        enough |= self._reals[_SCORE, rows] >= self._settings.instant_score
         enough |= at_once
-        rows = np.flatnonzero(enough & (taken != _NONE) & (self._wholes[:, _ID] == _TENTATIVE_ID))
-        self._wholes[rows, _ID] = np.arange(self._next_id, self._next_id + len(rows))
+        rows = rows[enough]
+        self._wholes[_ID, rows] = np.arange(self._next_id, self._next_id + len(rows))
         self._next_id += len(rows)
 
     def _report(self, taken: Int64Array) -> FrameTracks:
         settings = self._settings
-        estimates = kalman.boxes(self._reals[:, _MOTION])
-        seen = taken != _NONE
-        confirmed = self._wholes[:, _ID] != _TENTATIVE_ID
-        coasting = confirmed & ~seen & (self._unseen_s() <= settings.coast_s)
-        coasting &= self._wholes[:, _HITS] >= settings.coast_hits
-        rows = np.flatnonzero(confirmed & (seen | coasting))
-        rows = rows[np.argsort(self._wholes[rows, _ID])]
-        return FrameTracks(
-            self._wholes[rows, _ID], estimates[rows], self._reals[rows, _SCORE], self._wholes[rows, _CLASS], taken[rows]
-        )
+        coasting = self._wholes[_SEEN_US] >= self._now_us - round(1e6 * settings.coast_s)
+        coasting &= self._wholes[_HITS] >= settings.coast_hits
+        coasting |= taken != _NONE
+        coasting &= self._wholes[_ID] != _TENTATIVE_ID
+        rows = coasting.nonzero()[0]
+        rows = rows[self._wholes[_ID].take(rows).argsort()]
+        ids, classes = self._wholes[: _CLASS + 1].take(rows, axis=1)
+        boxes = kalman.to_corners(self._reals[kalman.BOX].take(rows, axis=1))
+        return FrameTracks(ids, boxes, self._reals[_SCORE].take(rows), classes, taken.take(rows))

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import linear_sum_assignment
 
-from pathcast.tracking.association import Pairs, assign, buffered, intersection_over_union, similar_pairs
+from pathcast.tracking.association import Pairs, assign, intersection_over_union, similar_pairs
 
 
 @st.composite
@@ -41,12 +42,17 @@ def test_iou_is_symmetric_and_a_ratio(first: np.ndarray, second: np.ndarray) -> 
     np.testing.assert_array_equal(value, intersection_over_union(second, first).T)
 
 
-def test_buffered_grows_on_every_side() -> None:
-    assert buffered(np.array([[10.0, 10, 20, 30]]), 0.5).tolist() == [[5, 0, 25, 40]]
+def centred(xyxy: np.ndarray) -> np.ndarray:
+    return np.concatenate(((xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]), axis=1).T
+
+
+def grown(xyxy: np.ndarray, ratio: float) -> np.ndarray:
+    margin = (xyxy[:, 2:] - xyxy[:, :2]) * ratio
+    return np.hstack((xyxy[:, :2] - margin, xyxy[:, 2:] + margin))
 
 
 def dense(first: np.ndarray, second: np.ndarray, buffer_ratio: float, least: float) -> np.ndarray:
-    pairs = similar_pairs(first, second, buffer_ratio, 0.0, least)
+    pairs = similar_pairs(centred(first), centred(second), buffer_ratio, 0.0, least)
     value = np.zeros((len(first), len(second)))
     value[pairs.rows, pairs.columns] = pairs.values
     return value
@@ -60,14 +66,14 @@ def test_a_buffer_reaches_boxes_that_do_not_touch() -> None:
 
 def test_heights_that_differ_lower_the_similarity() -> None:
     first, second = np.array([[0.0, 0, 10, 10]]), np.array([[0.0, 5, 10, 15]])
-    plain, weighted = (similar_pairs(first, second, 0.0, power, 0.01).values for power in (0.0, 2.0))
+    plain, weighted = (similar_pairs(centred(first), centred(second), 0.0, power, 0.01).values for power in (0.0, 2.0))
     assert plain == pytest.approx([1 / 3])
     assert weighted == pytest.approx([1 / 27])
 
 
-@given(boxes(12), boxes(12), st.sampled_from([0.0, 0.3, 1.0]))
+@given(boxes(14), boxes(14), st.sampled_from([0.0, 0.3, 1.0]))
 def test_all_similar_pairs_are_found(first: np.ndarray, second: np.ndarray, buffer_ratio: float) -> None:
-    every = intersection_over_union(buffered(first, buffer_ratio), buffered(second, buffer_ratio))
+    every = intersection_over_union(grown(first, buffer_ratio), grown(second, buffer_ratio))
     np.testing.assert_allclose(dense(first, second, buffer_ratio, 0.05), np.where(every >= 0.05, every, 0.0))
 
 
@@ -105,3 +111,19 @@ def test_the_assignment_is_the_best_of_all(value: np.ndarray) -> None:
         default=0.0,
     )
     assert gains[rows, columns].sum() == pytest.approx(best)
+
+
+def test_crowds_are_assigned_as_well_as_by_one_large_table() -> None:
+    generator = np.random.default_rng(3)
+    least = 0.2
+    for _ in range(20):
+        places = generator.uniform(0, 300, (2, 80))
+        boxes = np.concatenate((places, np.full((1, 80), 20.0), np.full((1, 80), 50.0)))
+        moved = boxes + np.concatenate((generator.normal(0, 6, (2, 80)), np.zeros((2, 80))))
+        pairs = similar_pairs(boxes, moved, 0.3, 2.0, least)
+        rows, columns = assign(pairs, least)
+        gains = np.zeros((80, 80))
+        gains[pairs.rows, pairs.columns] = pairs.values - least
+        best = gains[linear_sum_assignment(gains, maximize=True)].sum()
+        assert len(set(rows.tolist())) == len(rows) == len(set(columns.tolist())) == len(columns)
+        assert gains[rows, columns].sum() == pytest.approx(best, abs=1e-6)

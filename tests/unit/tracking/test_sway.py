@@ -15,7 +15,7 @@ def run(amplitude_px: float, frames: int = 200) -> tuple[np.ndarray, np.ndarray]
     sway, true, found = np.zeros(2), [], []
     for _ in range(frames):
         jump = generator.normal(0, amplitude_px, 2)
-        shift, sway = camera_shift(jump + generator.normal(0, 2, (8, 2)), sway, SETTINGS)
+        shift, sway = camera_shift((jump + generator.normal(0, 2, (8, 2))).T, sway, SETTINGS)
         true.append(jump)
         found.append(shift)
     return np.array(true[50:]), np.array(found[50:])
@@ -34,6 +34,6 @@ def test_a_shaking_camera_is_followed() -> None:
 def test_one_object_of_its_own_will_does_not_move_the_camera() -> None:
     offsets = np.zeros((7, 2))
     offsets[3] = [80, -40]
-    shift, sway = camera_shift(offsets, np.array([100.0, 100.0]), SETTINGS)
+    shift, sway = camera_shift(offsets.T, np.array([100.0, 100.0]), SETTINGS)
     assert shift == pytest.approx([0, 0])
     assert (sway < 100).all()
