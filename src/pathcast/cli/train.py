@@ -22,7 +22,7 @@ def train() -> None:
 @app.command("forecaster", epilog="Example: pathcast train forecaster --data eth_ucy --output forecaster")
 def train_forecaster(
     data: Path = typer.Option(..., help="Folder in the ETH/UCY layout: train/ and val/ with their recordings."),
-    output: Path = typer.Option(Path("forecaster"), help="Folder for weights.npz and forecaster.json."),
+    output: Path = typer.Option(Path("forecaster"), help="Folder for weights.npz and model.json."),
     held_out: str | None = typer.Option(None, help="Leave this scene out: eth, hotel, univ, zara1 or zara2."),
     epochs: int | None = typer.Option(None, min=1, help="Passes over the data."),
     seed: int | None = typer.Option(None, help="Seed of the weights, the order and the variations."),

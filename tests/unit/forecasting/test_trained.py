@@ -23,9 +23,22 @@ def test_a_forecaster_survives_the_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("forecaster.json", "{", "expected schema, settings and record"),
-        ("forecaster.json", '{"schema": 9, "settings": {}, "record": {}}', "expected schema 1, got 9"),
-        ("forecaster.json", '{"schema": 1, "settings": {"size": 1}, "record": {}}', "forecaster settings: expected"),
+        ("model.json", "{", "expected schema, family, settings and record"),
+        (
+            "model.json",
+            '{"schema": 9, "family": "forecaster", "settings": {}, "record": {}}',
+            "expected schema 1, got 9",
+        ),
+        (
+            "model.json",
+            '{"schema": 1, "family": "forecaster", "settings": {"size": 1}, "record": {}}',
+            "forecaster settings: expected",
+        ),
+        (
+            "model.json",
+            '{"schema": 1, "family": "signs", "settings": {}, "record": {}}',
+            "family forecaster, got signs",
+        ),
         ("weights.npz", "not an archive", "expected an npz archive"),
     ],
 )
