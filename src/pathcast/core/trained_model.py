@@ -25,7 +25,9 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedModel:
-    """`weights`: variable path in the network → array. `settings` build the network of `family`; both and the
+    """What a training gives.
+
+    `weights`: variable path in the network → array. `settings` build the network of `family`; they and the
     `record`, facts about the training, are JSON-able.
     """
 
