@@ -8,7 +8,6 @@ dropped.
 from __future__ import annotations
 
 import io
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -81,24 +80,47 @@ class FrameArchive:
                 response.release_conn()
         return checked_frame(row, jpeg)
 
-    def sweep_orphans(self, connection: psycopg.Connection, *, older_than: datetime) -> list[str]:
+    def sweep_orphans(
+        self, connection: psycopg.Connection, *, older_than: datetime, new_since: datetime | None = None
+    ) -> list[str]:
         """Delete the packs last written before `older_than` that no row names; return their keys.
 
-        `older_than` must leave the archiver time to write the rows of a new object: an hour is plenty.
+        `older_than` must leave the archiver time to write the rows of a new object: an hour is plenty. With
+        `new_since`, the days between a camera's first row and that moment are not listed: a long archive has
+        many objects, and these were swept when they were new.
         """
-        by_day: defaultdict[tuple[str, datetime], set[str]] = defaultdict(set)
-        with object_store_errors(f"list the packs in {self._bucket}"):
-            for found in self._client.list_objects(self._bucket, recursive=True):
-                origin = _camera_and_day(found.object_name)
-                if origin is not None and found.last_modified < older_than:
-                    by_day[origin].add(found.object_name)
         orphans: list[str] = []
-        for (camera_id, day), keys in sorted(by_day.items()):
-            orphans.extend(sorted(keys - _keys_in_use(connection, camera_id, day)))
+        for camera in self._folders(""):
+            camera_id = camera.rstrip("/")
+            first = _first_row(connection, camera_id)
+            for folder in self._days(camera):
+                day = _day_of(folder.removeprefix(camera))
+                if day is None or (new_since and first and first < day < new_since - timedelta(days=1)):
+                    continue
+                with object_store_errors(f"list the packs in {self._bucket}/{folder}"):
+                    keys = {
+                        found.object_name
+                        for found in self._client.list_objects(self._bucket, prefix=folder)
+                        if found.object_name.endswith(".pack") and found.last_modified < older_than
+                    }
+                if keys:
+                    orphans.extend(sorted(keys - _keys_in_use(connection, camera_id, day)))
         for key in orphans:
             with object_store_errors(f"delete pack {self._bucket}/{key}"):
                 self._client.remove_object(self._bucket, key)
         return orphans
+
+    def _days(self, camera: str) -> list[str]:
+        """The folders camera/year/month/day/ below `camera`, in order."""
+        years = self._folders(camera)
+        months = [month for year in years for month in self._folders(year)]
+        return [day for month in months for day in self._folders(month)]
+
+    def _folders(self, prefix: str) -> list[str]:
+        with object_store_errors(f"list the folders of {self._bucket}/{prefix}"):
+            return sorted(
+                found.object_name for found in self._client.list_objects(self._bucket, prefix=prefix) if found.is_dir
+            )
 
 
 @contextmanager
@@ -125,13 +147,15 @@ def _keys_in_use(connection: psycopg.Connection, camera_id: str, day: datetime) 
         return {key for (key,) in rows}
 
 
-def _camera_and_day(key: str) -> tuple[str, datetime] | None:
-    """What a pack's key says; None for objects that are no packs."""
-    camera_id, _, rest = key.partition("/")
-    date, _, name = rest.rpartition("/")
-    if not name.endswith(".pack"):
-        return None
+def _first_row(connection: psycopg.Connection, camera_id: str) -> datetime | None:
+    with database_errors("find the first frame"):
+        row = connection.execute("SELECT min(captured_at) FROM frames WHERE camera_id = %s", (camera_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+def _day_of(path: str) -> datetime | None:
+    """The day that a folder's path below its camera says; None for folders that hold no packs."""
     try:
-        return camera_id, datetime.strptime(date, "%Y/%m/%d").replace(tzinfo=UTC)
+        return datetime.strptime(path, "%Y/%m/%d/").replace(tzinfo=UTC)
     except ValueError:
         return None

@@ -12,6 +12,7 @@ from minio import Minio
 
 from pathcast.core import Frame, InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.storage.archive import FrameArchive
+from pathcast.storage.housekeeping import HousekeepingSettings, housekeeping
 from pathcast.storage.reads import read_frame_rows
 from pathcast.storage.writers import write_frames
 
@@ -110,6 +111,44 @@ def test_sweep_leaves_what_is_no_pack(
         client.put_object("frames", name, io.BytesIO(b"x"), 1)
     archive.sweep_orphans(connection, older_than=datetime.now(tz=UTC) + timedelta(hours=1))
     assert keys(client, camera_id) == sorted(names)
+
+
+def test_settled_days_are_not_listed(
+    archive: FrameArchive, client: Minio, connection: psycopg.Connection, camera_id: str
+) -> None:
+    """Orphans go where they can be: before the first row, on its day, and among the new days."""
+    rows, orphans = {}, {}
+    for day in (-3, 0, 4, 9):
+        moved = [replace(frame, captured_at=frame.captured_at + timedelta(days=day)) for frame in frames_of(camera_id)]
+        orphans[day] = archive.put(moved[:5])[0].pack_key
+        if day >= 0:
+            rows[day] = archive.put(moved)
+            write_frames(connection, rows[day])
+    later = datetime.now(tz=UTC) + timedelta(hours=1)
+    swept = archive.sweep_orphans(connection, older_than=later, new_since=BEFORE_MIDNIGHT + timedelta(days=8))
+    assert [key for key in swept if key.startswith(camera_id)] == [orphans[-3], orphans[0], orphans[9]]
+    assert keys(client, camera_id) == sorted([orphans[4], *(found[0].pack_key for found in rows.values())])
+    assert orphans[4] in archive.sweep_orphans(connection, older_than=later)
+
+
+def test_housekeeping_drops_rows_and_then_their_packs(
+    archive: FrameArchive, client: Minio, connection: psycopg.Connection, camera_id: str
+) -> None:
+    old = [replace(frame, captured_at=frame.captured_at.replace(year=2002)) for frame in frames_of(camera_id)]
+    new = [replace(frame, captured_at=frame.captured_at.replace(year=2003)) for frame in frames_of(camera_id)]
+    stored = [archive.put(frames) for frames in (old, new)]
+    for each in stored:
+        write_frames(connection, each)
+    settings = HousekeepingSettings(orphan_age=timedelta(hours=-1))
+    # 30 days after the second year's frames nothing of them has expired; the objects were written just now.
+    first = housekeeping(connection, archive, new[0].captured_at + timedelta(days=30), settings)
+    assert {"frames_20020301", "frames_20020302"} <= set(first.dropped)
+    assert first.swept == ()
+    assert len(keys(client, camera_id)) == 2
+    second = housekeeping(connection, archive, datetime.now(tz=UTC), settings)
+    assert {stored[0][0].pack_key, stored[1][0].pack_key} <= set(second.swept)
+    assert "frames_20030301" in second.dropped
+    assert keys(client, camera_id) == []
 
 
 def test_damaged_and_missing_packs_are_told(archive: FrameArchive, client: Minio, camera_id: str) -> None:

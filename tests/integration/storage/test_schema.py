@@ -15,7 +15,9 @@ from pathcast.storage.reads import TIME_SERIES
 
 pytestmark = pytest.mark.integration
 
-AGGREGATES = ["detection_counts_minute", "forecast_errors_minute", "object_counts_minute", "object_speeds_minute"]
+MINUTES = ["detection_counts_minute", "forecast_errors_minute", "object_counts_minute", "object_speeds_minute"]
+HOURS = ["forecast_errors_hour", "forecasts_made_hour"]
+AGGREGATES = sorted(MINUTES + HOURS)
 
 
 def test_migrated_database_is_left_alone(database: Any, connection: psycopg.Connection) -> None:
@@ -125,7 +127,7 @@ def test_hypertables_have_their_policies(timescaledb: Any) -> None:
             "SELECT proc_name, (config->>'drop_after')::interval FROM timescaledb_information.jobs WHERE job_id >= 1000"
         ).fetchall()
         kept = [after for name, after in jobs if name == "policy_retention"]
-        assert sorted(kept) == [timedelta(days=30)] * len(TIME_SERIES) + [timedelta(days=400)] * len(AGGREGATES)
+        assert sorted(kept) == [timedelta(days=30)] * len(TIME_SERIES) + [timedelta(days=400)] * len(MINUTES)
         assert sum(name == "policy_compression" for name, _ in jobs) == len(TIME_SERIES)
         assert sum(name == "policy_refresh_continuous_aggregate" for name, _ in jobs) == len(AGGREGATES)
 
@@ -167,15 +169,54 @@ def test_roles_have_the_least_rights(empty_postgres: Any) -> None:
         connection.execute(writes)
         write_offset(connection, position)
         assert write_checkpoint(connection, position, b"state")
-        for denied in ("DELETE FROM observations", "DROP TABLE tracks", "SELECT drop_raw_before(now())"):
+        # The row is of 2020, and past its retention.
+        assert connection.execute("SELECT drop_expired_raw(now())").fetchone() == ("detections_20200505",)
+        refused = (
+            "DELETE FROM observations",
+            "DROP TABLE tracks",
+            "SELECT drop_raw_before(now())",
+            "UPDATE retention SET raw_days = 8",
+        )
+        for denied in refused:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(denied)
         connection.execute("SET ROLE pathcast_reader")
         assert connection.execute("SELECT count(*) FROM observations").fetchone() == (1,)
-        connection.execute("SELECT * FROM forecast_lineage")
-        for denied in (writes, "SELECT * FROM checkpoints", "UPDATE stream_offsets SET next_offset = 0"):
+        connection.execute("SELECT * FROM forecast_lineage, forecast_errors_hour, forecasts_made_hour, retention")
+        for denied in (
+            writes,
+            "SELECT drop_expired_raw(now())",
+            "SELECT * FROM checkpoints",
+            "UPDATE stream_offsets SET next_offset = 0",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(denied)
+        connection.execute("RESET ROLE")
+        connection.execute("DROP OWNED BY pathcast_writer, pathcast_reader")
+        connection.execute("DROP ROLE pathcast_writer, pathcast_reader")
+
+
+def test_a_database_with_roles_gets_the_hours_and_their_rights(
+    empty_postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = migration_steps()
+    before = dict(list(steps.items())[:4])
+    with empty_postgres.connect() as connection:
+        monkeypatch.setattr("pathcast.storage.migrate.migration_steps", lambda: before)
+        assert migrate(connection) == list(before)
+        connection.execute("CREATE ROLE pathcast_reader NOLOGIN; CREATE ROLE pathcast_writer NOLOGIN")
+        connection.execute(
+            "INSERT INTO forecast_scores SELECT 'gate-1', '2020-05-05 12:00Z'::timestamptz + i * INTERVAL '1 min', 1, "
+            "0, 'forecaster', '1', i, 'scored', 12, 1, 2, 0.5, 0.7, 3, 4, 'm' FROM generate_series(0, 89) AS i"
+        )
+        monkeypatch.setattr("pathcast.storage.migrate.migration_steps", lambda: steps)
+        assert migrate(connection) == list(steps)[4:]
+        connection.execute("SET ROLE pathcast_reader")
+        hours = connection.execute("SELECT hour, scored, ade, fde FROM forecast_errors_hour ORDER BY 1").fetchall()
+        noon = datetime(2020, 5, 5, 12, tzinfo=UTC)
+        assert hours == [(noon, 60, 60, 120), (noon + timedelta(hours=1), 30, 30, 60)]
+        connection.execute("SET ROLE pathcast_writer")
+        connection.execute("SELECT drop_expired_raw(now())")
         connection.execute("RESET ROLE")
         connection.execute("DROP OWNED BY pathcast_writer, pathcast_reader")
         connection.execute("DROP ROLE pathcast_writer, pathcast_reader")

@@ -1,6 +1,7 @@
--- Rights for two group roles, run once by the owner of the schema after the first migration (it needs
--- CREATEROLE): give pathcast_writer to the streaming services and the lifecycle, pathcast_reader to
--- dashboards. Neither may change the schema; the writer may not delete or change rows of the time series.
+-- Rights for two group roles, run by the owner of the schema after the first migration (it needs CREATEROLE);
+-- later migrations grant what they add. Give pathcast_writer to the streaming services and the lifecycle,
+-- pathcast_reader to dashboards. Neither may change the schema; the writer may not delete or change rows of the
+-- time series, except those past their retention.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pathcast_reader') THEN
@@ -21,4 +22,4 @@ GRANT INSERT ON frames, observations, detections, tracks, forecasts, forecast_sc
     TO pathcast_writer;
 GRANT SELECT, INSERT, UPDATE ON cameras, stream_offsets, checkpoints TO pathcast_writer;
 REVOKE EXECUTE ON FUNCTION drop_raw_before(timestamptz), ensure_partitions(timestamptz[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz[]) TO pathcast_writer;
+GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz[]), drop_expired_raw(timestamptz) TO pathcast_writer;
