@@ -8,7 +8,18 @@ import typer
 from rich.console import Console
 
 from pathcast import __version__
-from pathcast.cli import demo, evaluate, evaluate_forecaster, evaluate_tracker, export, models, platform, stream, train  # noqa: F401
+from pathcast.cli import (  # noqa: F401 - importing evaluate_* adds their commands
+    demo,
+    evaluate,
+    evaluate_forecaster,
+    evaluate_tracker,
+    export,
+    models,
+    platform,
+    scores,
+    stream,
+    train,
+)
 from pathcast.core.errors import PathcastError
 
 app = typer.Typer(
@@ -34,6 +45,7 @@ app.add_typer(train.app)
 platform.register(app)
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)
 app.command(epilog="Example: pathcast stream gate.mp4 --camera gate-1 --fps 7")(stream.stream)
+app.command(epilog="Example: pathcast scores --hours 6 --by camera --by hour --json scores.json")(scores.scores)
 
 
 def main() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from pathcast.cli.main import app
 from pathcast.core import Forecast, ForecastScore, InvalidInputError, Observation
 from pathcast.core.trajectory import step_index
 from pathcast.storage.housekeeping import drop_expired
@@ -205,3 +209,38 @@ def test_refresh_policies_run(timescaledb: Any) -> None:
         for (job,) in jobs:
             connection.execute("CALL run_job(%s)", (job,))
         assert connection.execute("SELECT drop_expired_raw(now())").fetchone() == (None,)
+
+
+def test_the_command_shows_what_is_stored(
+    database: Any, camera_id: str, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with database.connect() as connection:
+        stored = write(connection, START, {1: (0, 12), 2: (0, 3), 3: (0, None), 4: (1, 12)})
+    monkeypatch.setenv("PATHCAST_DATABASE_URL", database.url.get_secret_value())
+    for name in (
+        "KAFKA_BOOTSTRAP",
+        "S3_ENDPOINT",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+        "TRITON_GRPC",
+        "MLFLOW_TRACKING_URI",
+    ):
+        monkeypatch.setenv(f"PATHCAST_{name}", "not-used")
+    file = tmp_path / "scores.json"
+    span = ["--until", (START + timedelta(minutes=5)).isoformat(), "--hours", "1"]
+    result = CliRunner().invoke(app, ["scores", *span, "--camera", camera_id, "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    report = json.loads(file.read_text())
+    persons, bicycles = report["rows"]
+    assert (report["forecasts"], persons["class_id"], bicycles["class_id"]) == (4, 0, 1)
+    counts = [persons[name] for name in ("made", "scored", "track_ended", "open", "track_ended_share")]
+    assert counts == [3, 1, 1, 1, 0.5]
+    assert persons["ade_m"] == pytest.approx(stored[0].ade)
+    assert persons["ended_error_m"] == pytest.approx(stored[1].ade)
+    assert (persons["hour"], persons["ended_steps"]) == (None, 3.0)
+    for shown in ("forecaster 1", camera_id, "bicycle", f"{stored[0].ade:.3f} / {stored[0].fde:.3f} m", "1 (50%)"):
+        assert shown in result.output
+    for arguments in (["--until", "noon"], ["--until", "2026-03-01T12:00"], ["--by", "colour"], ["--hours", "0"]):
+        assert CliRunner().invoke(app, ["scores", *arguments]).exit_code == 2
+    nothing = CliRunner().invoke(app, ["scores", *span, "--camera", "nowhere"])
+    assert (nothing.exit_code, "No forecasts from 2026-03-01 11:05" in nothing.output) == (0, True)
