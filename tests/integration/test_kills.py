@@ -67,7 +67,7 @@ def platform(tmp_path_factory):
         settings = platform.settings()
         import_detector(settings, DETECTOR, frames=CLIP)
         model, config = FORECASTER / "1" / "model.onnx", (FORECASTER / "config.pbtxt").read_text()
-        publish_model(settings, "forecaster", model, config, card="", smoke_test=lambda client, version: None)
+        publish_model(settings, "forecaster", model, config, card="", smoke_test=lambda client, served, version: None)
         platform.up()
         yield platform
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from minio import Minio
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.integration
 
 DATA = Path(os.environ.get("PATHCAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 OUTPUTS = ["boxes", "scores", "classes"]
+CONFIG, OTHER_CONFIG = "max_batch_size: 1", "max_batch_size: 2"
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_a_second_import_is_a_second_version_and_aliases_move(
     platform_settings: PlatformSettings, tmp_path: Path
 ) -> None:
     registry = ModelRegistry(platform_settings.mlflow_tracking_uri)
-    (tmp_path / "model.onnx").write_bytes(b"any file")
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])), str(tmp_path / "model.onnx"))
     assert registry.alias("aliases", CHAMPION) is None
     numbers = [
         registry.register(
@@ -128,15 +130,17 @@ def test_a_second_import_is_a_second_version_and_aliases_move(
 def test_a_version_never_changes(repository: ModelRepository, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"one")
-    first = repository.publish("thing", path, "config", version=1, card="card")
-    assert repository.publish("thing", path, "config", version=1, card="card") == first
+    first = repository.publish("thing", path, CONFIG, version=1, card="card")
+    assert repository.publish("thing", path, CONFIG, version=1, card="card") == first
     path.write_bytes(b"two")
     with pytest.raises(InvalidInputError, match="thing version 1: exists with SHA-256"):
-        repository.publish("thing", path, "other config", version=1, card="card")
-    repository.publish("thing", path, "other config", version=12, card="new card")
+        repository.publish("thing", path, OTHER_CONFIG, version=1, card="card")
+    repository.publish("thing", path, OTHER_CONFIG, version=12, card="new card")
     assert [item.version for item in repository.versions("thing")] == [1, 12]
     assert repository.models() == ["thing"]
     assert repository.card("thing") == "new card"
+    repository.serve("thing", 1)
+    assert repository.card("thing") == "card"
     repository.fetch("thing", 1, tmp_path / "back.onnx")
     assert (tmp_path / "back.onnx").read_bytes() == b"one"
 
@@ -144,7 +148,7 @@ def test_a_version_never_changes(repository: ModelRepository, tmp_path: Path) ->
 def test_damage_and_absence_are_told(repository: ModelRepository, store: Minio, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"whole")
-    sha256 = repository.publish("thing", path, "config", version=1, card="card").sha256
+    sha256 = repository.publish("thing", path, CONFIG, version=1, card="card").sha256
     store.put_object(
         "repository-test", "triton/thing/1/model.onnx", io.BytesIO(b"rotten"), 6, metadata={"sha256": sha256}
     )
@@ -155,4 +159,4 @@ def test_damage_and_absence_are_told(repository: ModelRepository, store: Minio, 
         repository.fetch("thing", 2, tmp_path / "back.onnx")
     for name, version in (("../thing", 1), ("Thing", 1), ("thing", 0)):
         with pytest.raises(InvalidInputError, match="expected a-z"):
-            repository.publish(name, path, "config", version=version, card="card")
+            repository.publish(name, path, CONFIG, version=version, card="card")

@@ -95,10 +95,7 @@ def check_config(config_pbtxt: str, onnx_path: Path) -> None:
     Raises InvalidInputError where the text is no model configuration, and GateFailedError, naming all of them,
     where backend, batching, names, types or sizes do not fit the file.
     """
-    try:
-        config = text_format.Parse(config_pbtxt, triton.ModelConfig())
-    except text_format.ParseError as error:
-        raise InvalidInputError(f"config.pbtxt: not a Triton model configuration: {error}") from error
+    config = _parse(config_pbtxt)
     faults: list[str] = []
     if config.backend != BACKEND:
         faults.append(f"backend: expected {BACKEND!r}, got {config.backend!r}")
@@ -119,6 +116,21 @@ def check_config(config_pbtxt: str, onnx_path: Path) -> None:
             f"config.pbtxt of model {config.name!r} does not fit {onnx_path}: {'; '.join(faults)}",
             hint="write it again from the file",
         )
+
+
+def serving_one(config_pbtxt: str, model: str, version: int) -> str:
+    """The same configuration under the name `model`, serving `version` alone whatever else lies beside it."""
+    config = _parse(config_pbtxt)
+    config.name = model
+    config.version_policy.specific.versions[:] = [version]
+    return str(text_format.MessageToString(config))
+
+
+def _parse(config_pbtxt: str) -> triton.ModelConfig:
+    try:
+        return text_format.Parse(config_pbtxt, triton.ModelConfig())
+    except text_format.ParseError as error:
+        raise InvalidInputError(f"config.pbtxt: not a Triton model configuration: {error}") from error
 
 
 def _signature(onnx_path: Path) -> tuple[list[_Tensor], list[_Tensor]]:

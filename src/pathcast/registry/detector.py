@@ -86,11 +86,13 @@ def import_detector(
         detector = convert_detector(source, Path(folder), model=model, frames=frames)
         width, height = detector.input_size
 
-        def smoke_test(client: TritonClient, version: str) -> None:
-            answer = client.infer(model, {"images": np.full((1, height, width, 3), 114, np.uint8)}, version=version)
+        example = {"images": np.full((1, height, width, 3), 114, np.uint8)}
+
+        def smoke_test(client: TritonClient, served: str, version: str) -> None:
+            answer = client.infer(served, example, version=version)
             boxes, scores = answer.outputs["boxes"], answer.outputs["scores"]
             if boxes.shape[:2] != scores.shape or boxes.shape[2] != 4 or not np.isfinite(boxes).all():
-                raise GateFailedError(f"model {model} version {version}: the live answer has not the served signature")
+                raise GateFailedError(f"model {served} version {version}: the live answer has not the served signature")
 
         return publish_model(
             settings,

@@ -1,12 +1,11 @@
 """The model repository: Triton's layout in an object store.
 
-    <bucket>/triton/<model>/config.pbtxt
-    <bucket>/triton/<model>/README.md
-    <bucket>/triton/<model>/<version>/model.onnx
+    <bucket>/triton/<model>/config.pbtxt, README.md    of the version that serves, which the config names
+    <bucket>/triton/<model>/<version>/model.onnx       or model.py for one that is written in Python
+    <bucket>/triton/<model>/<version>/config.pbtxt, README.md    kept with the version, to go back to it
 
-Triton runs under explicit model control, so nothing here is loaded before it is told. An object appears
-whole or not at all; within one publication the model file comes first and the config last, so a model
-that has a config has the version it was written for.
+Triton runs under explicit model control, so nothing here is loaded before it is told, and a version that is
+there in part or on trial is not loaded at all: the model's config names one version, and is written last.
 """
 
 from __future__ import annotations
@@ -14,27 +13,33 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from minio import Minio
+from minio.commonconfig import CopySource
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.export.triton_config import serving_one
 
 PREFIX = "triton"
+MODEL_FILES = ("model.onnx", "model.py")
 _SHA256 = "x-amz-meta-sha256"
 _MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """One version of a model in the repository."""
+    """One version of a model in the repository; `file_name` is one of MODEL_FILES."""
 
     model: str
     version: int
+    file_name: str
     sha256: str
     size_bytes: int
     published_at: datetime
@@ -55,13 +60,19 @@ class ModelRepository:
             "text/markdown",
         )
 
-    def publish(self, model: str, onnx_path: Path, config_pbtxt: str, *, version: int, card: str) -> PublishedModel:
-        """Put a version into the repository; repeating it with the same file changes nothing.
+    def publish(self, model: str, file: Path, config_pbtxt: str, *, version: int, card: str) -> PublishedModel:
+        """`add` a version and `serve` it."""
+        published = self.add(model, file, config_pbtxt, version=version, card=card)
+        self.serve(model, version)
+        return published
+
+    def add(self, model: str, file: Path, config_pbtxt: str, *, version: int, card: str) -> PublishedModel:
+        """Put a version into the repository, ONNX or Python; repeating it with the same file changes nothing.
 
         Raises InvalidInputError where the version exists with other content: versions never change.
         """
         _check_name(model, version)
-        data = onnx_path.read_bytes()
+        data = file.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         existing = self.find(model, version)
         if existing is not None and existing.sha256 != sha256:
@@ -69,39 +80,67 @@ class ModelRepository:
                 f"model {model} version {version}: exists with SHA-256 {existing.sha256}, got a file with {sha256}",
                 hint="publish it as a new version",
             )
+        folder = f"{PREFIX}/{model}/{version}"
+        self._put(f"{folder}/README.md", card.encode(), "text/markdown")
+        self._put(f"{folder}/config.pbtxt", config_pbtxt.encode(), "text/plain")
         if existing is None:
-            self._put(_model_key(model, version), data, "application/octet-stream", {"sha256": sha256})
-        self._put(f"{PREFIX}/{model}/README.md", card.encode(), "text/markdown")
-        self._put(f"{PREFIX}/{model}/config.pbtxt", config_pbtxt.encode(), "text/plain")
+            key = _model_key(model, version, f"model{file.suffix}")
+            self._put(key, data, "application/octet-stream", {"sha256": sha256})
         published = self.find(model, version)
         if published is None or published.sha256 != sha256:
             raise PathcastError(f"model {model} version {version}: the store does not give back what was put into it")
         return published
 
+    def serve(self, model: str, version: int, *, under: str | None = None) -> None:
+        """Make `version` the one that Triton loads when it is told to load `model`, or the model `under`.
+
+        Raises InvalidInputError where the version is not in the repository.
+        """
+        published, served = self.find(model, version), under or model
+        if published is None:
+            raise InvalidInputError(f"model {model} version {version}: not in the repository")
+        folder = f"{PREFIX}/{model}/{version}"
+        if served != model:
+            source = CopySource(self._bucket, _model_key(model, version, published.file_name))
+            with _store_errors():
+                self._client.copy_object(self._bucket, _model_key(served, version, published.file_name), source)
+        self._put(f"{PREFIX}/{served}/README.md", self._get(f"{folder}/README.md"), "text/markdown")
+        config = serving_one(self._get(f"{folder}/config.pbtxt").decode(), served, version)
+        self._put(f"{PREFIX}/{served}/config.pbtxt", config.encode(), "text/plain")
+
+    def remove(self, model: str, version: int | None = None) -> None:
+        """Delete a version, or the whole model; what is not there is no error. Unload it first."""
+        place = f"{PREFIX}/{model}/" if version is None else f"{PREFIX}/{model}/{version}/"
+        for key in self._keys(place):
+            with _store_errors():
+                self._client.remove_object(self._bucket, key)
+
     def find(self, model: str, version: int) -> PublishedModel | None:
         """The version, or None where there is none."""
-        try:
-            stat = self._client.stat_object(self._bucket, _model_key(model, version))
-        except S3Error as error:
-            if error.code in ("NoSuchKey", "NoSuchBucket"):
-                return None
-            raise _unavailable(error) from error
-        except (MinioException, HTTPError) as error:
-            raise _unavailable(error) from error
-        metadata = {name.lower(): value for name, value in (stat.metadata or {}).items()}
-        return PublishedModel(model, version, metadata.get(_SHA256, ""), stat.size or 0, stat.last_modified)
+        for name in MODEL_FILES:
+            try:
+                stat = self._client.stat_object(self._bucket, _model_key(model, version, name))
+            except S3Error as error:
+                if error.code in ("NoSuchKey", "NoSuchBucket"):
+                    continue
+                raise _unavailable(error) from error
+            except (MinioException, HTTPError) as error:
+                raise _unavailable(error) from error
+            metadata = {field.lower(): value for field, value in (stat.metadata or {}).items()}
+            return PublishedModel(model, version, name, metadata.get(_SHA256, ""), stat.size or 0, stat.last_modified)
+        return None
 
     def models(self) -> list[str]:
-        """Names of the models that have a config, sorted."""
+        """Names of the models that Triton can be told to load, sorted."""
         keys = self._keys(f"{PREFIX}/")
-        return sorted({key.split("/")[1] for key in keys if key.endswith("/config.pbtxt")})
+        return sorted(parts[1] for key in keys if len(parts := key.split("/")) == 3 and parts[2] == "config.pbtxt")
 
     def versions(self, model: str) -> list[PublishedModel]:
         """All versions, oldest first."""
         numbers = sorted(
             int(parts[2])
             for parts in (key.split("/") for key in self._keys(f"{PREFIX}/{model}/"))
-            if len(parts) == 4 and parts[2].isdecimal() and parts[3] == "model.onnx"
+            if len(parts) == 4 and parts[2].isdecimal() and parts[3] in MODEL_FILES
         )
         found = [self.find(model, number) for number in numbers]
         return [version for version in found if version is not None]
@@ -111,7 +150,7 @@ class ModelRepository:
         published = self.find(model, version)
         if published is None:
             raise InvalidInputError(f"model {model} version {version}: not in the repository")
-        data = self._get(_model_key(model, version))
+        data = self._get(_model_key(model, version, published.file_name))
         if hashlib.sha256(data).hexdigest() != published.sha256:
             raise PathcastError(f"model {model} version {version}: the stored file is damaged (SHA-256 differs)")
         target.write_bytes(data)
@@ -122,12 +161,10 @@ class ModelRepository:
         return self._get(f"{PREFIX}/{model}/README.md").decode()
 
     def _put(self, key: str, data: bytes, content_type: str, metadata: dict[str, str] | None = None) -> None:
-        try:
+        with _store_errors():
             self._client.put_object(
                 self._bucket, key, io.BytesIO(data), len(data), content_type=content_type, metadata=metadata
             )
-        except (MinioException, HTTPError) as error:
-            raise _unavailable(error) from error
 
     def _get(self, key: str) -> bytes:
         try:
@@ -145,14 +182,12 @@ class ModelRepository:
             raise _unavailable(error) from error
 
     def _keys(self, prefix: str) -> list[str]:
-        try:
+        with _store_errors():
             return [item.object_name for item in self._client.list_objects(self._bucket, prefix, recursive=True)]
-        except (MinioException, HTTPError) as error:
-            raise _unavailable(error) from error
 
 
-def _model_key(model: str, version: int) -> str:
-    return f"{PREFIX}/{model}/{version}/model.onnx"
+def _model_key(model: str, version: int, file_name: str) -> str:
+    return f"{PREFIX}/{model}/{version}/{file_name}"
 
 
 def _check_name(model: str, version: int) -> None:
@@ -160,6 +195,14 @@ def _check_name(model: str, version: int) -> None:
         raise InvalidInputError(
             f"model {model!r} version {version}: expected a-z, 0-9 and '_' from a letter on, and a version from 1 on"
         )
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except (MinioException, HTTPError) as error:
+        raise _unavailable(error) from error
 
 
 def _unavailable(error: Exception) -> ServiceUnavailableError:

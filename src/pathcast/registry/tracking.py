@@ -12,11 +12,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import mlflow
+import mlflow.onnx
+import onnx
+import onnxruntime
 from mlflow.exceptions import MlflowException, RestException
+from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from pathcast.core.errors import PathcastError, ServiceUnavailableError
@@ -58,10 +63,14 @@ class ModelRegistry:
         metrics: Mapping[str, float],
         parameters: Mapping[str, Any],
         tags: Mapping[str, str],
+        example: Mapping[str, NDArray[Any]] | None = None,
     ) -> int:
-        """Log a run with the file and its card, register it as a new version, and return its number."""
+        """Log a run with the file and its card, register it as a new version, and return its number.
+
+        With an `example` of its inputs, the model in the registry carries its signature and the example.
+        """
         try:
-            run_id = self._log_run(model, onnx_path, card, metrics, parameters, tags)
+            run_id = self._log_run(model, onnx_path, card, metrics, parameters, tags, example)
             self._ensure_model(model)
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{_ARTIFACT_FOLDER}"
             version = self._client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
@@ -84,6 +93,30 @@ class ModelRegistry:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise _translated(error) from error
+        except MlflowException as error:
+            raise _translated(error) from error
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        """Take `alias` away from the version that has it, if any."""
+        if self.alias(model, alias) is None:
+            return
+        try:
+            self._client.delete_registered_model_alias(model, alias)
+        except MlflowException as error:
+            raise _translated(error) from error
+
+    def tag(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        """Add tags to a version, in place of those of the same name."""
+        try:
+            for name, value in tags.items():
+                self._client.set_model_version_tag(model, str(version), name, value)
+        except MlflowException as error:
+            raise _translated(error) from error
+
+    def tags(self, model: str, version: int) -> dict[str, str]:
+        """The tags of a version; raises PathcastError where there is none."""
+        try:
+            return dict(self._client.get_model_version(model, str(version)).tags)
         except MlflowException as error:
             raise _translated(error) from error
 
@@ -114,6 +147,7 @@ class ModelRegistry:
         metrics: Mapping[str, float],
         parameters: Mapping[str, Any],
         tags: Mapping[str, str],
+        example: Mapping[str, NDArray[Any]] | None,
     ) -> str:
         experiment = self._client.get_experiment_by_name(model)
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(model)
@@ -122,7 +156,10 @@ class ModelRegistry:
             self._client.log_param(run_id, name, value)
         for name, number in metrics.items():
             self._client.log_metric(run_id, name, number)
-        self._client.log_artifact(run_id, str(onnx_path), _ARTIFACT_FOLDER)
+        with TemporaryDirectory() as folder:
+            self._client.log_artifacts(
+                run_id, str(_as_mlflow_model(onnx_path, example, Path(folder))), _ARTIFACT_FOLDER
+            )
         self._client.log_text(run_id, card, f"{_ARTIFACT_FOLDER}/README.md")
         self._client.set_terminated(run_id)
         return run_id
@@ -133,6 +170,26 @@ class ModelRegistry:
         except RestException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def _as_mlflow_model(onnx_path: Path, example: Mapping[str, NDArray[Any]] | None, folder: Path) -> Path:
+    """The file in MLflow's own layout, so that `mlflow.onnx.load_model` takes it."""
+    target = folder / _ARTIFACT_FOLDER
+    signature = None
+    if example is not None:
+        session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        outputs = dict(zip(names, session.run(names, dict(example)), strict=True))
+        signature = mlflow.models.infer_signature(dict(example), outputs)
+    mlflow.onnx.save_model(
+        onnx.load(str(onnx_path)),
+        target,
+        signature=signature,
+        input_example=None if example is None else dict(example),
+        pip_requirements=["onnxruntime"],
+        save_as_external_data=False,
+    )
+    return target
 
 
 def _address_without_credentials(tracking_uri: SecretStr) -> str:

@@ -57,10 +57,10 @@ def train_and_serve(
     known = observed[:8].astype(np.float32)
     (expected,) = open_session(exported.onnx_path).run(["paths"], {"observed": known})
 
-    def smoke_test(client: TritonClient, version: str) -> None:
-        paths = client.infer(MODEL, {"observed": known}, version=version).outputs["paths"]
+    def smoke_test(client: TritonClient, served: str, version: str) -> None:
+        paths = client.infer(served, {"observed": known}, version=version).outputs["paths"]
         if paths.shape != expected.shape or np.abs(paths - expected).max() > SMOKE_TOLERANCE:
-            raise GateFailedError(f"model {MODEL} version {version}: Triton's answers are not the exported model's")
+            raise GateFailedError(f"model {served} version {version}: Triton's answers are not the exported model's")
 
     published = publish_model(
         settings,
@@ -73,6 +73,7 @@ def train_and_serve(
         parameters={"windows_train": tuned.windows_train, "units": tuned.units},
         data_card={"windows_train": tuned.windows_train, "units": tuned.units},
         training_tracks=(origin,),
+        example={"observed": known},
     )
     return TrainedOnSite(
         published, tuned.windows_train, tuned.before, tuned.after, tuned.constant_velocity, exported.parity.largest

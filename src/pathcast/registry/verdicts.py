@@ -1,0 +1,46 @@
+"""What the gates said of a model version, kept as tags of the version in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+_PREFIX = "gate."
+_LONGEST_TAG = 5000
+"""MLflow's limit for a tag's value, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a gate let a version pass, why, and the figures it went by."""
+
+    gate: str
+    passed: bool
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    """The verdict as a tag; a reason that is too long loses its end.
+
+    >>> verdict_tags(Verdict("parity", True, "equal", {"largest": 1e-5}))
+    {'gate.parity': '{"passed":true,"reason":"equal","numbers":{"largest":1e-05}}'}
+    """
+    kept = {"passed": verdict.passed, "reason": verdict.reason[: _LONGEST_TAG // 2], "numbers": dict(verdict.numbers)}
+    return {f"{_PREFIX}{verdict.gate}": msgspec.json.encode(kept).decode()}
+
+
+def read_verdicts(tags: Mapping[str, str]) -> list[Verdict]:
+    """The verdicts among a version's tags, by name."""
+    return [
+        Verdict(name.removeprefix(_PREFIX), **msgspec.json.decode(value, type=dict))
+        for name, value in sorted(tags.items())
+        if name.startswith(_PREFIX)
+    ]
+
+
+def failed(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Those that did not let it pass."""
+    return [verdict for verdict in verdicts if not verdict.passed]

@@ -1,0 +1,181 @@
+"""Champion and challenger on the real registry, object store and Triton: clients never meet a failed switch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.core.settings import PlatformSettings
+from pathcast.export.triton_config import render_config
+from pathcast.registry.publishing import SMOKE_TEST, ModelLifecycle, challenger_of
+from pathcast.registry.repository import ModelRepository
+from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
+from pathcast.registry.verdicts import Verdict
+from pathcast.serving.triton_client import TritonClient
+
+pytestmark = pytest.mark.integration
+
+MODEL = "times"
+ONES = {"x": np.ones((2, 3), np.float32)}
+PASSED = Verdict(SMOKE_TEST, True, "right")
+
+
+@pytest.fixture(scope="module")
+def lifecycle(platform_settings: PlatformSettings) -> ModelLifecycle:
+    return ModelLifecycle(platform_settings)
+
+
+@pytest.fixture(scope="module")
+def registry(platform_settings: PlatformSettings) -> ModelRegistry:
+    return ModelRegistry(platform_settings.mlflow_tracking_uri)
+
+
+@pytest.fixture(scope="module")
+def client(platform_settings: PlatformSettings) -> Iterator[TritonClient]:
+    with TritonClient(platform_settings.triton_grpc) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def register(lifecycle: ModelLifecycle, tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], int]:
+    """Registers a model that multiplies by a factor."""
+
+    def register(factor: float) -> int:
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
+        constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
+        node = helper.make_node("Mul", ["x", "factor"], ["y"])
+        graph = helper.make_graph([node], "g", values[:1], values[1:], [constant])
+        path: Path = tmp_path_factory.mktemp("model") / "model.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        config = render_config(MODEL, path)
+        return lifecycle.register(
+            MODEL, path, config, card=f"# times {factor}\n", metrics={"factor": factor}, parameters={}, tags={},
+            data_card={}, example=ONES,
+        ).version  # fmt: skip
+
+    return register
+
+
+@pytest.fixture(scope="module")
+def champion(lifecycle: ModelLifecycle, register: Callable[[float], int]) -> int:
+    version = register(2.0)
+    lifecycle.deploy_challenger(MODEL, version)
+    lifecycle.record(MODEL, version, PASSED)
+    lifecycle.promote(MODEL, version)
+    return version
+
+
+def factor(client: TritonClient, model: str = MODEL) -> float:
+    return float(client.infer(model, ONES).outputs["y"][0, 0])
+
+
+def test_a_challenger_is_on_trial_beside_the_champion(
+    lifecycle: ModelLifecycle,
+    registry: ModelRegistry,
+    register: Callable[[float], int],
+    champion: int,
+    client: TritonClient,
+) -> None:
+    version = register(3.0)
+    assert factor(client) == 2.0
+    assert lifecycle.deploy_challenger(MODEL, version) == challenger_of(MODEL)
+    assert (factor(client), factor(client, challenger_of(MODEL))) == (2.0, 3.0)
+    with pytest.raises(GateFailedError, match="never tried"):
+        lifecycle.promote(MODEL, version)
+
+    def wrong(_client: TritonClient, served: str, _version: str) -> None:
+        raise GateFailedError(f"{served}: expected 6, got 3")
+
+    with pytest.raises(GateFailedError, match="expected 6"):
+        lifecycle.smoke_test(MODEL, version, wrong)
+    with pytest.raises(GateFailedError, match="failed smoke_test: times_challenger: expected 6"):
+        lifecycle.promote(MODEL, version)
+    lifecycle.withdraw_challenger(MODEL)
+    assert factor(client) == 2.0
+    assert not client.ready(challenger_of(MODEL))
+    assert (registry.alias(MODEL, CHAMPION), registry.alias(MODEL, CHALLENGER)) == (champion, None)
+
+
+def test_no_request_fails_while_versions_are_promoted_and_rolled_back(
+    lifecycle: ModelLifecycle,
+    registry: ModelRegistry,
+    register: Callable[[float], int],
+    champion: int,
+    platform_settings: PlatformSettings,
+) -> None:
+    version = register(5.0)
+    lifecycle.deploy_challenger(MODEL, version)
+    lifecycle.record(MODEL, version, PASSED)
+    answers: list[tuple[float, float]] = []
+    failures: list[Exception] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with TritonClient(platform_settings.triton_grpc) as client:
+            while not stop.is_set():
+                try:
+                    answers.append((time.monotonic(), factor(client)))
+                except Exception as error:  # whatever a client would see
+                    failures.append(error)
+                time.sleep(0.005)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        started = time.monotonic()
+        lifecycle.promote(MODEL, version)
+        promoted = time.monotonic()
+        assert lifecycle.roll_back(MODEL, "the test wants it back") == champion
+        back = time.monotonic()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert {value for _, value in answers} == {2.0, 5.0}
+    assert min(at for at, value in answers if value == 5.0) - started <= 10
+    assert back - promoted <= 60
+    assert registry.alias(MODEL, CHAMPION) == champion
+    with pytest.raises(GateFailedError, match="in_service: the test wants it back"):
+        lifecycle.promote(MODEL, version)
+
+
+def test_a_version_that_does_not_load_leaves_the_champion_serving(
+    lifecycle: ModelLifecycle, champion: int, registry: ModelRegistry, client: TritonClient, tmp_path: Path,
+    platform_settings: PlatformSettings, register: Callable[[float], int],
+) -> None:  # fmt: skip
+    from pathcast.registry.publishing import object_store
+
+    version = register(7.0)
+    lifecycle.record(MODEL, version, PASSED)
+    store = object_store(platform_settings)
+    key = f"triton/{MODEL}/{version}/model.onnx"
+    store.remove_object(platform_settings.models_bucket, key)
+    with pytest.raises(InvalidInputError, match="not in the repository"):
+        lifecycle.promote(MODEL, version)
+    assert factor(client) == 2.0
+    assert registry.alias(MODEL, CHAMPION) == champion
+    assert lifecycle.restore(MODEL) == champion
+    assert factor(client) == 2.0
+
+
+def test_old_versions_are_pruned_but_not_those_with_a_role(
+    lifecycle: ModelLifecycle, champion: int, register: Callable[[float], int], platform_settings: PlatformSettings
+) -> None:
+    from pathcast.registry.publishing import object_store
+
+    newest = register(8.0)
+    gone = lifecycle.prune(MODEL, keep=1)
+    repository = ModelRepository(object_store(platform_settings), platform_settings.models_bucket)
+    assert {published.version for published in repository.versions(MODEL)} == {champion, newest}
+    assert champion not in gone
+    assert gone
