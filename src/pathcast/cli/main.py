@@ -8,7 +8,9 @@ import typer
 from rich.console import Console
 
 from pathcast import __version__
-from pathcast.cli import (  # noqa: F401 - importing evaluate_* adds their commands
+from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds their commands
+    bench,
+    bench_tracker,
     demo,
     evaluate,
     evaluate_forecaster,
@@ -38,6 +40,7 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit
 
 
+app.add_typer(bench.app)
 app.add_typer(evaluate.app)
 app.add_typer(export.app)
 app.add_typer(models.app)

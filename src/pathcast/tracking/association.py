@@ -14,7 +14,7 @@ _LEAST_GAIN = 1e-9
 """What a pair of the very least similarity gains: a match is better than none."""
 
 _FEW_PAIRS = 64
-"""Up to here it is quicker to compare all with all."""
+"""Up to so many it is quicker to compare all with all than to bisect."""
 
 
 def intersection_over_union(first: Float64Array, second: Float64Array) -> Float64Array:
@@ -50,8 +50,8 @@ def similar_pairs(
     Boxes are centre x, centre y, width, height. Similarity is the IoU of the boxes grown by `buffer_ratio` of
     their size on every side (C-BIoU, Yang et al. 2023), times the overlap of their unbuffered vertical extents
     over their union to the power `height_power` (Hybrid-SORT, Yang et al. 2024): two people who pass each other
-    overlap in the image, but seldom stand and end at the same heights. Only boxes that overlap horizontally are
-    looked at, found by bisection, so the work grows with n log n and the number of neighbours.
+    overlap in the image, but seldom stand and end at the same heights. Of many boxes only those that
+    overlap horizontally are looked at, found by bisection, so the work grows with n log n and the number of neighbours.
     """
     growth = 0.5 + buffer_ratio
     reach, other_reach = _reach(first, growth), _reach(second, growth)

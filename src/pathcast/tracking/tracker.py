@@ -158,14 +158,14 @@ class Tracker:
         tracks, detections = confirmed.nonzero()[0], high.nonzero()[0]
         expected = self._reals[kalman.BOX]
         self._match(taken, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
-        if self._follow_camera(seen.boxes, taken, elapsed_us):
+        before_us = self._now_us - elapsed_us
+        if self._follow_camera(seen.boxes, taken, before_us):
             taken[:] = _NONE
             self._match(taken, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
         tracks = tracks[taken[tracks] == _NONE]
         if len(tracks):
             low = ((seen.scores >= settings.low_score) & ~high).nonzero()[0]
-            unseen_us = self._now_us - elapsed_us - self._wholes[_SEEN_US, tracks]
-            recent = tracks[unseen_us / 1e6 <= settings.low_lost_s]
+            recent = tracks[self._wholes[_SEEN_US].take(tracks) >= before_us - 1e6 * settings.low_lost_s]
             self._match(taken, (expected,), recent, seen, low, settings.buffer_second, settings.least_second)
         free = high
         free[taken[taken != _NONE]] = False
@@ -209,11 +209,12 @@ class Tracker:
         matched, matches = assign(pairs, least)
         taken[tracks.take(matched)] = detections.take(matches)
 
-    def _follow_camera(self, boxes: Float64Array, taken: Int64Array, elapsed_us: int) -> bool:
+    def _follow_camera(self, boxes: Float64Array, taken: Int64Array, before_us: int) -> bool:
         """Shift all tracks by what the camera seems to have moved; whether it is enough to match anew."""
         settings = self._settings.sway
-        unseen_us = self._now_us - elapsed_us - self._wholes[_SEEN_US]
-        rows = ((taken != _NONE) & (unseen_us <= 1e6 * settings.recent_s)).nonzero()[0]
+        recent = self._wholes[_SEEN_US] >= before_us - 1e6 * settings.recent_s
+        recent &= taken != _NONE
+        rows = recent.nonzero()[0]
         if len(rows) < settings.least_objects:
             return False
         offsets = boxes[:2].take(taken.take(rows), axis=1) - self._reals[:2].take(rows, axis=1)
