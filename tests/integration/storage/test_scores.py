@@ -25,6 +25,8 @@ from pathcast.storage.writers import write_observations
 pytestmark = pytest.mark.integration
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+# After every hour that another test materialises.
+AHEAD = datetime(2040, 3, 1, 12, tzinfo=UTC)
 Observe = Callable[..., Observation]
 Write = Callable[..., list[ForecastScore]]
 
@@ -86,12 +88,12 @@ def figures_of(summary: ScoreSummary) -> dict[str, Any]:
 def test_summaries_are_the_means_of_the_scores(
     database: Any, connection: psycopg.Connection, camera_id: str, write: Write
 ) -> None:
-    hours = [START, START + timedelta(minutes=59), START + timedelta(hours=1), START + timedelta(hours=5)]
+    hours = [AHEAD, AHEAD + timedelta(minutes=59), AHEAD + timedelta(hours=1), AHEAD + timedelta(hours=5)]
     tracks: dict[int, tuple[int, int | None]] = {1: (0, 12), 2: (0, 5), 3: (2, 12), 4: (2, 0), 5: (2, None), 6: (0, 12)}
     stored = [(hour, write(connection, hour, tracks, seed=index)) for index, hour in enumerate(hours)]
-    newer = write(connection, START, {1: (0, 12), 2: (0, 3)}, version="2", seed=9)
-    scores = [score for hour, found in stored for score in found if hour < START + timedelta(hours=2)]
-    span = (START + timedelta(minutes=30), START + timedelta(hours=2))
+    newer = write(connection, AHEAD, {1: (0, 12), 2: (0, 3)}, version="2", seed=9)
+    scores = [score for hour, found in stored for score in found if hour < AHEAD + timedelta(hours=2)]
+    span = (AHEAD + timedelta(minutes=30), AHEAD + timedelta(hours=2))
 
     def check() -> None:
         by_class = read_score_summaries(connection, *span, camera_id=camera_id)
@@ -111,9 +113,9 @@ def test_summaries_are_the_means_of_the_scores(
         assert figures_of(whole) == pytest.approx(expected(scores))
         hourly = read_score_summaries(connection, *span, by=("hour",), camera_id=camera_id, model="forecaster")
         assert [(each.model_version, each.hour, each.made) for each in hourly] == [
-            ("1", START, 12),
-            ("1", START + timedelta(hours=1), 6),
-            ("2", START, 2),
+            ("1", AHEAD, 12),
+            ("1", AHEAD + timedelta(hours=1), 6),
+            ("2", AHEAD, 2),
         ]
 
     check()
@@ -216,6 +218,7 @@ def test_the_command_shows_what_is_stored(
 ) -> None:
     with database.connect() as connection:
         stored = write(connection, START, {1: (0, 12), 2: (0, 3), 3: (0, None), 4: (1, 12)})
+        refresh(connection, database.kind)
     monkeypatch.setenv("PATHCAST_DATABASE_URL", database.url.get_secret_value())
     for name in (
         "KAFKA_BOOTSTRAP",
