@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Service:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     metrics_port: int = 0
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         env = base_environment() | settings_variables(self.settings)
@@ -52,6 +53,7 @@ class Service:
             "PATHCAST_METRICS_PORT": str(self.metrics_port),
             "PATHCAST_ARCHIVER_PACK_SECONDS": "2",
             "PATHCAST_ARCHIVER_FLUSH_S": "1",
+            **self.extra,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

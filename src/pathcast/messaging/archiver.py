@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,14 +22,17 @@ from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.frame_rows import FrameRow
+from pathcast.storage.housekeeping import HousekeepingSettings, housekeeping
 from pathcast.storage.positions import StreamPosition, write_offset
 from pathcast.storage.writers import write_frames
 
 SERVICE = "archiver"
 
+_log = logging.getLogger(__name__)
+
 
 class ArchiverSettings(BaseSettings):
-    """How the archiver works, from `PATHCAST_ARCHIVER_*` variables; see `PackLimits`."""
+    """How the archiver works, from `PATHCAST_ARCHIVER_*` variables; see `PackLimits` and `housekeeping`."""
 
     model_config = SettingsConfigDict(env_prefix="PATHCAST_ARCHIVER_", frozen=True, extra="ignore")
 
@@ -37,6 +41,7 @@ class ArchiverSettings(BaseSettings):
     flush_s: float = 6.0
     offset_s: float = 1.0
     batch_records: int = 64
+    housekeeping_s: float = 3600.0
 
     @property
     def limits(self) -> PackLimits:
@@ -66,7 +71,8 @@ class ArchiverWorker:
         self._clock = clock or SystemClock()
         self._assembler = PackAssembler(settings.limits)
         self._stored: dict[int, int] = {}
-        self._stored_at = time.monotonic()
+        self._stored_at = self._cleaned_at = time.monotonic()
+        self._cleans = service.instance.index == 0
         with ExitStack() as opening:
             intake = opening.enter_context(open_intake(platform, self._topic, SERVICE, service))
             self._connection, self._consumer, self._dead_letters = (
@@ -88,6 +94,8 @@ class ArchiverWorker:
         self._store(closed)
         if time.monotonic() - self._stored_at >= self._settings.offset_s:
             self._store_offsets()
+        if self._cleans and time.monotonic() - self._cleaned_at >= self._settings.housekeeping_s:
+            self._clean()
         if records:
             self._metrics.lag(records[-1].timestamp_ms, self._clock.now().timestamp())
 
@@ -131,6 +139,16 @@ class ArchiverWorker:
                 write_offset(self._connection, self._position(partition, offset))
                 self._stored[partition] = offset
         self._stored_at = time.monotonic()
+
+    def _clean(self) -> None:
+        """Drop expired rows and the packs without rows; one instance does it for all."""
+        with self._metrics.stage("housekeeping"):
+            done = housekeeping(self._connection, self._archive, self._clock.now(), HousekeepingSettings())
+        if done.dropped or done.swept:
+            _log.info(
+                "dropped %s; deleted %d packs without rows", ", ".join(done.dropped) or "nothing", len(done.swept)
+            )
+        self._cleaned_at = time.monotonic()
 
     def _position(self, partition: int, next_offset: int) -> StreamPosition:
         return StreamPosition(SERVICE, self._topic, partition, next_offset)

@@ -50,8 +50,8 @@ def producer(settings: PlatformSettings) -> Iterator[RecordProducer]:
 def service(settings: PlatformSettings, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
     started: list[Service] = []
 
-    def start(name: str, metrics_port: int = 0) -> Service:
-        process = Service(name, settings, tmp_path / f"{name}.log", metrics_port=metrics_port)
+    def start(name: str, metrics_port: int = 0, **extra: str) -> Service:
+        process = Service(name, settings, tmp_path / f"{name}.log", metrics_port=metrics_port, extra=extra)
         started.append(process)
         process.start()
         return process

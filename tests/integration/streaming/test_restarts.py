@@ -6,7 +6,8 @@ import random
 import signal
 import urllib.request
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.streaming import (
@@ -150,3 +151,17 @@ def test_a_graceful_stop_stores_what_is_in_hand(
     assert read_stage_latencies(page())["decode"].count > 0
     assert archiver.end(signal.SIGTERM) == 0
     assert stored(settings, "frames", "graceful") == list(range(40))
+
+
+def test_the_archiver_drops_rows_past_their_retention(
+    settings: PlatformSettings, producer: RecordProducer, service: Callable[..., Service]
+) -> None:
+    today = datetime.now(UTC)
+    for number, moment in enumerate([today - timedelta(days=45), today]):
+        producer.send(settings.frames_topic, encode_frame(replace(frame("kept", number), captured_at=moment)))
+    producer.flush()
+    archiver = service("archiver")
+    wait_until(lambda: stored(settings, "frames", "kept") == [0, 1], "both rows")
+    assert archiver.end(signal.SIGTERM) == 0
+    service("archiver", PATHCAST_ARCHIVER_HOUSEKEEPING_S="0.5")
+    wait_until(lambda: stored(settings, "frames", "kept") == [1], "the row of today alone")
