@@ -3,11 +3,11 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking local dev
 
-.PHONY: help install demo test check unit integration format lock golden clean
+.PHONY: help install demo test check unit integration format lock golden clean images images-test scan push
 .DEFAULT_GOAL := help
 
 help: ## List these commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: .venv/installed ## Create .venv with everything, Triton included
 
@@ -27,11 +27,12 @@ demo: install ## Video in; tracks, predicted paths and their measured error out:
 
 test: check unit integration ## All checks and tests
 
-check: install ## Format, lint, types, import contracts
+check: install ## Format, lint, types, import contracts, Dockerfiles
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@PYTHONPATH=src:. $(BIN)/lint-imports --no-cache
+	@git ls-files --cached --others --exclude-standard '*Dockerfile' | xargs $(BIN)/hadolint
 
 unit: install ## Tests that need no server
 	@$(BIN)/pytest tests/unit tests/quality --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/serving
@@ -49,6 +50,18 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml
 
 golden: install ## Rewrite the golden files after an intended change
 	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py
+
+images: install ## Build the container images with docker, podman or buildah (PYTHON_BASE, TRITON_BASE: docs/operations.md)
+	@$(BIN)/python -m deployments.images.build build
+
+images-test: install ## Build the streaming image on Debian and run it without rights or network (root; minutes)
+	@$(BIN)/pytest tests/images -s
+
+scan: install ## Look for known weaknesses in the images (trivy)
+	@$(BIN)/python -m deployments.images.build scan
+
+push: install ## Push the images to REGISTRY and note their digests
+	@$(BIN)/python -m deployments.images.build push
 
 clean: ## Remove the local state of the platform (stop it first)
 	@$(BIN)/pathcast down && rm -rf .pathcast
