@@ -12,6 +12,7 @@ from pathcast.core.errors import PathcastError
 from pathcast.core.settings import from_environment, load_settings
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.security import KafkaSecurity
 from pathcast.messaging.service import ServiceSettings, configure_logging, stop_signals
 from pathcast.messaging.sources import DEFAULT_QUALITY, open_source
 from pathcast.monitoring.metrics import ServiceMetrics
@@ -71,7 +72,11 @@ def main() -> int:
         platform, cameras = load_settings(), camera_streams(load_producer_settings())
         if service.metrics_port:
             start_http_server(service.metrics_port, service.metrics_host, registry=metrics.registry)
-        with stop_signals() as stop, RecordProducer(platform.kafka_bootstrap, client_id=SERVICE) as producer:
+        security = KafkaSecurity.of(platform)
+        with (
+            stop_signals() as stop,
+            RecordProducer(platform.kafka_bootstrap, client_id=SERVICE, security=security) as producer,
+        ):
             FrameProducer(producer, topic=platform.frames_topic, metrics=metrics, stop=stop).stream_all(cameras)
     except PathcastError as error:
         _log.error("%s", error)

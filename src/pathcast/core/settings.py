@@ -21,12 +21,16 @@ class PlatformSettings(BaseSettings):
     """Addresses and credentials of the platform's servers, from `PATHCAST_*` variables.
 
     `pathcast up` writes the same variables to `.pathcast/platform.env`; on a cluster they come from
-    the pod's environment. Addresses are `host:port`; `database_url` is a libpq URI.
+    the pod's environment. Addresses are `host:port`; `database_url` is a libpq URI. Where `kafka_username` is
+    set, the broker is asked in by SCRAM-SHA-512, and with `kafka_ca_file` (PEM) over TLS.
     """
 
     model_config = SettingsConfigDict(env_prefix="PATHCAST_", frozen=True, extra="ignore")
 
     kafka_bootstrap: str
+    kafka_username: str = ""
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca_file: str = ""
     database_url: SecretStr
     s3_endpoint: str
     s3_access_key: SecretStr

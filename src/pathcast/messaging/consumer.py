@@ -14,6 +14,7 @@ from kafka.errors import CorruptRecordError, KafkaError
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.records import Record
+from pathcast.messaging.security import KafkaSecurity
 from pathcast.messaging.topics import MAX_RECORD_BYTES, Instance
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class PartitionConsumer:
         topic: str,
         *,
         client_id: str,
+        security: KafkaSecurity | None = None,
         instance: Instance | None = None,
         connect_timeout_s: float = 30.0,
         check_s: float = 10.0,
@@ -51,6 +53,7 @@ class PartitionConsumer:
             KafkaConsumer,
             bootstrap_servers=bootstrap,
             client_id=client_id,
+            **(security or KafkaSecurity()).options(),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

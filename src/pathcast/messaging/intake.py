@@ -12,6 +12,7 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.messaging.consumer import PartitionConsumer
 from pathcast.messaging.dead_letters import DeadLetters
 from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.security import KafkaSecurity
 from pathcast.messaging.service import ServiceSettings
 from pathcast.storage.connection import connect
 
@@ -31,11 +32,14 @@ def open_intake(
     platform: PlatformSettings, topic: str, name: str, service: ServiceSettings, *, compression: str | None = None
 ) -> Iterator[Intake]:
     """Connect the service `name`; ServiceUnavailableError where a server is away. Where to read is still to be set."""
+    security = KafkaSecurity.of(platform)
     with (
         closing(connect(platform.database_url, application_name=name)) as connection,
-        PartitionConsumer(platform.kafka_bootstrap, topic, client_id=name, instance=service.instance) as consumer,
+        PartitionConsumer(
+            platform.kafka_bootstrap, topic, client_id=name, security=security, instance=service.instance
+        ) as consumer,
     ):
-        producer = RecordProducer(platform.kafka_bootstrap, client_id=name, compression=compression)
+        producer = RecordProducer(platform.kafka_bootstrap, client_id=name, security=security, compression=compression)
         try:
             yield Intake(connection, consumer, producer, DeadLetters(producer, name))
         finally:

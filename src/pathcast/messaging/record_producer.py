@@ -12,6 +12,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLarg
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.messaging.records import OutgoingRecord
+from pathcast.messaging.security import KafkaSecurity
 from pathcast.messaging.topics import MAX_RECORD_BYTES
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
@@ -34,6 +35,7 @@ class RecordProducer:
         bootstrap: str,
         *,
         client_id: str,
+        security: KafkaSecurity | None = None,
         max_in_flight_bytes: int = 64 * 2**20,
         max_record_bytes: int = MAX_RECORD_BYTES,
         delivery_timeout_s: float = 600.0,
@@ -54,6 +56,7 @@ class RecordProducer:
             self._producer: Any = KafkaProducer(
                 bootstrap_servers=bootstrap,
                 client_id=client_id,
+                **(security or KafkaSecurity()).options(),
                 acks="all",
                 enable_idempotence=idempotent,
                 max_in_flight_requests_per_connection=1,
