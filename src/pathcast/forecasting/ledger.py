@@ -20,8 +20,8 @@ from pathcast.core.clock import to_nanoseconds
 from pathcast.core.forecast import Forecast, ForecastScore
 from pathcast.core.track import FrameTracks
 from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS, STEP_NANOSECONDS
+from pathcast.forecasting.grid import MAX_GAP_NANOSECONDS
 
-MAX_GAP_NANOSECONDS = 2_000_000_000
 _KIND, _VERSION = "forecast-ledger", 1
 
 
@@ -166,6 +166,11 @@ class ForecastLedger:
             )
             for row in range(len(paths))
         )
+
+    @property
+    def open(self) -> int:
+        """The number of forecasts that are neither scored nor closed yet."""
+        return sum(len(pending.track_ids) for pending in self._pending)
 
     def state(self) -> bytes:
         """Everything needed to continue as if nothing had happened."""

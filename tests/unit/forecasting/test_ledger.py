@@ -113,6 +113,36 @@ def test_a_track_out_of_sight_when_its_horizon_passes_is_scored_when_it_returns(
     assert sorted(score.made_at_step for score in scores if score.track_id == 2) == due
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    sights=st.lists(st.lists(st.booleans(), min_size=60, max_size=60), min_size=1, max_size=3),
+    fps=st.sampled_from([2.5, 5.0]),
+)
+def test_every_forecast_is_accounted_for_once_however_tracks_come_and_go(sights, fps):
+    """Tracks are seen or not in each half second; 6 s after the last sight nothing is open."""
+    tracks = {
+        number: ((float(number), 0.0), (0.3, -0.2), lambda t, seen=seen: t < 30 and seen[int(t * 2)])
+        for number, seen in enumerate(sights)
+    }
+    ledger = ForecastLedger("gate", "m")
+    forecasts, scores = walk(ledger, 36.0, fps=fps, tracks=tracks)
+    key = lambda each: (each.made_at_step, each.track_id)  # noqa: E731
+    assert sorted(map(key, scores)) == sorted(map(key, forecasts))
+    assert ledger.open == 0
+    for score in scores:
+        # Until when the track was seen without a gap of more than 2 s, from the forecast on.
+        times = [index / fps for index in range(int(36 * fps) + 1) if tracks[score.track_id][2](index / fps)]
+        last = made = (score.made_at_step - START_STEP) * 0.4
+        for t in (t for t in times if t > made - 1e-9):
+            if t - last > 2 + 1e-9:
+                break
+            last = t
+        came = min(int((last + 1e-9) / 0.4) - (score.made_at_step - START_STEP), 12)
+        assert (score.status, score.steps) == ("scored" if came == 12 else "track_ended", came)
+        assert (score.ade is None) == (came == 0)
+        assert score.ade is None or score.ade == pytest.approx(0.0, abs=1e-4)
+
+
 @settings(deadline=None, max_examples=25)
 @given(cut=st.integers(0, 80), gap=st.floats(0.5, 4.0), fps=st.sampled_from([2.5, 7.0, 15.0]))
 def test_restore_continues_to_the_same_bytes(cut, gap, fps):
