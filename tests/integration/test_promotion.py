@@ -11,10 +11,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from typer.testing import CliRunner
 
+from pathcast.cli.main import app
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import render_config
+from pathcast.local.platform import Platform
 from pathcast.registry.publishing import SMOKE_TEST, ModelLifecycle, challenger_of
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
@@ -179,3 +182,29 @@ def test_old_versions_are_pruned_but_not_those_with_a_role(
     assert {published.version for published in repository.versions(MODEL)} == {champion, newest}
     assert champion not in gone
     assert gone
+
+
+def test_the_commands_show_and_switch(
+    lifecycle: ModelLifecycle, register: Callable[[float], int], champion: int, client: TritonClient, platform: Platform
+) -> None:
+    place = ["--state-dir", str(platform.state_dir)]
+
+    def run(*arguments: str, expected: int = 0) -> str:
+        result = CliRunner().invoke(app, ["models", *arguments, *place], env={"COLUMNS": "200"})
+        assert result.exit_code == expected, result.output
+        return f"{result.output}{result.exception or ''}"
+
+    version = register(9.0)
+    assert "never tried" in run("promote", MODEL, str(version), expected=1)
+    lifecycle.record(MODEL, version, PASSED)
+    assert f"version {version} is the champion" in run("promote", MODEL, str(version))
+    assert factor(client) == 9.0
+    compared = run("compare", MODEL, str(champion), str(version))
+    assert all(part in compared for part in ("factor", "✓ right", "champion"))
+    assert f"version {champion} is the champion again" in run("rollback", MODEL, "--reason", "seen enough")
+    assert factor(client) == 2.0
+    assert "✗ seen enough" in run("compare", MODEL, str(version))
+    assert "expected registered versions, got [99]" in run("compare", MODEL, "99", expected=1)
+    assert challenger_of(MODEL) not in run("list")
+    register(10.0)
+    assert f"deleted {version - 1}, {version}" in run("prune", MODEL, "--keep", "1")

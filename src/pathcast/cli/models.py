@@ -1,4 +1,4 @@
-"""`pathcast models`: what is in the model repository, and putting models there."""
+"""`pathcast models`: what is in the model repository, putting models there, and which of them serves."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import typer
 if TYPE_CHECKING:
     from pathcast.core.settings import PlatformSettings
     from pathcast.registry.repository import ModelRepository
+    from pathcast.registry.tracking import RegisteredModel
 
-app = typer.Typer(name="models", no_args_is_help=True, help="Models: import, list, show.")
+app = typer.Typer(
+    name="models", no_args_is_help=True, help="Models: import, list, show, compare, promote, roll back, prune."
+)
 
 STATE_DIR = typer.Option(Path(".pathcast"), help="The local platform's state, to find its servers.")
 
@@ -67,6 +70,7 @@ def list_models(state_dir: Path = STATE_DIR) -> None:
     from rich.table import Table
 
     from pathcast.core.settings import load_settings
+    from pathcast.registry.publishing import challenger_of
     from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
     from pathcast.serving.triton_client import TritonClient
 
@@ -76,7 +80,8 @@ def list_models(state_dir: Path = STATE_DIR) -> None:
     for heading in ("model", "versions", CHAMPION, CHALLENGER, "served"):
         table.add_column(heading)
     with TritonClient(settings.triton_grpc) as client:
-        for model in repository.models():
+        challengers = {challenger_of(model) for model in repository.models()}
+        for model in sorted(set(repository.models()) - challengers):
             versions = [published.version for published in repository.versions(model)]
             served = [version for version in versions if client.ready(model, str(version))]
             marks = [registry.alias(model, alias) for alias in (CHAMPION, CHALLENGER)]
@@ -107,7 +112,7 @@ def show_model(model: str = typer.Argument(..., help="The model's name."), state
         )
     registered = {entry.version: entry for entry in ModelRegistry(settings.mlflow_tracking_uri).versions(model)}
     table = Table(title=model)
-    for heading in ("version", "published", "MiB", "SHA-256", "aliases"):
+    for heading in ("version", "published", "MiB", "SHA-256", "aliases", "gates"):
         table.add_column(heading)
     for published in versions:
         entry = registered.get(published.version)
@@ -117,10 +122,115 @@ def show_model(model: str = typer.Argument(..., help="The model's name."), state
             f"{published.size_bytes / 2**20:.1f}",
             published.sha256[:12],
             "" if entry is None else ", ".join(entry.aliases),
+            "" if entry is None else _gates(entry),
         )
     console = Console()
     console.print(table)
     console.print(Markdown(repository.card(model)))
+
+
+@app.command("compare", epilog="Example: pathcast models compare forecaster 3 4")
+def compare_models(
+    model: str = typer.Argument(..., help="The model's name."),
+    versions: list[int] | None = typer.Argument(None, help="Which versions; default: champion and challenger."),
+    state_dir: Path = STATE_DIR,
+) -> None:
+    """Versions side by side: their metrics and what the gates said of them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pathcast.core.errors import InvalidInputError
+    from pathcast.core.settings import load_settings
+    from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
+    from pathcast.registry.verdicts import read_verdicts
+
+    registry = ModelRegistry(load_settings(state_dir).mlflow_tracking_uri)
+    known = {entry.version: entry for entry in registry.versions(model)}
+    chosen = list(versions or ())
+    if not chosen:
+        roles = [number for alias in (CHAMPION, CHALLENGER) if (number := registry.alias(model, alias)) is not None]
+        chosen = sorted({*roles, *([max(known)] if known else [])})
+    absent = [number for number in chosen if number not in known]
+    if absent or not chosen:
+        raise InvalidInputError(
+            f"model {model}: expected registered versions, got {absent or 'none'}; it has {sorted(known) or 'none'}",
+            hint="see `pathcast models list`",
+        )
+    table = Table(title=model)
+    table.add_column("")
+    for number in chosen:
+        table.add_column(" ".join([f"version {number}", *known[number].aliases]), overflow="fold")
+    metrics = [registry.metrics(model, number) for number in chosen]
+    for name in sorted({name for each in metrics for name in each}):
+        table.add_row(name, *(f"{each[name]:.5g}" if name in each else "" for each in metrics))
+    table.add_section()
+    gates = [{verdict.gate: verdict for verdict in read_verdicts(known[number].tags)} for number in chosen]
+    for gate in sorted({gate for each in gates for gate in each}):
+        table.add_row(
+            f"gate {gate}",
+            *(f"{_mark(each[gate].passed)} {each[gate].reason}" if gate in each else "" for each in gates),
+        )
+    Console().print(table)
+
+
+@app.command("promote", epilog="Example: pathcast models promote forecaster 4")
+def promote_model(
+    model: str = typer.Argument(..., help="The model's name."),
+    version: int = typer.Argument(..., help="The version that is to serve."),
+    state_dir: Path = STATE_DIR,
+) -> None:
+    """Make a version the champion, without a failed request; refused where a gate has failed."""
+    from rich.console import Console
+
+    from pathcast.core.settings import load_settings
+    from pathcast.registry.publishing import ModelLifecycle
+
+    with Console(stderr=True).status(f"promoting {model} version {version}"):
+        ModelLifecycle(load_settings(state_dir)).promote(model, version)
+    Console().print(f"{model}: version {version} is the champion and serves", markup=False, highlight=False)
+
+
+@app.command("rollback", epilog='Example: pathcast models rollback forecaster --reason "errors doubled at the gate"')
+def roll_back_model(
+    model: str = typer.Argument(..., help="The model's name."),
+    reason: str = typer.Option(..., help="Why; kept with the version that is left, which will not serve again."),
+    state_dir: Path = STATE_DIR,
+) -> None:
+    """Return to the version that served before the champion, without a failed request."""
+    from rich.console import Console
+
+    from pathcast.core.settings import load_settings
+    from pathcast.registry.publishing import ModelLifecycle
+
+    with Console(stderr=True).status(f"rolling {model} back"):
+        version = ModelLifecycle(load_settings(state_dir)).roll_back(model, reason)
+    Console().print(f"{model}: version {version} is the champion again and serves", markup=False, highlight=False)
+
+
+@app.command("prune", epilog="Example: pathcast models prune forecaster --keep 5")
+def prune_models(
+    model: str = typer.Argument(..., help="The model's name."),
+    keep: int = typer.Option(5, min=1, help="How many of the newest versions stay."),
+    state_dir: Path = STATE_DIR,
+) -> None:
+    """Delete the files of old versions; champion, challenger and the version to roll back to always stay."""
+    from rich.console import Console
+
+    from pathcast.core.settings import load_settings
+    from pathcast.registry.publishing import ModelLifecycle
+
+    gone = ModelLifecycle(load_settings(state_dir)).prune(model, keep)
+    Console().print(f"{model}: deleted {_numbers(gone) or 'nothing'}", markup=False, highlight=False)
+
+
+def _gates(entry: RegisteredModel) -> str:
+    from pathcast.registry.verdicts import read_verdicts
+
+    return "  ".join(f"{_mark(verdict.passed)} {verdict.gate}" for verdict in read_verdicts(entry.tags))
+
+
+def _mark(passed: bool) -> str:
+    return "✓" if passed else "✗"
 
 
 def _repository(settings: PlatformSettings) -> ModelRepository:

@@ -120,6 +120,14 @@ class ModelRegistry:
         except MlflowException as error:
             raise _translated(error) from error
 
+    def metrics(self, model: str, version: int) -> dict[str, float]:
+        """The metrics of the run that made a version."""
+        try:
+            run_id = self._client.get_model_version(model, str(version)).run_id
+            return dict(self._client.get_run(run_id).data.metrics)
+        except MlflowException as error:
+            raise _translated(error) from error
+
     def versions(self, model: str) -> list[RegisteredModel]:
         """All versions, oldest first; none of a model that is not registered."""
         try:

@@ -25,8 +25,8 @@ class Verdict:
 def verdict_tags(verdict: Verdict) -> dict[str, str]:
     """The verdict as a tag; a reason that is too long loses its end.
 
-    >>> verdict_tags(Verdict("parity", True, "equal", {"largest": 1e-5}))
-    {'gate.parity': '{"passed":true,"reason":"equal","numbers":{"largest":1e-05}}'}
+    >>> verdict_tags(Verdict("parity", True, "equal", {"largest": 0.5}))
+    {'gate.parity': '{"passed":true,"reason":"equal","numbers":{"largest":0.5}}'}
     """
     kept = {"passed": verdict.passed, "reason": verdict.reason[: _LONGEST_TAG // 2], "numbers": dict(verdict.numbers)}
     return {f"{_PREFIX}{verdict.gate}": msgspec.json.encode(kept).decode()}

@@ -1,0 +1,96 @@
+"""The gates between a trained model and the place of the champion; each gives a `Verdict` with its numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.registry.verdicts import Verdict
+from pathcast.training.family import Evaluation, Gate
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+LATENCY_RUNS = 30
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def metric_gate(gate: Gate, challenger: Evaluation, champion: Evaluation | None, *, seed: int = 0) -> Verdict:
+    """Whether the challenger is better on the same held-out samples, by a paired bootstrap over them.
+
+    It passes where it is better on the samples as they are, and with 95% confidence not worse by more than the
+    gate's tolerance (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16: the one-sided
+    percentile interval of the paired difference). Without a champion there is nothing to beat.
+    """
+    name, sign = gate.metric, 1.0 if gate.higher_is_better else -1.0
+    value = challenger.metrics[name]
+    if champion is None:
+        return Verdict("metric", True, f"{name} {value:.4g}; no champion to beat", {name: value})
+    if challenger.samples != champion.samples:
+        raise InvalidInputError(
+            f"{name}: expected both models scored on the same samples, got {challenger.samples} and {champion.samples}"
+        )
+    random = np.random.default_rng(seed)
+    gains = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        chosen = random.integers(0, challenger.samples, challenger.samples)
+        gains[number] = sign * (challenger.metric_of(chosen) - champion.metric_of(chosen))
+    before = champion.metrics[name]
+    gain, low, high = sign * (value - before), *np.quantile(gains, [1 - CONFIDENCE, CONFIDENCE])
+    passed = bool(gain > 0 and low >= -gate.tolerance)
+    reason = (
+        f"{name} {value:.4g} against the champion's {before:.4g} on {challenger.samples} samples: "
+        f"gain {gain:.4g} [{low:.4g}, {high:.4g}], expected above 0 and not below {-gate.tolerance:g} "
+        f"with {CONFIDENCE:.0%} confidence"
+    )
+    numbers = {name: value, "champion": before, "gain": gain, "gain_low": float(low), "gain_high": float(high)}
+    return Verdict("metric", passed, reason, numbers)
+
+
+def latency_gate(gate: Gate, onnx_file: Path, examples: Arrays) -> Verdict:
+    """Whether a request of `gate.batch` samples stays within its budget on one core, in the median of 30 runs."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+    batch = {
+        name: np.resize(values, (gate.batch, *values.shape[1:])).astype(values.dtype, copy=False)
+        for name, values in examples.items()
+    }
+    session.run(None, batch)
+    seconds = []
+    for _ in range(LATENCY_RUNS):
+        started = time.perf_counter()
+        session.run(None, batch)
+        seconds.append(time.perf_counter() - started)
+    milliseconds = 1000 * float(np.median(seconds))
+    return Verdict(
+        "latency",
+        milliseconds <= gate.latency_ms,
+        f"{milliseconds:.2f} ms for {gate.batch} on one core, expected at most {gate.latency_ms:g} ms",
+        {"latency_ms": milliseconds, "budget_ms": gate.latency_ms},
+    )
+
+
+def answers_gate(served: Arrays, expected: Arrays, tolerance: float) -> Verdict:
+    """Whether a live endpoint gives the answers that the file itself gives: names, shapes and values."""
+    for name, wanted in expected.items():
+        got = served.get(name)
+        if got is None or got.shape != wanted.shape:
+            shape = "nothing" if got is None else str(got.shape)
+            return Verdict("smoke_test", False, f"output {name}: expected shape {wanted.shape}, got {shape}")
+        difference = float(np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
+        if not difference <= tolerance:
+            return Verdict(
+                "smoke_test",
+                False,
+                f"output {name}: expected the file's own answers to {tolerance:g}, got a difference of {difference:g}",
+                {f"{name}_difference": difference},
+            )
+    return Verdict("smoke_test", True, f"{', '.join(expected)} as the file itself answers, to {tolerance:g}")

@@ -1,0 +1,106 @@
+"""Gates: better models pass, worse ones do not, and noise is not taken for progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.registry.gates import answers_gate, latency_gate, metric_gate
+from pathcast.registry.verdicts import Verdict, failed, read_verdicts, verdict_tags
+from pathcast.training.family import Evaluation, Gate
+
+ERROR = Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=50.0)
+ACCURACY = Gate(metric="accuracy", higher_is_better=True, tolerance=0.005, latency_ms=50.0)
+
+
+def evaluation(metric: str, values: np.ndarray) -> Evaluation:
+    return Evaluation({metric: float(values.mean())}, len(values), lambda chosen: float(values[chosen].mean()))
+
+
+def errors(mean: float, count: int = 400, spread: float = 0.1, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, spread, count)
+
+
+BASE = errors(0.5)
+
+
+@pytest.mark.parametrize(
+    ("gate", "challenger", "champion", "passed"),
+    [
+        (ERROR, BASE - 0.05, BASE, True),
+        (ERROR, BASE + 0.05, BASE, False),
+        (ERROR, BASE, BASE, False),  # nothing gained
+        (ERROR, BASE + 0.001, BASE, False),
+        (ERROR, errors(0.499, 12, 0.4, 2), errors(0.5, 12, 0.4, 3), False),  # better or not: too few to tell
+        (ACCURACY, BASE + 0.05, BASE, True),
+        (ACCURACY, BASE - 0.05, BASE, False),
+    ],
+)
+def test_the_metric_gate(gate: Gate, challenger: np.ndarray, champion: np.ndarray, passed: bool) -> None:
+    verdict = metric_gate(gate, evaluation(gate.metric, challenger), evaluation(gate.metric, champion))
+    assert verdict.passed is passed
+    assert verdict.numbers["gain_low"] <= verdict.numbers["gain_high"]
+    assert f"{verdict.numbers['champion']:.4g}" in verdict.reason
+
+
+def test_the_first_model_has_no_champion_to_beat() -> None:
+    assert metric_gate(ERROR, evaluation("ade", BASE), None).passed
+
+
+def test_models_scored_on_different_samples_are_not_compared() -> None:
+    with pytest.raises(InvalidInputError, match="same samples, got 400 and 399"):
+        metric_gate(ERROR, evaluation("ade", BASE), evaluation("ade", BASE[1:]))
+
+
+def test_the_same_seed_gives_the_same_verdict() -> None:
+    first, second = (metric_gate(ERROR, evaluation("ade", BASE - 0.01), evaluation("ade", BASE)) for _ in range(2))
+    assert first == second
+
+
+@pytest.fixture(scope="module")
+def doubling(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", values[:1], values[1:])
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(("budget_ms", "passed"), [(1e6, True), (0.0, False)])
+def test_the_latency_gate(doubling: Path, budget_ms: float, passed: bool) -> None:
+    gate = Gate(metric="ade", higher_is_better=False, tolerance=0.0, latency_ms=budget_ms, batch=64)
+    verdict = latency_gate(gate, doubling, {"x": np.ones((2, 3), np.float32)})
+    assert verdict.passed is passed
+    assert verdict.numbers["latency_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("served", "part"),
+    [
+        ({"y": np.ones((2, 3))}, ""),
+        ({}, "expected shape (2, 3), got nothing"),
+        ({"y": np.ones((3, 2))}, "got (3, 2)"),
+        ({"y": np.full((2, 3), 1.1)}, "a difference of 0.1"),
+        ({"y": np.full((2, 3), np.nan)}, "a difference of nan"),
+    ],
+)
+def test_the_live_answers_must_be_the_file_s(served: dict[str, np.ndarray], part: str) -> None:
+    verdict = answers_gate(served, {"y": np.ones((2, 3))}, 1e-3)
+    assert verdict.passed is (not part)
+    assert part in verdict.reason
+
+
+def test_verdicts_come_back_from_tags() -> None:
+    verdicts = [Verdict("latency", True, "fast", {"latency_ms": 1.5}), Verdict("metric", False, "worse " * 5000)]
+    tags = {"other": "tag"} | {name: text for each in verdicts for name, text in verdict_tags(each).items()}
+    assert all(len(text) <= 5000 for text in tags.values())
+    first, second = read_verdicts(tags)
+    assert first == verdicts[0]
+    assert (second.gate, second.passed) == ("metric", False)
+    assert verdicts[1].reason.startswith(second.reason)
+    assert failed([first, second]) == [second]
