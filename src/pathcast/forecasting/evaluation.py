@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathcast.core.arrays import Float32Array, Float64Array
+from pathcast.forecasting.analysis import Predictions
 from pathcast.forecasting.baselines import BASELINES
 from pathcast.forecasting.metrics import ForecastMetrics, mean_of_scenes, score, score_path
 from pathcast.forecasting.windows import Windows
@@ -38,14 +39,25 @@ def in_metres(metrics: ForecastMetrics) -> dict[str, Any]:
         "fde_m": metrics.fde,
         "ade_best20_m": metrics.ade_best20,
         "fde_best20_m": metrics.fde_best20,
+        "miss_rate": metrics.miss_rate,
+        "miss_rate_best20": metrics.miss_rate_best20,
     }
     return values if metrics.mode_nll is None else {**values, "mode_nll_nats": metrics.mode_nll}
 
 
+def predict(predictor: Predictor, windows: Windows) -> Predictions:
+    """What a model makes of windows."""
+    return Predictions(windows, *predictor(windows.observed))
+
+
+def score_predictions(predictions: Predictions) -> ForecastMetrics:
+    """Score what a model made of its windows."""
+    return score(predictions.paths, predictions.log_probs, predictions.windows.future)
+
+
 def evaluate(predictor: Predictor, windows: Windows) -> ForecastMetrics:
     """Score a model on windows."""
-    paths, log_probs = predictor(windows.observed)
-    return score(paths, log_probs, windows.future)
+    return score_predictions(predict(predictor, windows))
 
 
 def evaluate_baselines(scenes: Mapping[str, Windows]) -> dict[str, Scores]:

@@ -13,6 +13,8 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS
 
 BEST_OF = 20
+MISS_DISTANCE_M = 2.0
+"""A path misses when its last position is further off than this (Chang et al. 2019, "Argoverse")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,9 @@ class ForecastMetrics:
     the smallest of each over the 20 most likely paths, each minimised by itself as in Social GAN (Gupta et
     al. 2018); a model with M ≤ 20 modes offers all of them, one with a single path scores as its
     deterministic errors. `mode_nll`: mean negative log probability (nats) that the model gave to the mode
-    closest to what came; None for a single path. Uniform guessing among 20 scores ln 20 = 3.00.
+    closest to what came; None for a single path. Uniform guessing among 20 scores ln 20 = 3.00. `miss_rate`:
+    the share of windows whose most likely path ends more than `MISS_DISTANCE_M` off, `miss_rate_best20` that
+    in which all of the 20 do; they suit metres.
     """
 
     windows: int
@@ -32,6 +36,8 @@ class ForecastMetrics:
     ade_best20: float
     fde_best20: float
     mode_nll: float | None = None
+    miss_rate: float = 0.0
+    miss_rate_best20: float = 0.0
 
 
 def score(paths: npt.ArrayLike, log_probs: npt.ArrayLike, future: npt.ArrayLike) -> ForecastMetrics:
@@ -61,6 +67,8 @@ def score(paths: npt.ArrayLike, log_probs: npt.ArrayLike, future: npt.ArrayLike)
         ade_best20=float(ade.min(axis=1).mean()),
         fde_best20=float(fde.min(axis=1).mean()),
         mode_nll=None if modes == 1 else float(nll.mean()),
+        miss_rate=float((fde[:, 0] > MISS_DISTANCE_M).mean()),
+        miss_rate_best20=float((fde.min(axis=1) > MISS_DISTANCE_M).mean()),
     )
 
 
@@ -81,4 +89,6 @@ def mean_of_scenes(scenes: Sequence[ForecastMetrics]) -> ForecastMetrics:
         ade_best20=float(np.mean([scene.ade_best20 for scene in scenes])),
         fde_best20=float(np.mean([scene.fde_best20 for scene in scenes])),
         mode_nll=float(np.mean(nlls)) if len(nlls) == len(scenes) else None,
+        miss_rate=float(np.mean([scene.miss_rate for scene in scenes])),
+        miss_rate_best20=float(np.mean([scene.miss_rate_best20 for scene in scenes])),
     )

@@ -54,6 +54,16 @@ def test_what_cannot_be_scored_is_an_error(
         score(paths, log_probs, future)
 
 
+def test_a_miss_ends_more_than_two_metres_off() -> None:
+    truth = np.zeros((4, 12, 2))
+    paths = np.zeros((4, 2, 12, 2))
+    paths[:, 0, -1, 0] = [0.0, 2.0, 2.01, 5.0]
+    paths[:, 1, -1, 0] = [9.0, 9.0, 1.0, 9.0]
+    metrics = score(paths, np.log([[0.6, 0.4]] * 4), truth)
+    assert (metrics.miss_rate, metrics.miss_rate_best20) == (0.5, 0.25)
+    assert mean_of_scenes([metrics, score_path(truth, truth)]).miss_rate == 0.25
+
+
 def test_every_scene_counts_the_same_in_the_mean() -> None:
     near, far = np.full((1, 12, 2), [1.0, 0.0]), np.full((9, 12, 2), [3.0, 0.0])
     mean = mean_of_scenes([score_path(near, near * 0), score_path(far, far * 0)])
