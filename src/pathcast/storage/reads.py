@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Literal
@@ -21,6 +21,12 @@ from pathcast.storage.frame_rows import FrameRow
 from pathcast.storage.resampling import MAX_GAP, resample
 
 Row = tuple[Any, ...]
+
+_FORECAST = "track_id class_id made_at_step origin velocity paths log_probs units model model_version".split()
+_SCORE = (
+    "track_id class_id made_at_step model model_version units status steps "
+    "ade fde best_ade best_fde constant_velocity_ade constant_velocity_fde"
+).split()
 
 TIME_SERIES = ("frames", "observations", "detections", "tracks", "forecasts", "forecast_scores")
 
@@ -88,15 +94,7 @@ def read_forecasts(
     model_version: str | None = None,
 ) -> list[Forecast]:
     """The camera's forecasts made in the span, by time, then track; of one model or version where asked."""
-    rows = _read(
-        connection,
-        "forecasts",
-        "SELECT track_id, class_id, made_at_step, origin, velocity, paths, log_probs, units, model, model_version "
-        "FROM forecasts WHERE camera_id = %(camera_id)s AND made_at >= %(since)s AND made_at < %(until)s "
-        "AND model = coalesce(%(model)s, model) AND model_version = coalesce(%(version)s, model_version) "
-        "ORDER BY made_at, track_id, model, model_version",
-        _forecast_filter(camera_id, since, until, model, model_version),
-    )
+    rows = _read_by_model(connection, "forecasts", _FORECAST, camera_id, since, until, model, model_version)
     return [_forecast(camera_id, *row) for row in rows]
 
 
@@ -110,16 +108,7 @@ def read_scores(
     model_version: str | None = None,
 ) -> list[ForecastScore]:
     """The scores of the forecasts that `read_forecasts` gives for the same arguments, as far as they are in."""
-    rows = _read(
-        connection,
-        "forecast scores",
-        "SELECT track_id, class_id, made_at_step, model, model_version, units, status, steps, ade, fde, best_ade, "
-        "best_fde, constant_velocity_ade, constant_velocity_fde "
-        "FROM forecast_scores WHERE camera_id = %(camera_id)s AND made_at >= %(since)s AND made_at < %(until)s "
-        "AND model = coalesce(%(model)s, model) AND model_version = coalesce(%(version)s, model_version) "
-        "ORDER BY made_at, track_id, model, model_version",
-        _forecast_filter(camera_id, since, until, model, model_version),
-    )
+    rows = _read_by_model(connection, "forecast_scores", _SCORE, camera_id, since, until, model, model_version)
     return [ForecastScore(camera_id, *row) for row in rows]
 
 
@@ -163,10 +152,24 @@ def _read(connection: psycopg.Connection, what: str, statement: Any, parameters:
     return rows
 
 
-def _forecast_filter(
-    camera_id: str, since: datetime, until: datetime, model: str | None, model_version: str | None
-) -> dict[str, Any]:
-    return {"camera_id": camera_id, "since": since, "until": until, "model": model, "version": model_version}
+def _read_by_model(
+    connection: psycopg.Connection,
+    table: Literal["forecasts", "forecast_scores"],
+    columns: Sequence[str],
+    camera_id: str,
+    since: datetime,
+    until: datetime,
+    model: str | None,
+    model_version: str | None,
+) -> list[Row]:
+    statement = sql.SQL(
+        "SELECT {columns} FROM {table} "
+        "WHERE camera_id = %(camera_id)s AND made_at >= %(since)s AND made_at < %(until)s "
+        "AND model = coalesce(%(model)s, model) AND model_version = coalesce(%(version)s, model_version) "
+        "ORDER BY made_at, track_id, model, model_version"
+    ).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), table=sql.Identifier(table))
+    parameters = {"camera_id": camera_id, "since": since, "until": until, "model": model, "version": model_version}
+    return _read(connection, table.replace("_", " "), statement, parameters)
 
 
 def _track(camera_id: str, track_id: int, units: str, rows: list[Row]) -> Track:
