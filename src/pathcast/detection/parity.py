@@ -12,8 +12,9 @@ import onnxruntime
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.detection.classes import COCO_CLASS_IDS
+from pathcast.detection.grid import grid
 from pathcast.detection.preprocess import letterbox
-from pathcast.detection.yolox_import import YoloxFile, grid
+from pathcast.detection.yolox_import import YoloxFile
 
 BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-4

@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import COCO_CLASS_IDS
+from pathcast.detection.grid import grid
+from pathcast.detection.settings import STRIDES, TOP_K
 
 OPSET = 17
 IR_VERSION = 8
-TOP_K = 300
-"""Cells before suppression, several of them per object; on COCO images 100 cost two points of AP50, more gain none."""
-
-STRIDES = (8, 16, 32)
 COCO_CLASSES = 80
 _ROW = 5 + COCO_CLASSES
 _SERVED = "served/"
@@ -86,16 +83,6 @@ def read_yolox(path: Path) -> YoloxFile:
             hint=hint,
         )
     return YoloxFile(model, inputs[0].name, outputs[0].name, width, height)
-
-
-def grid(height: int, width: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Cell corners (a, 2) as x, y in cells, and strides (a,) in pixels, in the order of YOLOX's output rows."""
-    corners, strides = [], []
-    for stride in STRIDES:
-        ys, xs = np.mgrid[: height // stride, : width // stride]
-        corners.append(np.stack([xs.ravel(), ys.ravel()], axis=1))
-        strides.append(np.full(xs.size, stride))
-    return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
 def to_served(source: YoloxFile, *, top_k: int = TOP_K) -> onnx.ModelProto:

@@ -17,7 +17,8 @@ from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
-from pathcast.detection.yolox_import import TOP_K, read_yolox, to_served
+from pathcast.detection.settings import TOP_K
+from pathcast.detection.yolox_import import read_yolox, to_served
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
 from pathcast.registry.publishing import publish_model
 from pathcast.registry.repository import PublishedModel

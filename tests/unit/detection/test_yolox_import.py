@@ -10,7 +10,9 @@ from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
-from pathcast.detection.yolox_import import TOP_K, grid, read_yolox, to_served
+from pathcast.detection.grid import grid
+from pathcast.detection.settings import TOP_K
+from pathcast.detection.yolox_import import read_yolox, to_served
 
 
 def tiny_yolox(

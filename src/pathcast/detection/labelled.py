@@ -1,0 +1,151 @@
+"""Images with boxes: the one form that every label format is read into and written from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.arrays import Float64Array, Int64Array, UInt8Array, frozen_array
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.average_precision import GroundTruth
+from pathcast.detection.classes import CLASS_NAMES
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImage:
+    """One image and what is on it.
+
+    `name` is the file's path below the set's image folder. `xyxy` (n, 4) in pixels of the image as stored, not
+    clipped to it; `class_ids` (n,) of the platform's classes; `ignored` (n,) marks boxes that count neither way;
+    `track_ids` (n,) numbers objects across images, -1 where unknown; `scores` (n,) are a teacher's, NaN for boxes
+    that people drew or confirmed. `camera` and `captured_at` are empty where nobody knows.
+    """
+
+    name: str
+    width: int
+    height: int
+    xyxy: Float64Array
+    class_ids: Int64Array
+    ignored: npt.NDArray[np.bool_]
+    track_ids: Int64Array
+    scores: Float64Array
+    camera: str = ""
+    captured_at: datetime | None = None
+
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        height: int,
+        xyxy: npt.ArrayLike = (),
+        class_ids: npt.ArrayLike = (),
+        *,
+        ignored: npt.ArrayLike | None = None,
+        track_ids: npt.ArrayLike | None = None,
+        scores: npt.ArrayLike | None = None,
+        camera: str = "",
+        captured_at: datetime | None = None,
+    ) -> None:
+        boxes = frozen_array("xyxy", xyxy, np.float64, (None, 4))
+        count = len(boxes)
+        columns = {
+            "class_ids": (class_ids, np.int64),
+            "ignored": (np.zeros(count) if ignored is None else ignored, np.bool_),
+            "track_ids": (np.full(count, -1) if track_ids is None else track_ids, np.int64),
+            "scores": (np.full(count, np.nan) if scores is None else scores, np.float64),
+        }
+        if width < 1 or height < 1:
+            raise InvalidInputError(f"{name}: expected a size in pixels, got {width}x{height}")
+        if captured_at is not None and captured_at.tzinfo is None:
+            raise InvalidInputError(f"{name}: captured_at: expected a time zone, got {captured_at}")
+        object.__setattr__(self, "xyxy", boxes)
+        for key, (values, kind) in columns.items():
+            object.__setattr__(self, key, frozen_array(key, values, kind, (count,)))
+        for key, value in (("name", name), ("width", width), ("height", height), ("camera", camera)):
+            object.__setattr__(self, key, value)
+        object.__setattr__(self, "captured_at", captured_at)
+        if count and not (0 <= self.class_ids.min() and self.class_ids.max() < len(CLASS_NAMES)):
+            raise InvalidInputError(f"{name}: expected class ids of 0 to {len(CLASS_NAMES) - 1}, got {self.class_ids}")
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def changed(self, **values: Any) -> LabelledImage:
+        """The same image with other values of some fields."""
+        merged = {name: getattr(self, name) for name in self.__slots__} | values
+        positional = [merged.pop(name) for name in ("name", "width", "height", "xyxy", "class_ids")]
+        return LabelledImage(*positional, **merged)
+
+    def chosen(self, rows: npt.ArrayLike) -> LabelledImage:
+        """The same image with only those boxes (a mask or indices)."""
+        picked = np.asarray(rows)
+        columns = ("xyxy", "class_ids", "ignored", "track_ids", "scores")
+        return self.changed(**{name: getattr(self, name)[picked] for name in columns})
+
+    def truth(self) -> GroundTruth:
+        """The boxes as what a detector is scored against."""
+        return GroundTruth(self.xyxy, self.class_ids, self.ignored)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """A set of images below one folder."""
+
+    root: Path
+    images: tuple[LabelledImage, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return iter(self.images)
+
+    def read(self, image: LabelledImage) -> UInt8Array:
+        """The pixels (h, w, 3) RGB; InvalidInputError where the file is unreadable or of another size."""
+        path = self.root / image.name
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        if pixels is None:
+            raise InvalidInputError(f"{path}: not a readable image")
+        if pixels.shape[:2] != (image.height, image.width):
+            raise InvalidInputError(
+                f"{path}: expected {image.width}x{image.height} as labelled, got {pixels.shape[1]}x{pixels.shape[0]}"
+            )
+        return pixels.astype(np.uint8, copy=False)
+
+    def where(self, wanted: Callable[[LabelledImage], bool]) -> LabelledImages:
+        """The images for which `wanted` holds, in order."""
+        return replace(self, images=tuple(image for image in self.images if wanted(image)))
+
+    def boxes_by_class(self) -> dict[str, int]:
+        """How many boxes that count each class has."""
+        ids = np.concatenate([image.class_ids[~image.ignored] for image in self.images] or [np.zeros(0, np.int64)])
+        return {name: int((ids == index).sum()) for index, name in enumerate(CLASS_NAMES) if (ids == index).any()}
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels; InvalidInputError where the file is no image."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_BGR)
+    if pixels is None:
+        raise InvalidInputError(f"{path}: not a readable image")
+    return int(pixels.shape[1]), int(pixels.shape[0])
+
+
+def joined(root: Path, sets: Sequence[LabelledImages]) -> LabelledImages:
+    """Several sets as one below `root`, which must hold all of them."""
+    return LabelledImages(
+        root,
+        tuple(
+            image.changed(name=(each.root / image.name).relative_to(root).as_posix())
+            for each in sets
+            for image in each.images
+        ),
+    )

@@ -1,0 +1,99 @@
+"""What the detector minimises: overlap of boxes, objectness and class, over the cells that SimOTA chose.
+
+YOLOX (arXiv:2107.08430): 5 x (1 - IoU²) of the boxes, binary cross entropies of objectness and of the class, whose
+target is the IoU. Every image is divided by its own number of learning cells, so that a batch's loss is the mean of
+its parts however it is split over workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keras import ops
+
+from pathcast.core.arrays import Float32Array
+from pathcast.detection.assignment import assign
+
+BOX_WEIGHT = 5.0
+IDENTITY_WEIGHT = 0.1
+_FEWEST_CELLS = 10.0
+"""An image with fewer learning cells counts as one with so many, or empty images would outweigh all others."""
+
+_TEMPERATURE = 0.1
+
+
+def detection_loss(
+    outputs: Mapping[str, Any],
+    true_boxes: Any,
+    true_classes: Any,
+    corners: Float32Array,
+    strides: Float32Array,
+    identities: Any = None,
+) -> Any:
+    """The mean loss of a batch.
+
+    `outputs` as of `build_detector`; `true_boxes` (n, g, 4) xyxy in input pixels; `true_classes` (n, g) class
+    ids, -1 for padding. `identities` (n, g) are numbers of persons across images, -1 for unknown; with
+    `embeddings` in the outputs, vectors of one person are drawn together.
+    """
+    boxes, objectness, classes = outputs["boxes"], outputs["objectness"], outputs["classes"]
+    present = ops.cast(true_classes >= 0, boxes.dtype)
+    one_hot = ops.one_hot(true_classes, classes.shape[-1], dtype=boxes.dtype)
+    chosen = assign(
+        *(ops.stop_gradient(values) for values in (boxes, objectness, classes)),
+        true_boxes,
+        one_hot,
+        present,
+        corners,
+        strides,
+    )
+    taken = ops.stop_gradient(chosen.taken)
+    own_boxes = ops.take_along_axis(true_boxes, chosen.objects[..., None], axis=1)
+    own_classes = ops.take_along_axis(one_hot, chosen.objects[..., None], axis=1)
+    box_loss = (1.0 - ops.square(paired_iou(boxes, own_boxes))) * taken
+    class_targets = own_classes * ops.stop_gradient(chosen.overlaps)[..., None]
+    class_loss = ops.sum(_cross_entropy(classes, class_targets), axis=-1) * taken
+    per_cell = BOX_WEIGHT * box_loss + class_loss + _cross_entropy(objectness, taken)
+    cells = ops.maximum(ops.sum(taken, axis=1), _FEWEST_CELLS)
+    loss = ops.mean(ops.sum(per_cell, axis=1) / cells)
+    if identities is not None and "embeddings" in outputs:
+        own = ops.take_along_axis(identities, chosen.objects, axis=1)
+        loss = loss + IDENTITY_WEIGHT * identity_loss(outputs["embeddings"], ops.where(taken > 0, own, -1))
+    return loss
+
+
+def paired_iou(boxes: Any, others: Any) -> Any:
+    """IoU (...) of boxes (..., 4) with others (..., 4), one by one."""
+    low = ops.maximum(boxes[..., :2], others[..., :2])
+    high = ops.minimum(boxes[..., 2:], others[..., 2:])
+    shared = ops.prod(ops.maximum(high - low, 0.0), axis=-1)
+    areas = [ops.prod(ops.maximum(each[..., 2:] - each[..., :2], 0.0), axis=-1) for each in (boxes, others)]
+    return shared / ops.maximum(areas[0] + areas[1] - shared, 1e-7)
+
+
+def identity_loss(embeddings: Any, identities: Any, cells: int = 256) -> Any:
+    """Supervised contrast (Khosla et al., 2020, arXiv:2004.11362) among the first `cells` cells of known identity.
+
+    `embeddings` (n, a, d) of length 1, `identities` (n, a) with -1 for unknown. 0 where no identity appears twice.
+    """
+    width = embeddings.shape[-1]
+    flat, names = ops.reshape(embeddings, (-1, width)), ops.reshape(identities, (-1,))
+    _, order = ops.top_k(ops.cast(names >= 0, "float32"), cells)
+    flat, names = ops.take(flat, order, axis=0), ops.take(names, order, axis=0)
+    itself = ops.eye(cells, dtype="float32")
+    known = ops.cast(names >= 0, "float32")
+    both = known[:, None] * known[None, :] * (1.0 - itself)
+    same = ops.cast(ops.equal(names[:, None], names[None, :]), "float32") * both
+    logits = ops.matmul(flat, ops.transpose(flat)) / _TEMPERATURE
+    logits = ops.where(both > 0, logits, -1e9)
+    log_share = logits - ops.logsumexp(logits, axis=1, keepdims=True)
+    pairs = ops.sum(same, axis=1)
+    per_cell = -ops.sum(ops.where(same > 0, log_share, 0.0), axis=1) / ops.maximum(pairs, 1.0)
+    counted = ops.cast(pairs > 0, "float32")
+    return ops.sum(per_cell * counted) / ops.maximum(ops.sum(counted), 1.0)
+
+
+def _cross_entropy(logits: Any, targets: Any) -> Any:
+    """Binary cross entropy from logits, stable for large ones."""
+    return ops.maximum(logits, 0.0) - logits * targets + ops.softplus(-ops.abs(logits))

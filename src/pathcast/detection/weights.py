@@ -1,0 +1,127 @@
+"""The detector's weights: published ones by name, its own as a file, and without normalisation for serving."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.arrays import Float32Array
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.classes import COCO_CLASS_IDS
+from pathcast.detection.model import build_detector, convolution_names
+from pathcast.detection.settings import DetectorSettings
+from pathcast.detection.yolox_import import YoloxFile
+
+_SETTINGS_KEY = "settings"
+
+
+def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
+    """The network with the weights of a published YOLOX, its 80 classes cut to the platform's.
+
+    `settings` must have the file's width, depth and kind of convolution; the input may be of another size.
+    Predictions go by the names of their initialisers, the convolutions before them (whose normalisation the
+    file has folded in, and with it their names) by the order in which YOLOX calls them; every shape is
+    checked. Raises InvalidInputError at the first that does not fit.
+    """
+    if settings.normalised or settings.embedding or settings.activation != "silu":
+        raise InvalidInputError(
+            "weights of YOLOX: expected settings without normalisation and embedding and with silu, got "
+            f"{settings}",
+        )
+    model = build_detector(settings)
+    tensors = {tensor.name: tensor for tensor in source.model.graph.initializer}
+    names = convolution_names(settings)
+    nodes = [node for node in source.model.graph.node if node.op_type == "Conv"]
+    if len(nodes) != len(names):
+        raise InvalidInputError(f"weights of YOLOX: expected {len(names)} convolutions, got {len(nodes)}")
+    for name, node in zip(names, nodes, strict=True):
+        kernel, bias = (_array(tensors, parameter, name) for parameter in node.input[1:3])
+        if "_preds." in name and node.input[1] != f"head.{name}.weight":
+            raise InvalidInputError(f"weights of YOLOX: expected head.{name}.weight, got {node.input[1]}")
+        if name.startswith("cls_preds."):
+            kernel, bias = kernel[list(COCO_CLASS_IDS)], bias[list(COCO_CLASS_IDS)]
+        layer = model.get_layer(name)
+        values = [_as_keras(name, kernel, depthwise=isinstance(layer, keras.layers.DepthwiseConv2D)), bias]
+        expected = [tuple(variable.shape) for variable in layer.weights]
+        if expected != [value.shape for value in values]:
+            raise InvalidInputError(
+                f"weights of YOLOX: {name}: expected shapes {expected}, got {[value.shape for value in values]}",
+                hint="choose the width, depth and kind of convolution of the file",
+            )
+        layer.set_weights(values)
+    return model
+
+
+def without_normalisation(model: keras.Model, settings: DetectorSettings) -> tuple[keras.Model, DetectorSettings]:
+    """The same function with every batch normalisation folded into the convolution before it."""
+    plain_settings = DetectorSettings(**{**settings.as_mapping(), "normalised": False})
+    plain = build_detector(plain_settings)
+    for layer in plain.layers:
+        if not layer.weights:
+            continue
+        values = model.get_layer(layer.name).get_weights()
+        if settings.normalised and len(values) == 1:
+            normalisation = model.get_layer(f"{layer.name}.bn")
+            gamma, beta, mean, variance = normalisation.get_weights()
+            factor = gamma / np.sqrt(variance + normalisation.epsilon)
+            shape = (1, 1, -1, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (1, 1, 1, -1)
+            values = [values[0] * factor.reshape(shape), beta - mean * factor]
+        layer.set_weights([np.asarray(value, np.float32) for value in values])
+    return plain, plain_settings
+
+
+def save_detector(path: Path, model: keras.Model, settings: DetectorSettings) -> None:
+    """Write settings and all variables, those of the normalisation too, as one .npz in one step."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        variable.path: np.asarray(keras.ops.convert_to_numpy(variable.value)) for variable in model.weights
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, **{_SETTINGS_KEY: np.array(json.dumps(settings.as_mapping()))}, **arrays)
+    os.replace(partial, path)
+
+
+def load_detector(path: Path) -> tuple[keras.Model, DetectorSettings]:
+    """What `save_detector` wrote; raises InvalidInputError where the file is none or a variable is missing."""
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+        settings = DetectorSettings.from_mapping(json.loads(str(arrays.pop(_SETTINGS_KEY))))
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidInputError(f"{path}: not a detector's weights: {error}") from error
+    model = build_detector(settings)
+    for variable in model.weights:
+        got = arrays.get(variable.path)
+        if got is None or got.shape != tuple(variable.shape):
+            raise InvalidInputError(
+                f"{path}: {variable.path}: expected shape {tuple(variable.shape)}, "
+                f"got {None if got is None else got.shape}"
+            )
+        variable.assign(got)
+    return model, settings
+
+
+def _array(tensors: Mapping[str, Any], name: str, layer: str) -> Float32Array:
+    import onnx
+
+    if name not in tensors:
+        raise InvalidInputError(f"weights of YOLOX: {layer}: expected an initialiser {name!r}, found none")
+    return np.asarray(onnx.numpy_helper.to_array(tensors[name]), np.float32)
+
+
+def _as_keras(name: str, kernel: Float32Array, *, depthwise: bool) -> Float32Array:
+    """(out, in, h, w) → (h, w, in, out), or (h, w, channels, 1); the first layer unfolded, and for RGB."""
+    moved = np.transpose(kernel, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+    if name != "stem" or moved.shape[:3] != (3, 3, 12):
+        return np.ascontiguousarray(moved)
+    # Channel 3 q + c of the folded image is colour c (BGR) of the pixel (q % 2, q // 2) of a 2x2 block.
+    blocks = moved.reshape(3, 3, 2, 2, 3, -1)[..., ::-1, :]
+    return np.ascontiguousarray(blocks.transpose(0, 3, 1, 2, 4, 5).reshape(6, 6, 3, -1))
