@@ -74,9 +74,7 @@ def assign(
     candidate = ops.any((inside | near) & real, axis=2)
     both = ops.cast(inside & near, boxes.dtype)
     overlaps = pairwise_iou(boxes, true_boxes) * ops.cast(real, boxes.dtype)
-    cost = (
-        _class_cost(objectness, classes, true_classes) - IOU_WEIGHT * ops.log(overlaps + 1e-8) + _FAR * (1.0 - both)
-    )
+    cost = _class_cost(objectness, classes, true_classes) - IOU_WEIGHT * ops.log(overlaps + 1e-8) + _FAR * (1.0 - both)
     allowed = candidate[:, :, None] & real
     cost = ops.where(allowed, cost, _NEVER)
     usable = ops.where(allowed, overlaps, 0.0)

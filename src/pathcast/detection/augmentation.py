@@ -20,6 +20,9 @@ from pathcast.detection.preprocess import PADDING_GREY
 Affine = npt.NDArray[np.float64]
 """(2, 3): column vectors (x, y, 1) of the source → (x, y) of the target, in pixels."""
 
+_MOSAIC_ZOOM = 1.6
+"""A mosaic is twice as large as the input; a zoom of 2 would show its objects as large as a single image does."""
+
 _LEAST_SIDE = 3.0
 _LEAST_VISIBLE = 0.2
 
@@ -78,10 +81,10 @@ def augmented(
 ) -> Sample:
     """One training sample of that size in pixels; `draw` gives the next source image, as often as wanted."""
     if random.random() < settings.mosaic:
-        sample = mosaic([draw() for _ in range(4)], width, height, random)
+        sample, zoom = mosaic([draw() for _ in range(4)], width, height, random), _MOSAIC_ZOOM
     else:
-        sample = draw()
-    sample = warped(sample, random_affine(sample, settings, width, height, random), width, height)
+        sample, zoom = draw(), 1.0
+    sample = warped(sample, random_affine(sample, settings, width, height, random, zoom), width, height)
     if random.random() < settings.mixup:
         other = draw()
         fitted = warped(other, fitting_affine(other, width, height), width, height)
@@ -103,11 +106,16 @@ def fitting_affine(sample: Sample, width: int, height: int) -> Affine:
 
 
 def random_affine(
-    sample: Sample, settings: AugmentationSettings, width: int, height: int, random: np.random.Generator
+    sample: Sample,
+    settings: AugmentationSettings,
+    width: int,
+    height: int,
+    random: np.random.Generator,
+    zoom: float = 1.0,
 ) -> Affine:
-    """Resize, crop, turn and shear around the middle of the fitted image."""
+    """Resize (`zoom` times a random scale), crop, turn and shear around the middle of the fitted image."""
     fit = fitting_affine(sample, width, height)
-    scale = np.exp(random.uniform(*np.log(settings.scale)))
+    scale = zoom * np.exp(random.uniform(*np.log(settings.scale)))
     angle = np.deg2rad(random.uniform(-settings.rotation, settings.rotation))
     shear = random.uniform(-settings.shear, settings.shear)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -137,7 +145,12 @@ def visible(pixels: UInt8Array, boxes: Float64Array, tags: Int64Array) -> Sample
     """A sample whose boxes are clipped to the pixels, without those of which too little is left."""
     height, width = pixels.shape[:2]
     clipped = np.stack(
-        [boxes[:, 0].clip(0, width), boxes[:, 1].clip(0, height), boxes[:, 2].clip(0, width), boxes[:, 3].clip(0, height)],
+        [
+            boxes[:, 0].clip(0, width),
+            boxes[:, 1].clip(0, height),
+            boxes[:, 2].clip(0, width),
+            boxes[:, 3].clip(0, height),
+        ],
         axis=1,
     )
     sides = clipped[:, 2:] - clipped[:, :2]

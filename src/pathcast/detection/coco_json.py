@@ -96,7 +96,9 @@ def read_coco(path: Path, root: Path | None = None) -> LabelledImages:
     return LabelledImages(path.parent if root is None else root, images)
 
 
-def _image(entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], class_ids: Mapping[int, int]) -> LabelledImage:
+def _image(
+    entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], class_ids: Mapping[int, int]
+) -> LabelledImage:
     rows = [[float(value) for value in annotation["bbox"]] for annotation in annotations]
     boxes = np.array(rows, np.float64).reshape(-1, 4)
     attributes = [annotation.get("attributes") or {} for annotation in annotations]

@@ -119,7 +119,7 @@ class LabelledImages:
             raise InvalidInputError(
                 f"{path}: expected {image.width}x{image.height} as labelled, got {pixels.shape[1]}x{pixels.shape[0]}"
             )
-        return pixels.astype(np.uint8, copy=False)
+        return np.asarray(pixels, np.uint8)
 
     def where(self, wanted: Callable[[LabelledImage], bool]) -> LabelledImages:
         """The images for which `wanted` holds, in order."""

@@ -15,6 +15,9 @@ from keras import ops
 from pathcast.core.arrays import Float32Array
 from pathcast.detection.assignment import assign
 
+PADDING, IGNORED = -1, -2
+"""In place of a class: no box at all, and a box that counts neither way."""
+
 BOX_WEIGHT = 5.0
 IDENTITY_WEIGHT = 0.1
 _FEWEST_CELLS = 10.0
@@ -34,14 +37,17 @@ def detection_loss(
     """The mean loss of a batch.
 
     `outputs` as of `build_detector`; `true_boxes` (n, g, 4) xyxy in input pixels; `true_classes` (n, g) class
-    ids, -1 for padding. `identities` (n, g) are numbers of persons across images, -1 for unknown; with
-    `embeddings` in the outputs, vectors of one person are drawn together.
+    ids, -1 for padding and -2 for boxes to ignore: cells inside those that learn no object learn nothing.
+    `identities` (n, g) are numbers of persons across images, -1 for unknown; with `embeddings` in the outputs,
+    vectors of one person are drawn together.
     """
     boxes, objectness, classes = outputs["boxes"], outputs["objectness"], outputs["classes"]
     present = ops.cast(true_classes >= 0, boxes.dtype)
     one_hot = ops.one_hot(true_classes, classes.shape[-1], dtype=boxes.dtype)
     chosen = assign(
-        *(ops.stop_gradient(values) for values in (boxes, objectness, classes)),
+        ops.stop_gradient(boxes),
+        ops.stop_gradient(objectness),
+        ops.stop_gradient(classes),
         true_boxes,
         one_hot,
         present,
@@ -54,7 +60,8 @@ def detection_loss(
     box_loss = (1.0 - ops.square(paired_iou(boxes, own_boxes))) * taken
     class_targets = own_classes * ops.stop_gradient(chosen.overlaps)[..., None]
     class_loss = ops.sum(_cross_entropy(classes, class_targets), axis=-1) * taken
-    per_cell = BOX_WEIGHT * box_loss + class_loss + _cross_entropy(objectness, taken)
+    asked = ops.maximum(taken, 1.0 - _inside(true_boxes, true_classes == IGNORED, corners, strides))
+    per_cell = BOX_WEIGHT * box_loss + class_loss + _cross_entropy(objectness, taken) * asked
     cells = ops.maximum(ops.sum(taken, axis=1), _FEWEST_CELLS)
     loss = ops.mean(ops.sum(per_cell, axis=1) / cells)
     if identities is not None and "embeddings" in outputs:
@@ -92,6 +99,13 @@ def identity_loss(embeddings: Any, identities: Any, cells: int = 256) -> Any:
     per_cell = -ops.sum(ops.where(same > 0, log_share, 0.0), axis=1) / ops.maximum(pairs, 1.0)
     counted = ops.cast(pairs > 0, "float32")
     return ops.sum(per_cell * counted) / ops.maximum(ops.sum(counted), 1.0)
+
+
+def _inside(boxes: Any, wanted: Any, corners: Float32Array, strides: Float32Array) -> Any:
+    """(n, a): 1 for cells whose middle lies in a `wanted` (n, g) one of the boxes (n, g, 4)."""
+    centres = ((corners + 0.5) * strides[:, None])[None, :, None, :]
+    within = ops.all((centres > boxes[:, None, :, :2]) & (centres < boxes[:, None, :, 2:]), axis=-1)
+    return ops.cast(ops.any(within & wanted[:, None, :], axis=2), boxes.dtype)
 
 
 def _cross_entropy(logits: Any, targets: Any) -> Any:

@@ -98,7 +98,9 @@ def convolution_names(settings: DetectorSettings) -> list[str]:
         return [f"{name}.{part}".rstrip(".") for part in split]
 
     def stage(name: str, blocks: int) -> list[str]:
-        inner = [part for index in range(blocks) for part in (f"{name}.m.{index}.conv1", *full(f"{name}.m.{index}.conv2"))]
+        inner = [
+            part for index in range(blocks) for part in (f"{name}.m.{index}.conv1", *full(f"{name}.m.{index}.conv2"))
+        ]
         return [f"{name}.conv1", f"{name}.conv2", *inner, f"{name}.conv3"]
 
     names = ["stem"]
@@ -153,9 +155,7 @@ def _full(settings: DetectorSettings, features: Any, channels: int, stride: int,
     """A 3x3 convolution, or its two parts where the network is depthwise."""
     if not settings.depthwise:
         return _unit(settings, features, channels, 3, stride, name)
-    return _unit(
-        settings, _depthwise(settings, features, stride, f"{name}.dconv"), channels, 1, 1, f"{name}.pconv"
-    )
+    return _unit(settings, _depthwise(settings, features, stride, f"{name}.dconv"), channels, 1, 1, f"{name}.pconv")
 
 
 def _stage(settings: DetectorSettings, features: Any, channels: int, blocks: int, name: str, *, residual: bool) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from pathcast.core.arrays import Float32Array
 from pathcast.core.errors import InvalidInputError
@@ -32,8 +31,7 @@ def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
     """
     if settings.normalised or settings.embedding or settings.activation != "silu":
         raise InvalidInputError(
-            "weights of YOLOX: expected settings without normalisation and embedding and with silu, got "
-            f"{settings}",
+            f"weights of YOLOX: expected settings without normalisation and embedding and with silu, got {settings}",
         )
     model = build_detector(settings)
     tensors = {tensor.name: tensor for tensor in source.model.graph.initializer}
@@ -79,13 +77,14 @@ def without_normalisation(model: keras.Model, settings: DetectorSettings) -> tup
 
 def save_detector(path: Path, model: keras.Model, settings: DetectorSettings) -> None:
     """Write settings and all variables, those of the normalisation too, as one .npz in one step."""
-    arrays: dict[str, npt.NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         variable.path: np.asarray(keras.ops.convert_to_numpy(variable.value)) for variable in model.weights
     }
+    arrays[_SETTINGS_KEY] = np.array(json.dumps(settings.as_mapping()))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, **{_SETTINGS_KEY: np.array(json.dumps(settings.as_mapping()))}, **arrays)
+        np.savez(file, **arrays)
     os.replace(partial, path)
 
 

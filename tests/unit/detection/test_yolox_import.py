@@ -7,10 +7,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.detection.grid import grid
 from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
-from pathcast.detection.grid import grid
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.yolox_import import read_yolox, to_served
 

@@ -1,0 +1,104 @@
+"""A trained detector as a served model: one file, its configuration, and the proof that it is the same detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.errors import GateFailedError
+from pathcast.detection.classes import CLASS_NAMES
+from pathcast.detection.labelled import LabelledImages
+from pathcast.detection.model import serving_model
+from pathcast.detection.settings import TOP_K, DetectorSettings
+from pathcast.detection.weights import without_normalisation
+from pathcast.export.onnx import save_onnx, to_onnx
+from pathcast.export.parity import open_session
+from pathcast.export.triton_config import ServingOptions, check_config, render_config
+from pathcast.training.detector_task import Predict, evaluate_network, fitted, keras_predictor
+
+BOX_TOLERANCE_PX = 0.05
+SCORE_TOLERANCE = 1e-4
+MAP_TOLERANCE = 0.002
+_LEAST_SCORE = 1e-3
+_OUTPUTS = ("boxes", "scores", "classes", "embeddings")
+
+
+def to_served_onnx(model: keras.Model, top_k: int = TOP_K) -> onnx.ModelProto:
+    """The network without normalisation as the file that Triton serves: bytes in, the best cells out."""
+    served = serving_model(model, top_k)
+    return to_onnx(served, [name for name in _OUTPUTS if name in served.output], batch="N")
+
+
+def onnx_predictor(file: Path | bytes, threads: int = 1) -> Predict:
+    """A served file as a function of images."""
+    session = open_session(file, threads=threads)
+    names = [value.name for value in session.get_outputs()]
+
+    def predict(images: UInt8Array) -> Mapping[str, Any]:
+        return dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+    return predict
+
+
+def write_detector(
+    model: keras.Model, settings: DetectorSettings, frames: LabelledImages, target: Path, version: int = 1
+) -> Mapping[str, float]:
+    """Write `target`/`version`/model.onnx and `target`/config.pbtxt; nothing is written if the file differs.
+
+    On the real `frames`, boxes must agree within 0.05 px, scores within 1e-4 and both average precisions within
+    .002 with those of the network. Returns the differences; GateFailedError where one is larger.
+    """
+    plain, folded = without_normalisation(model, settings)
+    converted = to_served_onnx(plain)
+    file = converted.SerializeToString()
+    differences = compare(keras_predictor(model), onnx_predictor(file), frames, settings)
+    limits = {
+        "box_difference_px": BOX_TOLERANCE_PX,
+        "score_difference": SCORE_TOLERANCE,
+        "map50_difference": MAP_TOLERANCE,
+        "map50_95_difference": MAP_TOLERANCE,
+    }
+    beyond = {name: differences[name] for name, limit in limits.items() if not differences.get(name, 0.0) <= limit}
+    if beyond:
+        raise GateFailedError(
+            f"export of the detector: expected differences of at most {limits}, got {beyond} on {len(frames)} frames",
+            hint="the export changed what the network computes; do not publish it",
+        )
+    path = target / str(version) / "model.onnx"
+    save_onnx(converted, path)
+    config = render_config("detector", path, ServingOptions(parameters={"class_names": ",".join(CLASS_NAMES)}))
+    check_config(config, path)
+    (target / "config.pbtxt").write_text(config, encoding="utf-8")
+    return differences
+
+
+def compare(reference: Predict, other: Predict, frames: LabelledImages, settings: DetectorSettings) -> dict[str, float]:
+    """Largest differences of boxes (px of the input) and scores, and of average precision, over real frames.
+
+    Every cell above a score of .001 is held against the nearest box of its class; the order of equal scores is
+    no difference.
+    """
+    box_difference = score_difference = 0.0
+    for image in frames:
+        batch = fitted(frames, image, settings).pixels[None]
+        expected, got = reference(batch), other(batch)
+        strong = expected["scores"][0] >= _LEAST_SCORE
+        apart = np.abs(expected["boxes"][0][strong][:, None] - got["boxes"][0][None]).max(axis=2)
+        apart[expected["classes"][0][strong][:, None] != got["classes"][0][None]] = np.inf
+        nearest = apart.argmin(axis=1) if strong.any() else np.zeros(0, np.int64)
+        box_difference = max(box_difference, float(apart.min(axis=1).max(initial=0.0)))
+        at_cell = np.abs(expected["scores"][0][strong] - got["scores"][0][nearest])
+        in_order = np.abs(expected["scores"][0] - got["scores"][0])
+        score_difference = max(score_difference, float(at_cell.max(initial=0.0)), float(in_order.max()))
+    differences = {"box_difference_px": box_difference, "score_difference": score_difference}
+    if frames.boxes_by_class():
+        one, two = (evaluate_network(each, frames, settings) for each in (reference, other))
+        differences["map50_difference"] = abs(one.map50 - two.map50)
+        differences["map50_95_difference"] = abs(one.map50_95 - two.map50_95)
+    return differences

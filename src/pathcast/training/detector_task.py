@@ -1,0 +1,205 @@
+"""Training of the detector: labelled images in, the shared loop around it, COCO's metrics on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.detections import Detections
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.augmentation import AugmentationSettings, Sample, augmented
+from pathcast.detection.average_precision import DetectorScores, average_precision
+from pathcast.detection.grid import grid
+from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.losses import IGNORED, PADDING, detection_loss
+from pathcast.detection.model import build_detector, serving_model
+from pathcast.detection.postprocess import NMS_IOU, to_detections
+from pathcast.detection.preprocess import letterbox
+from pathcast.detection.settings import DetectorSettings
+from pathcast.detection.weights import load_detector
+from pathcast.training.share import Share
+
+VALIDATION_SCORE = 0.005
+VALIDATION_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorTask:
+    """The detector's part of the training loop.
+
+    An epoch is `samples` draws (0: as many as there are images); a camera is drawn in proportion to its images to
+    the power of `balance`, so that one long recording does not drown the others, times its entry in `weights`.
+    Images with more than `boxes` boxes lose the smallest. `initial` names weights to start from (`save_detector`).
+    """
+
+    train: LabelledImages
+    val: LabelledImages
+    settings: DetectorSettings
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    initial: Path | None = None
+    samples: int = 0
+    boxes: int = 64
+    balance: float = 0.5
+    weights: Mapping[str, float] = field(default_factory=dict)
+    _opened: dict[int, Sample] = field(default_factory=dict, repr=False)
+
+    def build(self) -> keras.Model:
+        if self.initial is None:
+            return build_detector(self.settings)
+        model, settings = load_detector(self.initial)
+        if settings != self.settings:
+            raise InvalidInputError(f"{self.initial}: expected a detector of {self.settings}, got {settings}")
+        return model
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        return max((self.samples or len(self.train)) // batch_size, 1)
+
+    def batches(
+        self, batch_size: int, random: np.random.Generator, share: Share
+    ) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+        chances = self._chances()
+        steps = self.steps_per_epoch(batch_size)
+        for _ in range(steps):
+            seeds = share.of(random.integers(0, 2**63, batch_size))
+            samples = [self._sample(np.random.default_rng(seed), chances) for seed in seeds]
+            yield self._batch(samples)
+
+    def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
+        images, boxes, classes, identities = batch
+        corners, strides = grid(self.settings.input_height, self.settings.input_width)
+        outputs = model(images, training=True)
+        known = identities if self.settings.embedding else None
+        return detection_loss(outputs, boxes, classes, corners, strides, known)
+
+    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+        """Average precision on the validation images, and the loss on some of them.
+
+        `score` is 1 - (AP50 + AP50-95) / 2, averaged over the boxes, not the classes: a class with two boxes to
+        find would make it jump.
+        """
+        found = keras_predictor(model)
+        corners, strides = grid(self.settings.input_height, self.settings.input_width)
+
+        @tf.function  # type: ignore[untyped-decorator]
+        def loss_of(images: Any, boxes: Any, classes: Any) -> Any:
+            return detection_loss(model(images, training=False), boxes, classes, corners, strides)
+
+        def validate() -> Mapping[str, float]:
+            scores = evaluate_network(found, self.val, self.settings)
+            losses = []
+            for image in self.val.images[:: max(len(self.val) // 32, 1)]:
+                sample = fitted(self.val, image, self.settings)
+                losses.append(float(loss_of(*(tf.constant(array) for array in self._batch([sample])[:3]))))
+            by_class = {f"{name}_ap50": value.ap50 for name, value in scores.classes.items()}
+            counts = self.val.boxes_by_class()
+            found_share = sum(counts[name] * (value.ap50 + value.ap50_95) / 2 for name, value in scores.classes.items())
+            score = 1 - found_share / sum(counts.values())
+            return {
+                "score": score,
+                "val_loss": float(np.mean(losses)),
+                "map50": scores.map50,
+                "map50_95": scores.map50_95,
+                **by_class,
+            }
+
+        return validate
+
+    def _chances(self) -> npt.NDArray[np.float64]:
+        cameras = [image.camera for image in self.train]
+        counts = Counter(cameras)
+        chances = np.array(
+            [counts[camera] ** (self.balance - 1) * self.weights.get(camera, 1.0) for camera in cameras], np.float64
+        )
+        return np.asarray(chances / chances.sum())
+
+    def _sample(self, random: np.random.Generator, chances: npt.NDArray[np.float64]) -> Sample:
+        def draw() -> Sample:
+            index = int(random.choice(len(chances), p=chances))
+            if index not in self._opened:
+                self._opened[index] = as_sample(self.train, self.train.images[index])
+            return self._opened[index]
+
+        return augmented(draw, self.augmentation, self.settings.input_width, self.settings.input_height, random)
+
+    def _batch(self, samples: Sequence[Sample]) -> tuple[npt.NDArray[Any], ...]:
+        images = np.stack([sample.pixels for sample in samples])
+        boxes = np.zeros((len(samples), self.boxes, 4), np.float32)
+        classes = np.full((len(samples), self.boxes), PADDING, np.int32)
+        identities = np.full((len(samples), self.boxes), -1, np.int32)
+        for row, sample in enumerate(samples):
+            areas = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
+            order = np.argsort(-areas, kind="stable")[: self.boxes]
+            boxes[row, : len(order)] = sample.boxes[order]
+            classes[row, : len(order)] = sample.tags[order, 0]
+            identities[row, : len(order)] = sample.tags[order, 1]
+        return images, boxes, classes, identities
+
+
+def as_sample(labelled: LabelledImages, image: LabelledImage) -> Sample:
+    """An image with its boxes, of which the tags are class (or IGNORED) and identity."""
+    tags = np.stack([np.where(image.ignored, IGNORED, image.class_ids), image.track_ids], axis=1)
+    return Sample(labelled.read(image), np.array(image.xyxy), tags)
+
+
+def fitted(labelled: LabelledImages, image: LabelledImage, settings: DetectorSettings) -> Sample:
+    """The image as the platform will show it to the network, its boxes in input pixels."""
+    sample = as_sample(labelled, image)
+    pixels = np.empty((settings.input_height, settings.input_width, 3), np.uint8)
+    fit = letterbox(sample.pixels, pixels)
+    return Sample(pixels, fit.to_input(sample.boxes), sample.tags)
+
+
+Predict = Callable[[UInt8Array], Mapping[str, npt.NDArray[Any]]]
+"""(n, h, w, 3) RGB → the served outputs."""
+
+
+def keras_predictor(model: keras.Model) -> Predict:
+    """The network as a function of arrays."""
+    served = serving_model(model)
+    traced = tf.function(
+        lambda images: served(images, training=False),
+        input_signature=[tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.uint8)],
+    )
+
+    def predict(images: UInt8Array) -> Mapping[str, npt.NDArray[Any]]:
+        return {name: value.numpy() for name, value in traced(tf.constant(images)).items()}
+
+    return predict
+
+
+def detect(
+    predict: Predict, labelled: LabelledImages, settings: DetectorSettings, *, score: float = VALIDATION_SCORE
+) -> list[Detections]:
+    """What the network finds on every image, in the order of the set."""
+    found: list[Detections] = []
+    for start in range(0, len(labelled), VALIDATION_BATCH):
+        chosen = labelled.images[start : start + VALIDATION_BATCH]
+        batch = np.empty((len(chosen), settings.input_height, settings.input_width, 3), np.uint8)
+        fits = [letterbox(labelled.read(image), batch[row]) for row, image in enumerate(chosen)]
+        out = predict(batch)
+        for row, fit in enumerate(fits):
+            found.append(
+                to_detections(
+                    out["boxes"][row],
+                    out["scores"][row],
+                    out["classes"][row],
+                    fit,
+                    score_threshold=score,
+                    nms_iou=NMS_IOU,
+                )
+            )
+    return found
+
+
+def evaluate_network(predict: Predict, labelled: LabelledImages, settings: DetectorSettings) -> DetectorScores:
+    """COCO's average precision on a labelled set."""
+    return average_precision(detect(predict, labelled, settings), [image.truth() for image in labelled])
