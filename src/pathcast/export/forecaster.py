@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from pathcast.core.arrays import Float32Array, Float64Array
@@ -45,7 +46,18 @@ def write_forecaster(
     `observed` (n, 8, 2) are the windows of the parity check, at most 4096 of them spread evenly; without any,
     walks of random speed, heading and place. Raises GateFailedError where the file differs from the network.
     """
-    network = restore_forecaster(trained)
+    return write_network(restore_forecaster(trained), directory, version, observed=observed, model=model)
+
+
+def write_network(
+    network: keras.Model,
+    directory: Path,
+    version: int = 1,
+    *,
+    observed: Float64Array | None = None,
+    model: str = "forecaster",
+) -> ExportedForecaster:
+    """`write_forecaster` for a network with its weights."""
     converted = to_onnx(network, OUTPUTS)
     windows = random_walks(512, seed=0) if observed is None else _spread(observed)
 

@@ -46,13 +46,7 @@ class ModelRegistry:
     """The MLflow server at `tracking_uri`; raises ServiceUnavailableError when it does not answer."""
 
     def __init__(self, tracking_uri: SecretStr) -> None:
-        # The client would print the address of each run.
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        for name, value in _REPETITIONS.items():
-            os.environ.setdefault(name, value)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        address = _address_without_credentials(tracking_uri)
-        self._client: Any = mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
+        self._client: Any = tracking_client(tracking_uri)
 
     def register(
         self,
@@ -75,7 +69,7 @@ class ModelRegistry:
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{_ARTIFACT_FOLDER}"
             version = self._client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         return int(version.version)
 
     def set_alias(self, model: str, alias: str, version: int) -> None:
@@ -83,7 +77,7 @@ class ModelRegistry:
         try:
             self._client.set_registered_model_alias(model, alias, str(version))
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def alias(self, model: str, alias: str) -> int | None:
         """The version that `alias` points at, or None."""
@@ -92,9 +86,9 @@ class ModelRegistry:
         except RestException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
-            raise _translated(error) from error
+            raise translated(error) from error
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def drop_alias(self, model: str, alias: str) -> None:
         """Take `alias` away from the version that has it, if any."""
@@ -103,7 +97,7 @@ class ModelRegistry:
         try:
             self._client.delete_registered_model_alias(model, alias)
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def tag(self, model: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version, in place of those of the same name."""
@@ -111,14 +105,14 @@ class ModelRegistry:
             for name, value in tags.items():
                 self._client.set_model_version_tag(model, str(version), name, value)
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def tags(self, model: str, version: int) -> dict[str, str]:
         """The tags of a version; raises PathcastError where there is none."""
         try:
             return dict(self._client.get_model_version(model, str(version)).tags)
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def metrics(self, model: str, version: int) -> dict[str, float]:
         """The metrics of the run that made a version."""
@@ -126,7 +120,7 @@ class ModelRegistry:
             run_id = self._client.get_model_version(model, str(version)).run_id
             return dict(self._client.get_run(run_id).data.metrics)
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def versions(self, model: str) -> list[RegisteredModel]:
         """All versions, oldest first; none of a model that is not registered."""
@@ -137,9 +131,9 @@ class ModelRegistry:
         except RestException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return []
-            raise _translated(error) from error
+            raise translated(error) from error
         except MlflowException as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         versions = []
         for item in found:
             number = int(item.version)
@@ -200,6 +194,17 @@ def _as_mlflow_model(onnx_path: Path, example: Mapping[str, NDArray[Any]] | None
     return target
 
 
+def tracking_client(tracking_uri: SecretStr) -> Any:
+    """MLflow's client, quiet, quick to give up, and with the credentials kept out of what it prints."""
+    # The client would print the address of each run.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name, value in _REPETITIONS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    address = _address_without_credentials(tracking_uri)
+    return mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
+
+
 def _address_without_credentials(tracking_uri: SecretStr) -> str:
     """The address alone, as MLflow's messages quote it; the credentials go where MLflow looks for them."""
     parts = urlsplit(tracking_uri.get_secret_value())
@@ -209,7 +214,8 @@ def _address_without_credentials(tracking_uri: SecretStr) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _translated(error: MlflowException) -> PathcastError:
+def translated(error: MlflowException) -> PathcastError:
+    """What the client raised as an error of ours, without credentials."""
     # A server may quote an address of its own, with credentials.
     message = re.sub(r"//[^/\s]*@", "//", str(error.message))
     if isinstance(error, RestException):

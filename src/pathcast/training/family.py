@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathcast.training.loop import Task
 
 GROUP = "pathcast.families"
-BUILT_IN: Mapping[str, str] = {}
+BUILT_IN: Mapping[str, str] = {"forecaster": "pathcast.training.forecaster:FAMILY"}
 """Names of the project's own families, and where their definitions are."""
 
 IntArray = npt.NDArray[np.int64]
@@ -88,13 +88,22 @@ class Family:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
 
+def known_families() -> Mapping[str, str]:
+    """Name of each family that can be found, and where it is; nothing is imported."""
+    return {**{entry.name: entry.value for entry in entry_points(group=GROUP)}, **BUILT_IN}
+
+
+def find_place(name: str) -> str:
+    """The place of that family, `package.module:NAME`; InvalidInputError, listing the known ones, if it has none."""
+    known = known_families()
+    if ":" not in name and name not in known:
+        raise InvalidInputError(f"family {name!r}: expected one of {', '.join(sorted(known))}")
+    return known.get(name, name)
+
+
 def find_family(name: str) -> Family:
     """The family of that name; raises InvalidInputError, listing the known ones, where there is none."""
-    outside = {entry.name: entry.value for entry in entry_points(group=GROUP)}
-    known = {**outside, **BUILT_IN}
-    place = name if ":" in name else known.get(name)
-    if place is None:
-        raise InvalidInputError(f"family {name!r}: expected one of {', '.join(sorted(known)) or 'none'}")
+    place = find_place(name)
     module, _, attribute = place.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,11 +17,13 @@ from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
-from pathcast.forecasting.metrics import ForecastMetrics, score_path
+from pathcast.forecasting.metrics import ForecastMetrics, score, score_path
 from pathcast.forecasting.model import build_forecaster, get_weights, restore_forecaster, window_scale
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster
 from pathcast.forecasting.windows import Windows, cut_windows
+from pathcast.training.family import Evaluation, Family, Gate
+from pathcast.training.forecaster_data import prepare_windows, read_windows
 from pathcast.training.loop import EpochReport, fit
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share
@@ -173,3 +176,43 @@ def fine_tune(
         after=evaluate(keras_predictor(restore_forecaster(tuned)), windows_val),
         constant_velocity=score_path(constant_velocity(windows_val.observed), windows_val.future),
     )
+
+
+def _task(folder: Path, settings: Mapping[str, Any]) -> ForecasterTask:
+    return ForecasterTask(
+        read_windows(folder, "train"), read_windows(folder, "val"), ForecasterSettings.from_mapping(dict(settings))
+    )
+
+
+def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:
+    # The exporter's imports take seconds, and most workers never export.
+    from pathcast.export.forecaster import write_network
+
+    return write_network(model, target, observed=read_windows(folder, "test").observed).parity.differences
+
+
+def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
+    from pathcast.export.parity import open_session
+
+    session, windows = open_session(onnx_file), read_windows(folder, "test")
+    paths, log_probs = session.run(["paths", "log_probs"], {"observed": windows.observed.astype(np.float32)})
+    metrics = {
+        name: value for name, value in asdict(score(paths, log_probs, windows.future)).items() if value is not None
+    }
+    likeliest = paths[np.arange(len(paths)), log_probs.argmax(axis=1)]
+    errors = np.linalg.norm(likeliest - windows.future, axis=-1).mean(axis=1)
+    return Evaluation(metrics, len(windows), lambda samples: float(errors[samples].mean()))
+
+
+FAMILY = Family(
+    name="forecaster",
+    summary="where people walk in the next 4.8 s: an LSTM encoder-decoder with several paths and probabilities",
+    prepare=prepare_windows,
+    build=lambda settings: build_forecaster(ForecasterSettings.from_mapping(dict(settings))),
+    task=_task,
+    export=_export,
+    evaluate=_evaluate,
+    examples=lambda folder: {"observed": read_windows(folder, "test").observed[:8].astype(np.float32)},
+    gate=Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=20.0, batch=1000),
+    settings=ForecasterSettings().as_mapping(),
+)

@@ -98,19 +98,21 @@ def fit(
     workers: Workers | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
+    about: Mapping[str, Any] | None = None,
 ) -> Fit:
     """Train with AdamW, a warmed-up cosine schedule, clipping, averaged weights and early stopping.
 
     The same task, settings and thread counts give the same weights; another number of workers, the same up to
     rounding. `on_step` is called with the steps done and all steps. With `checkpoint`, the chief writes that file
-    after each epoch and every `checkpoint_steps`; with `resume`, training goes on from it where it exists.
+    after each epoch and every `checkpoint_steps`; with `resume`, training goes on from it where it exists. `about`,
+    JSON-able, is what else must be the same on all workers and when resuming: the data's version, say.
 
     Raises PathcastError when the loss is no longer finite, InvalidInputError when the checkpoint does not fit,
     WorkerLostError when another worker is gone.
     """
     together = workers or Workers()
     with together.watch():
-        return _Training(task, settings, together, checkpoint, on_epoch, on_step).run(resume)
+        return _Training(task, settings, together, checkpoint, about or {}, on_epoch, on_step).run(resume)
 
 
 class _Training:
@@ -122,6 +124,7 @@ class _Training:
         settings: TrainingSettings,
         workers: Workers,
         checkpoint: Path | None,
+        about: Mapping[str, Any],
         on_epoch: Callable[[EpochReport], None],
         on_step: Callable[[int, int], None],
     ) -> None:
@@ -131,7 +134,7 @@ class _Training:
                 f"each can share evenly, got {settings.batch_size}"
             )
         self._task, self._settings, self._workers, self._file = task, settings, workers, checkpoint
-        self._on_epoch, self._on_step = on_epoch, on_step
+        self._about, self._on_epoch, self._on_step = about, on_epoch, on_step
         keras.utils.set_random_seed(settings.seed)
         with _precision(settings.precision):
             self._model = task.build()
@@ -207,7 +210,7 @@ class _Training:
         return figures
 
     def _known_settings(self) -> dict[str, Any]:
-        known: dict[str, Any] = json.loads(json.dumps(self._settings.as_mapping()))
+        known: dict[str, Any] = json.loads(json.dumps({**self._settings.as_mapping(), **self._about}))
         # How a batch is cut into pieces and how often it is saved may change on the way.
         for name in ("accumulate", "checkpoint_steps"):
             known.pop(name)

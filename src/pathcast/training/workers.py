@@ -1,24 +1,19 @@
-"""The processes that train one model together, as TensorFlow's TF_CONFIG names them.
-
-A TFJob gives every pod the same list of addresses and its own place in it:
-https://www.tensorflow.org/guide/distributed_training, "Setting up the TF_CONFIG environment variable".
-"""
+"""The processes that train one model together."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.core.errors import PathcastError, ServiceUnavailableError
+from pathcast.training.place import Place
 from pathcast.training.share import Share
 
-CHIEF_FIRST = ("chief", "worker")
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -31,44 +26,6 @@ _LOST = (
 
 class WorkerLostError(ServiceUnavailableError):
     """Another worker is gone; a start of all workers goes on from the last checkpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One process among `addresses` (`host:port` by job), known as task `index` of `job`."""
-
-    addresses: Mapping[str, tuple[str, ...]]
-    job: str
-    index: int
-
-    @property
-    def share(self) -> Share:
-        """The chief is 0; without one, the first worker is."""
-        before = 0 if self.job == CHIEF_FIRST[0] else len(self.addresses.get(CHIEF_FIRST[0], ()))
-        return Share(before + self.index, sum(map(len, self.addresses.values())))
-
-
-def read_place(tf_config: str | None) -> Place | None:
-    """The place that the text of TF_CONFIG gives this process; None where it trains alone.
-
-    Raises InvalidInputError where the text is not what TensorFlow's guide describes.
-    """
-    if not tf_config or not tf_config.strip():
-        return None
-    try:
-        raw = json.loads(tf_config)
-        cluster = {job: tuple(map(str, raw["cluster"].get(job) or ())) for job in CHIEF_FIRST}
-        job, index = str(raw["task"]["type"]), int(raw["task"]["index"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInputError(
-            f"TF_CONFIG: expected JSON with cluster and task, got {tf_config!r}: {error!r}",
-            hint="unset it to train in this process alone",
-        ) from error
-    addresses = {name: hosts for name, hosts in cluster.items() if hosts}
-    if not 0 <= index < len(addresses.get(job, ())):
-        raise InvalidInputError(f"TF_CONFIG: expected a task of {addresses}, got {job} {index}")
-    place = Place(addresses, job, index)
-    return place if place.share.count > 1 else None
 
 
 class Workers:
@@ -127,7 +84,8 @@ class ConnectedWorkers(Workers):
         )
         with self.watch():
             self._strategy = distribute.MultiWorkerMirroredStrategy(resolver, self._options)
-        self._sum_now = tf.function(self.sum)
+        # One trace for bytes of any length.
+        self._sum_bytes = tf.function(self.sum, input_signature=[tf.TensorSpec((None,), tf.int32)])
 
     def sum(self, values: Any) -> Any:
         def reduce(own: Any) -> Any:
@@ -142,10 +100,10 @@ class ConnectedWorkers(Workers):
         own = np.zeros(0, np.uint8)
         if self.is_chief:
             own = np.frombuffer(Workers.broadcast(self, data), np.uint8)
-        length = int(self._sum_now(tf.constant([len(own)], tf.int32))[0])
+        length = int(self._sum_bytes(tf.constant([len(own)], tf.int32))[0])
         # The sum of the chief's bytes and the others' zeros.
         mine = np.resize(own, length) if self.is_chief else np.zeros(length, np.uint8)
-        return bytes(self._sum_now(tf.constant(mine, tf.int32)).numpy().astype(np.uint8))
+        return bytes(self._sum_bytes(tf.constant(mine, tf.int32)).numpy().astype(np.uint8))
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -153,17 +111,18 @@ class ConnectedWorkers(Workers):
             yield
         except _LOST as error:
             raise WorkerLostError(
-                f"worker {self.share.index} of {self.share.count} lost another worker: {_first_line(error)}",
-                hint="start all workers again with --resume; they go on from the last checkpoint",
+                f"worker {self.share.index} of {self.share.count}: lost {_who(str(error.message))} "
+                f"({type(error).__name__})",
+                hint="see the lost worker's log; start all workers again with --resume",
             ) from error
 
 
-def connect(tf_config: str | None) -> Workers:
-    """The workers of a TF_CONFIG text; this process alone where it names no other."""
-    place = read_place(tf_config)
+def connect(place: Place | None) -> Workers:
+    """The workers among which this process has `place`; this process alone without one."""
     return Workers() if place is None else ConnectedWorkers(place)
 
 
-def _first_line(error: tf.errors.OpError) -> str:
-    lines = str(error.message).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+def _who(message: str) -> str:
+    """Which of them, as TensorFlow's message tells it."""
+    found = re.search(r"/job:(\w+)/replica:\d+/task:(\d+)", message)
+    return "another worker" if found is None else f"the one known as {found[1]} {found[2]}"

@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import SecretStr
 
 from pathcast.core.errors import ServiceUnavailableError
-from pathcast.registry.tracking import ModelRegistry, _translated
+from pathcast.registry.tracking import ModelRegistry, translated
 
 PASSWORD = "not-for-the-screen"  # noqa: S105
 
@@ -38,5 +38,5 @@ def test_an_absent_server_fails_soon_and_the_password_is_not_shown() -> None:
 
 
 def test_no_credentials_of_an_address_in_a_message_are_shown() -> None:
-    error = _translated(MlflowException(f"no answer from http://pathcast:{PASSWORD}@tracking:5000/api"))
+    error = translated(MlflowException(f"no answer from http://pathcast:{PASSWORD}@tracking:5000/api"))
     assert str(error).startswith("MLflow failed: no answer from http://tracking:5000/api")

@@ -1,0 +1,115 @@
+"""Trainings as runs in MLflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException, RestException
+from pydantic import SecretStr
+
+from pathcast.core.errors import PathcastError
+from pathcast.core.trained_model import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel
+from pathcast.registry.tracking import tracking_client, translated
+from pathcast.training.loop import EpochReport
+
+RUN_FILE = "mlflow_run.json"
+_LOG = logging.getLogger(__name__)
+
+
+class RunWatcher:
+    """A training's watcher that records it as a run of the experiment named after the family.
+
+    Parameters are the settings; tags the data's version, the release and the commit; metrics those of each epoch;
+    artefacts the model's folder and the data card. The run's id stays in `output` while the training is unfinished,
+    so that a resumed training goes on in the same run. A server that fails on the way is warned about once and
+    never stops the training; one that fails at the start raises.
+    """
+
+    def __init__(self, tracking_uri: SecretStr, output: Path, data_folder: Path) -> None:
+        self._client = tracking_client(tracking_uri)
+        self._file, self._data_folder = output / RUN_FILE, data_folder
+        self._run = ""
+        self._broken = False
+
+    def started(self, record: Mapping[str, Any]) -> None:
+        try:
+            self._run = self._known_run() or self._new_run(record)
+        except MlflowException as error:
+            raise translated(error) from error
+
+    def stepped(self, done: int, steps: int) -> None:
+        return
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        if self._broken:
+            return
+        figures = {"loss": report.loss, "seconds_per_epoch": report.seconds}
+        figures |= {f"val_{name}": value for name, value in report.figures.items()}
+        with self._tolerant():
+            metrics = [Metric(name, value, 0, report.epoch) for name, value in figures.items()]
+            self._client.log_batch(self._run, metrics=metrics)
+
+    def finished(self, folder: Path, model: TrainedModel) -> None:
+        if self._broken:
+            return
+        with self._tolerant():
+            best = {f"best_val_{name}": value for name, value in model.record["val"].items()}
+            best["best_epoch"] = model.record["best_epoch"]
+            self._client.log_batch(self._run, metrics=[Metric(name, value, 0, 0) for name, value in best.items()])
+            for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
+                self._client.log_artifact(self._run, str(folder / name), "model")
+            for path in sorted(self._data_folder.glob("data_card.*")):
+                self._client.log_artifact(self._run, str(path), "data")
+            self._client.set_terminated(self._run)
+            self._file.unlink(missing_ok=True)
+
+    def _known_run(self) -> str:
+        """The run that this training began in, if MLflow still has it."""
+        try:
+            run = str(json.loads(self._file.read_text(encoding="utf-8"))["run_id"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        try:
+            self._client.get_run(run)
+        except RestException:
+            return ""
+        return run
+
+    def _new_run(self, record: Mapping[str, Any]) -> str:
+        family = str(record["family"])
+        experiment = self._client.get_experiment_by_name(family)
+        number = experiment.experiment_id if experiment else self._client.create_experiment(family)
+        run: str = self._client.create_run(number, run_name=f"train-{family}").info.run_id
+        parameters = {**record["training"], **record["settings"], "workers": record["workers"]}
+        tags = {name: record[name] for name in ("data_version", "release", "git_commit") if record[name] is not None}
+        self._client.log_batch(
+            run,
+            params=[Param(name, str(value)[:6000]) for name, value in parameters.items()],
+            tags=[RunTag(name, str(value)) for name, value in tags.items()],
+        )
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps({"run_id": run}) + "\n", encoding="utf-8")
+        return run
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except MlflowException as error:
+            self._broken = True
+            _LOG.warning("MLflow misses the rest of this training: %s", translated(error).message)
+
+
+def reachable(tracking_uri: SecretStr) -> bool:
+    """Whether an MLflow server answers there."""
+    try:
+        tracking_client(tracking_uri).search_experiments(max_results=1)
+    except (MlflowException, PathcastError):
+        return False
+    return True

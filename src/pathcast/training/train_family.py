@@ -1,0 +1,254 @@
+"""From prepared data to a trained model's folder: what `pathcast train FAMILY` and a pipeline's step do."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+import pathcast
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.trained_model import DESCRIPTION_FILE, TrainedModel
+from pathcast.training.family import Family
+from pathcast.training.loop import EpochReport, Fit, Task, fit
+from pathcast.training.network import assign_weights, read_weights
+from pathcast.training.prepared import PreparedData
+from pathcast.training.settings import TrainingSettings
+from pathcast.training.share import Share
+from pathcast.training.workers import Workers
+
+CHECKPOINT_FILE = "checkpoint.npz"
+
+
+class Watcher(Protocol):
+    """What is told how a training goes; the chief's process calls it."""
+
+    def started(self, record: Mapping[str, Any]) -> None:
+        """Settings, data and code are known, no step is done (in this start)."""
+
+    def stepped(self, done: int, steps: int) -> None:
+        """So many of all steps are done."""
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        """One epoch is done."""
+
+    def finished(self, folder: Path, model: TrainedModel) -> None:
+        """The model lies in its folder."""
+
+
+class Watchers:
+    """Several watchers as one; none is as good as no watcher."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def started(self, record: Mapping[str, Any]) -> None:
+        for watcher in self._watchers:
+            watcher.started(record)
+
+    def stepped(self, done: int, steps: int) -> None:
+        for watcher in self._watchers:
+            watcher.stepped(done, steps)
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        for watcher in self._watchers:
+            watcher.epoch_ended(report)
+
+    def finished(self, folder: Path, model: TrainedModel) -> None:
+        for watcher in self._watchers:
+            watcher.finished(folder, model)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training: which family, on what, how, and where the result goes. `settings` are the family's own."""
+
+    family: Family
+    data: PreparedData
+    output: Path
+    training: TrainingSettings
+    settings: Mapping[str, Any]
+    initial: TrainedModel | None = None
+
+    @classmethod
+    def of(
+        cls,
+        family: Family,
+        data: PreparedData,
+        output: Path,
+        changes: Mapping[str, Any] | None = None,
+        initial: TrainedModel | None = None,
+    ) -> Job:
+        """A job with the family's settings and those that `changes` names, of the training or of the family.
+
+        With `initial`, its settings are the family's. Raises InvalidInputError on an unknown name, and on a change
+        of what the initial weights were made for.
+        """
+        wanted = dict(changes or {})
+        own = dict(family.settings if initial is None else initial.settings)
+        training = asdict(family.training)
+        unknown = sorted(set(wanted) - set(own) - set(training))
+        if unknown:
+            known = ", ".join(sorted({*own, *training}))
+            raise InvalidInputError(f"{family.name}: no setting {', '.join(unknown)}; expected one of {known}")
+        changed = sorted(name for name in wanted if name in own and wanted[name] != own[name])
+        if initial is not None and changed:
+            raise InvalidInputError(
+                f"{family.name}: {', '.join(changed)}: settings come with the initial weights; give one of the two"
+            )
+        settings = {name: wanted.get(name, value) for name, value in own.items()}
+        return cls(
+            family,
+            data,
+            output,
+            TrainingSettings(**{name: wanted.get(name, value) for name, value in training.items()}),
+            settings,
+            initial,
+        )
+
+
+def train_family(
+    job: Job, *, workers: Workers | None = None, watcher: Watcher | None = None, resume: bool = False
+) -> TrainedModel:
+    """Train and, on the chief, write `output`: the model's folder, which replaces the checkpoint kept till then.
+
+    With `resume`, goes on from the checkpoint where there is one. Without, raises InvalidInputError where `output`
+    holds an unfinished training. Raises what `fit` raises.
+    """
+    together, told = workers or Workers(), watcher or Watchers()
+    checkpoint = job.output / CHECKPOINT_FILE
+    if resume:
+        finished = finished_model(job)
+        if finished is not None:
+            return finished
+    if not resume and together.is_chief:
+        refuse_unfinished(job)
+    facts = _facts(job, together.share)
+    if together.is_chief:
+        told.started(facts)
+    result = fit(
+        _Prepared(job),
+        job.training,
+        on_epoch=told.epoch_ended if together.is_chief else _ignore,
+        on_step=told.stepped if together.is_chief else _ignore,
+        workers=together,
+        checkpoint=checkpoint,
+        resume=resume,
+        about={key: facts[key] for key in ("family", "settings", "data_version")},
+    )
+    model = TrainedModel(job.family.name, job.settings, read_weights(result.model), {**facts, **_outcome(result)})
+    if together.is_chief:
+        model.save(job.output)
+        checkpoint.unlink(missing_ok=True)
+        told.finished(job.output, model)
+    with together.watch():
+        # Nobody leaves before the chief has written everything.
+        together.broadcast(b"" if together.is_chief else None)
+    return model
+
+
+def refuse_unfinished(job: Job) -> None:
+    """Raise InvalidInputError where the output holds an unfinished training, which a new one would overwrite."""
+    checkpoint = job.output / CHECKPOINT_FILE
+    if checkpoint.exists():
+        raise InvalidInputError(
+            f"{checkpoint}: an unfinished training lies there", hint="go on with --resume, or remove the file"
+        )
+
+
+def finished_model(job: Job) -> TrainedModel | None:
+    """What this very job gave when it was finished; None where it is not.
+
+    Raises InvalidInputError where the output is another training's.
+    """
+    if not (job.output / DESCRIPTION_FILE).is_file() or (job.output / CHECKPOINT_FILE).exists():
+        return None
+    model = TrainedModel.load(job.output, job.family.name)
+    wanted = _facts(job, Share())
+    differing = [key for key in ("settings", "training", "data_version") if model.record.get(key) != wanted[key]]
+    if differing:
+        raise InvalidInputError(
+            f"{job.output}: holds a finished training with other {', '.join(differing)}",
+            hint="choose another --output, or leave --resume out to replace it",
+        )
+    return model
+
+
+class _Prepared:
+    """The family's task on the job's data, from the initial weights where the job has some."""
+
+    def __init__(self, job: Job) -> None:
+        self._task: Task = job.family.task(job.data.folder, job.settings)
+        self._initial = job.initial
+        self.steps_per_epoch = self._task.steps_per_epoch
+        self.loss = self._task.loss
+        self.validation = self._task.validation
+
+    def build(self) -> keras.Model:
+        model = self._task.build()
+        if self._initial is not None:
+            assign_weights(model, self._initial.weights)
+        return model
+
+    def batches(
+        self, batch_size: int, random: np.random.Generator, share: Share
+    ) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+        return self._task.batches(batch_size, random, share)
+
+
+def _facts(job: Job, share: Share) -> dict[str, Any]:
+    """What is known before the first step."""
+    return {
+        "family": job.family.name,
+        "settings": dict(job.settings),
+        "training": job.training.as_mapping(),
+        "workers": share.count,
+        "data_version": job.data.version,
+        "data_options": dict(job.data.options),
+        "data_card": dict(job.data.card),
+        "initial_record": None if job.initial is None else dict(job.initial.record),
+        "release": pathcast.__version__,
+        "git_commit": git_commit(),
+    }
+
+
+def _outcome(result: Fit) -> dict[str, Any]:
+    best = result.best
+    return {
+        "epochs_run": len(result.reports),
+        "best_epoch": 0 if best is None else best.epoch,
+        "seconds_per_epoch": float(np.median([report.seconds for report in result.reports])),
+        "losses": [report.loss for report in result.reports],
+        "val_start": dict(result.start),
+        "val": dict(result.start if best is None else best.figures),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit that the package's source is at, with "+" where files differ from it; None outside a repository."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ("git", "-C", str(folder), *arguments), capture_output=True, text=True, timeout=10, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    # An installed package may lie inside somebody else's repository.
+    if commit is None or git("ls-files", "--error-unmatch", str(Path(__file__))) is None:
+        return None
+    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _ignore(*_: Any) -> None:
+    """Only the chief reports."""
