@@ -147,9 +147,8 @@ def train_family(
         model.save(job.output)
         checkpoint.unlink(missing_ok=True)
         told.finished(job.output, model)
-    with together.watch():
-        # Nobody leaves before the chief has written everything.
-        together.broadcast(b"" if together.is_chief else None)
+    # Nobody leaves before the chief has written everything.
+    together.leave_together()
     return model
 
 

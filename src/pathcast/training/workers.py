@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,10 @@ class Workers:
                 hint="give all workers the same release, data and options",
             )
 
+    def leave_together(self) -> None:
+        """Wait until all are here. Then every worker may end, and none still needs another."""
+        return
+
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Turn TensorFlow's errors of a lost peer into WorkerLostError."""
@@ -107,6 +111,15 @@ class ConnectedWorkers(Workers):
         # The sum of the chief's bytes and the others' zeros.
         mine = np.resize(own, length) if self.is_chief else np.zeros(length, np.uint8)
         return bytes(self._sum_bytes(tf.constant(mine, tf.int32)).numpy().astype(np.uint8))
+
+    def leave_together(self) -> None:
+        here = tf.constant([1], tf.int32)
+        with self.watch():
+            self._sum_bytes(here)
+        # Who has the first sum may still owe a part of it to another. Who has the second, or finds others gone in
+        # it, knows that all have the first.
+        with suppress(*_LOST):
+            self._sum_bytes(here)
 
     @contextmanager
     def watch(self) -> Iterator[None]:
