@@ -10,6 +10,7 @@ from rich.console import Console
 from pathcast import __version__
 from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds their commands
     bench,
+    bench_forecaster,
     bench_tracker,
     demo,
     evaluate,

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from pathcast.core.arrays import Float32Array, Float64Array
-from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.export.onnx import save_onnx, to_onnx
 from pathcast.export.parity import Arrays, Parity, check_parity
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
 from pathcast.forecasting.model import restore_forecaster
 from pathcast.forecasting.trained import TrainedForecaster
+from pathcast.forecasting.walks import random_walks
 
 OUTPUTS = ("paths", "log_probs")
 PARITY_TOLERANCE = {"paths": 1e-4, "log_probs": 1e-4}
@@ -71,16 +71,6 @@ def write_network(
     check_config(config, onnx_path)
     (directory / "config.pbtxt").write_text(config, encoding="utf-8")
     return ExportedForecaster(onnx_path, config, parity)
-
-
-def random_walks(count: int, seed: int) -> Float32Array:
-    """(count, 8, 2) made-up observations in metres: people who walk, turn and stand within 15 m of the origin."""
-    random = np.random.default_rng(seed)
-    speed = random.uniform(0.0, 0.8, (count, 1)) * (random.random((count, 1)) > 0.1)
-    heading = random.uniform(-np.pi, np.pi, (count, 1)) + np.cumsum(random.normal(0, 0.1, (count, OBSERVED_STEPS)), 1)
-    steps = speed[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-    walks = random.uniform(-15, 15, (count, 1, 2)) + np.cumsum(steps, axis=1)
-    return np.asarray(walks, np.float32)
 
 
 def _spread(observed: Float64Array) -> Float32Array:

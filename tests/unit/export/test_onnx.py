@@ -9,12 +9,13 @@ import onnx
 import pytest
 
 from pathcast.core import GateFailedError, InvalidInputError, PathcastError
-from pathcast.export.forecaster import random_walks, write_forecaster
+from pathcast.export.forecaster import write_forecaster
 from pathcast.export.onnx import IR_VERSION, OPSET, to_onnx
 from pathcast.export.parity import Arrays, check_parity, open_session
 from pathcast.forecasting.model import build_forecaster, restore_forecaster
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import shipped_forecaster
+from pathcast.forecasting.walks import random_walks
 
 ROOT = Path(__file__).parents[3]
 TOLERANCE = {"paths": 1e-4, "log_probs": 1e-4}
