@@ -13,13 +13,12 @@ from pathcast.storage.connection import database_errors
 
 @dataclass(frozen=True, slots=True)
 class HousekeepingSettings:
-    """How often to call `housekeeping`, first after one `interval`; how long an object may wait for its rows.
+    """How long an object may wait for its rows (`orphan_age`), and how many of the last days may hold orphans.
 
-    `look_back`: packs of days before it have been looked at while they were new, and are not listed again
-    until retention has dropped their rows.
+    Packs of days before `look_back` were looked at while they were new, and are not listed again until
+    retention has dropped their rows.
     """
 
-    interval: timedelta = timedelta(hours=1)
     orphan_age: timedelta = timedelta(hours=1)
     look_back: timedelta = timedelta(days=2)
 
@@ -36,7 +35,7 @@ class Housekept:
 def housekeeping(
     connection: psycopg.Connection, archive: FrameArchive, now: datetime, settings: HousekeepingSettings
 ) -> Housekept:
-    """Drop raw rows past their retention, then delete the packs that no row names.
+    """Drop raw rows past their retention, then delete the packs that no row names; about once an hour.
 
     On TimescaleDB retention policies drop the rows. `connection` must be in autocommit mode; the writer role
     may do this. Safe to run from several processes at once, and to repeat. Raises ServiceUnavailableError where

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,19 +79,33 @@ class TrackSelection:
         }
 
 
-def stored_tracks(connection: psycopg.Connection, selection: TrackSelection) -> tuple[list[Trajectory], DataCard]:
+def stored_tracks(
+    connection: psycopg.Connection, selection: TrackSelection, *, progress: Callable[[float], None] = lambda share: None
+) -> tuple[list[Trajectory], DataCard]:
     """The selected tracks on the 0.4 s grid, by camera and time, and their card.
 
-    Memory is bound by `SLICE` and by the result. Raises InvalidInputError for a camera without tracks in the
-    span, tracks in different units, stored positions that are not finite, and when nothing is left.
+    `progress` is told the share of the time range that was read. Memory is bound by `SLICE` and by the result.
+    Raises InvalidInputError for a camera without tracks in the span, tracks in different units, stored positions
+    that are not finite, and when nothing is left.
     """
     spans = _spans(connection, selection)
     found: list[Trajectory] = []
     without_step = 0
-    for camera_id, (since, until) in spans.items():
-        for stretches in _tracks(connection, camera_id, since, until, selection):
-            found += stretches
-            without_step += not stretches
+    for number, (camera_id, (first, last)) in enumerate(spans.items()):
+        start, held = first, np.empty(0, _ROW)
+        while start <= last:
+            stop = min(start + SLICE, selection.until)
+            rows = np.concatenate([held, _read(connection, camera_id, start, stop, selection)])
+            # A track is held back until it has surely ended.
+            open_after = _microseconds(stop) - selection.max_gap // timedelta(microseconds=1)
+            waits = np.isin(rows["track"], rows["track"][rows["moment"] >= open_after])
+            ended, held = (rows, held[:0]) if stop > last else (rows[~waits], rows[waits])
+            for stretches in _trajectories(camera_id, ended, selection):
+                found += stretches
+                without_step += not stretches
+            start = stop
+            progress((number + min((start - first) / (last - first + SLICE), 1.0)) / len(spans))
+    progress(1.0)
     kept, drops = choose(found, selection.quality)
     if without_step:
         drops = (Drop("without a grid step of 0.4 s", without_step, 0), *drops)
@@ -128,24 +142,6 @@ def _spans(connection: psycopg.Connection, selection: TrackSelection) -> dict[st
             hint="widen the time range or choose among those cameras",
         )
     return {camera_id: spans[camera_id] for camera_id in selection.cameras or spans}
-
-
-def _tracks(
-    connection: psycopg.Connection, camera_id: str, first: datetime, last: datetime, selection: TrackSelection
-) -> Iterator[list[Trajectory]]:
-    """The trajectories of each track of a camera; a track is held back until it has surely ended."""
-    held = np.empty(0, _ROW)
-    start = first
-    while start <= last:
-        stop = min(start + SLICE, selection.until)
-        rows = np.concatenate([held, _read(connection, camera_id, start, stop, selection)])
-        open_after = _microseconds(stop) - selection.max_gap // timedelta(microseconds=1)
-        live = np.unique(rows["track"][rows["moment"] >= open_after])
-        waits = np.isin(rows["track"], live)
-        yield from _trajectories(camera_id, rows[~waits], selection)
-        held = rows[waits]
-        start = stop
-    yield from _trajectories(camera_id, held, selection)
 
 
 def _read(
