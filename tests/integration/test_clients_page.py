@@ -26,7 +26,13 @@ LONGEST_EXAMPLE_LINES = 18
 
 def examples():
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    return {re.search(r'\.infer\("(\w+)"', block).group(1): block for block in blocks}
+    return {
+        "mot" if "StreamClient" in block else re.search(r'\.infer\("(\w+)"', block).group(1): block for block in blocks
+    }
+
+
+def section(page, model):
+    return re.search(rf"^## `{model}`.*?(?=^## |\Z)", page, re.DOTALL | re.MULTILINE).group()
 
 
 def publish(repository: Path, model: str, config: str) -> None:
@@ -40,6 +46,7 @@ def repository(tmp_path_factory):
     from pathcast.forecasting.model import build_forecaster
     from pathcast.forecasting.settings import ForecasterSettings
     from pathcast.registry.detector import convert_detector
+    from pathcast.registry.mot import write_mot
 
     source, clip = DATA / "models" / "yolox_nano.onnx", DATA / "pets09_s2l1" / "vtest.avi"
     for path in (source, clip):
@@ -48,6 +55,7 @@ def repository(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repository")
     for model in ("detector", "forecaster"):
         (folder / model / "1").mkdir(parents=True)
+    write_mot(folder / "mot")
     detector = convert_detector(source, folder / "detector" / "1", frames=clip)
     publish(folder, "detector", detector.config_pbtxt)
     forecaster = folder / "forecaster" / "1" / "model.onnx"
@@ -67,7 +75,7 @@ def address(repository, tmp_path_factory):
     try:
         with TritonClient(f"127.0.0.1:{ports.grpc}") as client:
             client.wait_until_ready(timeout_s=60)
-            for model in ("detector", "forecaster"):
+            for model in ("detector", "forecaster", "mot"):
                 client.load(model)
         yield f"127.0.0.1:{ports.grpc}"
     finally:
@@ -92,13 +100,13 @@ def run_example(address, tmp_path, monkeypatch):
 
 def test_every_served_model_has_an_example_and_its_tables_are_true(address):
     page = PAGE.read_text()
-    assert examples().keys() == {"detector", "forecaster"}
+    assert examples().keys() == {"detector", "forecaster", "mot"}
     with TritonClient(address) as client:
         for model in examples():
             metadata = client.metadata(model)
             for way, specs in (("in", metadata.inputs), ("out", metadata.outputs)):
                 for name, spec in specs.items():
-                    row = re.search(rf"\| {way} \| `{name}` \| (\w+) \| \[(.*?)\]", page)
+                    row = re.search(rf"\| {way} \| `{name}` \| (\w+) \| \[(.*?)\]", section(page, model))
                     assert row, f"no row for {model}'s {name}"
                     assert row.group(1) == spec.datatype
                     sizes = [size.strip() for size in row.group(2).split(",")]
@@ -139,3 +147,18 @@ def test_the_forecaster_example_goes_on_walking(run_example, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("version 1 ")
     assert len(out) == 13
+
+
+def test_the_stream_example_follows_the_people_of_a_real_clip(run_example, capsys):
+    capture = cv2.VideoCapture(str(DATA / "pets09_s2l1" / "vtest.avi"))
+    video = cv2.VideoWriter("street.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 7, (768, 576))
+    for _ in range(40):
+        video.write(capture.read()[1])
+    video.release()
+    capture.release()
+    names = run_example("mot")
+    assert names["seen"].sequence == 39
+    assert len(names["seen"].tracks) >= 3
+    out = capsys.readouterr().out.splitlines()
+    assert len([line for line in out if line[0].isdigit() and "{" in line]) == 40
+    assert any(line.endswith("frame_heights in 4.8 s") for line in out)

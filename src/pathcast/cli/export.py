@@ -51,3 +51,12 @@ def export_forecaster(
             "log_probs_difference_nats": differences["log_probs"],
         }
         json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+
+
+@app.command("mot", epilog="Example: pathcast export mot --output model_repo/mot")
+def export_mot(output: Path = typer.Option(Path("model_repo/mot"), help="Model folder in a repository.")) -> None:
+    """Write the endpoint for clients that stream frames, for Triton servers with Pathcast installed."""
+    from pathcast.registry.mot import write_mot
+
+    write_mot(output)
+    Console().print(f"{output}: written", markup=False, highlight=False)

@@ -26,6 +26,12 @@ class ImportFamily(StrEnum):
     DETECTOR = "detector"
 
 
+class ShippedModel(StrEnum):
+    """Models that are Pathcast's own code."""
+
+    MOT = "mot"
+
+
 @app.command("import", epilog="Example: pathcast models import yolox_nano.onnx --family detector --frames gate.mp4")
 def import_model(
     file: Path = typer.Argument(..., help="A YOLOX ONNX file: COCO's 80 classes, raw grid output."),
@@ -61,6 +67,25 @@ def import_model(
             markup=False,
             highlight=False,
         )
+
+
+@app.command("publish", epilog="Example: pathcast models publish mot")
+def publish_model(
+    model: ShippedModel = typer.Argument(..., help="A model that comes with Pathcast and is not trained."),
+    state_dir: Path = STATE_DIR,
+) -> None:
+    """Put a model of Pathcast's own into the repository and load it; `pathcast up` does so by itself."""
+    from rich.console import Console
+
+    from pathcast.core.settings import load_settings
+    from pathcast.registry.mot import publish_mot
+    from pathcast.serving.triton_client import TritonClient
+
+    settings = load_settings(state_dir)
+    published = publish_mot(_repository(settings))
+    with TritonClient(settings.triton_grpc) as client:
+        client.load(model.value)
+    Console().print(f"{model.value} version {published.version}: served", markup=False, highlight=False)
 
 
 @app.command("list", epilog="Example: pathcast models list")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +53,15 @@ class Camera:
         points = np.asarray(positions, dtype=np.float64).reshape(-1, 2)
         return points * frame_height if self.ground_plane is None else self.ground_plane.to_image(points)
 
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain values, as a camera file has them; `camera_from_mapping` reads them back."""
+        fields: dict[str, Any] = {"camera_id": self.camera_id}
+        if self.frames_per_second is not None:
+            fields["frames_per_second"] = self.frames_per_second
+        if self.ground_plane is not None:
+            fields["calibration"] = self.ground_plane.as_mapping()
+        return fields
+
 
 def read_camera_file(path: Path) -> Camera:
     """Read a camera from TOML: `camera_id`, optional `frames_per_second`, optional table `[calibration]`.
@@ -61,11 +72,18 @@ def read_camera_file(path: Path) -> Camera:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidInputError(f"camera file {path}: {error}") from error
+    try:
+        return camera_from_mapping(fields)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"camera file {path}: {error}") from error
+
+
+def camera_from_mapping(fields: Mapping[str, Any]) -> Camera:
+    """The inverse of `Camera.as_mapping`. Raises InvalidInputError that names the field at fault."""
     unknown = fields.keys() - {"camera_id", "frames_per_second", "calibration"}
     if unknown or "camera_id" not in fields:
         raise InvalidInputError(
-            f"camera file {path}: expected camera_id and optionally frames_per_second and [calibration], "
-            f"got {sorted(fields)}"
+            f"camera: expected camera_id and optionally frames_per_second and calibration, got {sorted(fields)}"
         )
     calibration = fields.get("calibration")
     try:
@@ -74,5 +92,5 @@ def read_camera_file(path: Path) -> Camera:
             ground_plane=None if calibration is None else ground_plane_from_mapping(calibration),
             frames_per_second=fields.get("frames_per_second"),
         )
-    except (InvalidInputError, TypeError) as error:
-        raise InvalidInputError(f"camera file {path}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"camera: {error}") from error

@@ -31,6 +31,7 @@ class Triton(Part):
         install_triton(on_progress=say)
 
     def prepare(self, site: Site) -> None:
+        from pathcast.registry.mot import publish_mot
         from pathcast.registry.publishing import object_store
         from pathcast.registry.repository import ModelRepository
 
@@ -38,7 +39,9 @@ class Triton(Part):
         shutil.rmtree(self._copies(site), ignore_errors=True)
         self._copies(site).mkdir()
         settings = site.settings()
-        ModelRepository(object_store(settings), settings.models_bucket).create()
+        repository = ModelRepository(object_store(settings), settings.models_bucket)
+        repository.create()
+        publish_mot(repository)
         # Triton refuses a repository that does not exist, and a folder of S3 exists by what is in it.
         client(site).put_object("models", f"{REPOSITORY}/.repository", io.BytesIO(), 0)
 

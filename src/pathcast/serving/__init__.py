@@ -1,0 +1,19 @@
+"""Serving; `pathcast.serving.StreamClient` is what a client of the endpoint needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathcast.serving.stream_client import StreamClient
+
+__all__ = ["StreamClient"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on demand: model processes use this package too, and have no gRPC client."""
+    if name != "StreamClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pathcast.serving.stream_client import StreamClient
+
+    return StreamClient

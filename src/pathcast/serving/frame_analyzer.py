@@ -21,6 +21,7 @@ from pathcast.core.arrays import Float32Array, Int64Array, UInt8Array
 from pathcast.core.camera import Camera
 from pathcast.core.clock import to_nanoseconds
 from pathcast.core.detections import Detections
+from pathcast.core.errors import PathcastError
 from pathcast.core.forecast import Forecast, ForecastScore
 from pathcast.core.frame import Frame
 from pathcast.core.observation import Observation
@@ -31,6 +32,9 @@ from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.tracker import Tracker
 
 REMEMBERED_FRAMES = 512
+FORECAST_BLOCK = 8
+"""A camera's tracks fill whole blocks of this many rows (see `whole_blocks`)."""
+
 _KIND, _VERSION = "analyzer", 1
 
 StageTimer = Callable[[str], AbstractContextManager[object]]
@@ -93,8 +97,9 @@ class _Work:
 class FrameAnalyzer:
     """Holds one tracker and one forecast ledger per camera; nothing is shared between cameras.
 
-    `cameras` gives a camera by its id. `stage` times the stages decode, detect, track and forecast. The
-    results depend on the frames and the models alone, not on how frames are grouped into calls.
+    `cameras` gives a camera by the frames' camera id; results bear the camera's own id. `stage` times the
+    stages decode, detect, track and forecast. The results depend on the frames and the models alone, not on
+    how frames are grouped into calls.
     """
 
     def __init__(
@@ -113,22 +118,33 @@ class FrameAnalyzer:
         self._sessions: dict[str, _Session] = {}
         self._decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
 
-    def analyze(self, frames: Sequence[Frame]) -> list[Outcome]:
+    def analyze(self, frames: Sequence[Frame], pixels: Sequence[UInt8Array | None] = ()) -> list[Outcome]:
         """One outcome for each frame, in the order given; each camera's frames must be in time order.
 
-        Raises ServiceUnavailableError when a model cannot be reached; the state is then undefined, and the
-        analyzer must be rebuilt from its last `state`.
+        `pixels` holds, for each frame, its image (h, w, 3) RGB where that is known and no JPEG is to be decoded.
+
+        Raises ServiceUnavailableError when a model cannot be reached. If it was the detector, nothing has
+        changed; else the frames are tracked and lack their forecasts, and to repeat them the analyzer must be
+        rebuilt from its last `state`.
         """
+        recent = {frame.camera_id: self._session(frame.camera_id).recent for frame in frames}
         outcomes: list[Outcome | None] = [self._refuse(frame) for frame in frames]
         rows = [row for row, outcome in enumerate(outcomes) if outcome is None]
+        known = {row: image for row, image in enumerate(pixels) if image is not None}
         with self._stage("decode"):
-            images = list(self._decoders.map(decode_rgb, (frames[row] for row in rows)))
+            decode = map if len(rows) < 2 else self._decoders.map
+            images = list(decode(lambda row: known[row] if row in known else decode_rgb(frames[row]), rows))
         for row, image in zip(rows, images, strict=True):
             if isinstance(image, Rejected):
                 outcomes[row] = image
         rows = [row for row in rows if outcomes[row] is None]
-        with self._stage("detect"):
-            found, version = self._detector.detect([image for image in images if not isinstance(image, Rejected)])
+        try:
+            with self._stage("detect"):
+                found, version = self._detector.detect([image for image in images if not isinstance(image, Rejected)])
+        except PathcastError:
+            for camera_id, times in recent.items():
+                self._sessions[camera_id].recent = times
+            raise
         for wave in _waves([frames[row].camera_id for row in rows]):
             work = [self._track(frames[rows[item]], found[item]) for item in wave]
             with self._stage("forecast"):
@@ -159,9 +175,13 @@ class FrameAnalyzer:
             camera = self._cameras(camera_id)
             ledger = ForecastLedger.restore(ledger_state)
             if ledger.units != camera.units:
-                ledger = ForecastLedger(camera_id, camera.units)
+                ledger = ForecastLedger(camera.camera_id, camera.units)
             self._sessions[camera_id] = _Session(camera, Tracker.restore(tracker_state), ledger, arrays[camera_id])
         return tuple(values["sessions"])
+
+    def forget(self, camera_id: str) -> None:
+        """Drop what is remembered of a camera; its next frame is its first."""
+        self._sessions.pop(camera_id, None)
 
     def close(self) -> None:
         """End the decoding threads."""
@@ -173,7 +193,7 @@ class FrameAnalyzer:
             self._sessions[camera_id] = _Session(
                 camera,
                 Tracker(self._tracker_settings),
-                ForecastLedger(camera_id, camera.units),
+                ForecastLedger(camera.camera_id, camera.units),
                 np.empty(0, np.int64),
             )
         return self._sessions[camera_id]
@@ -202,11 +222,12 @@ class FrameAnalyzer:
         due = [(item, item.due) for item in work if item.due is not None]
         if not due:
             return
-        answer = self._forecaster.forecast(np.concatenate([each.observed for _, each in due]))
+        blocks = [whole_blocks(each.observed) for _, each in due]
+        answer = self._forecaster.forecast(np.concatenate(blocks))
         first = 0
-        for item, each in due:
+        for (item, each), block in zip(due, blocks, strict=True):
             rows = slice(first, first + len(each.track_ids))
-            first = rows.stop
+            first += len(block)
             item.forecasts = item.session.ledger.record(
                 each, answer.paths[rows], answer.log_probs[rows], answer.model, answer.model_version
             )
@@ -214,7 +235,7 @@ class FrameAnalyzer:
     def _observation(self, work: _Work, detector_version: str) -> Observation:
         frame = work.frame
         return Observation(
-            camera_id=frame.camera_id,
+            camera_id=work.session.camera.camera_id,
             sequence=frame.sequence,
             captured_at=frame.captured_at,
             width=frame.width,
@@ -241,6 +262,15 @@ def decode_rgb(frame: Frame) -> UInt8Array | Rejected:
         return Rejected("JPEG: cannot be decoded" if image is None else f"JPEG: decoded to {image.shape}")
     pixels: UInt8Array = image
     return pixels
+
+
+def whole_blocks(observed: Float32Array) -> Float32Array:
+    """`observed` (n, 8, 2), n ≥ 1, with its last row repeated up to a multiple of FORECAST_BLOCK rows.
+
+    The last rows of a batch go through other vector instructions than the rest, which differ in the last bit; in
+    whole blocks a camera's forecasts are the same, to the bit, whoever else is in the batch.
+    """
+    return np.concatenate([observed, np.repeat(observed[-1:], -len(observed) % FORECAST_BLOCK, axis=0)])
 
 
 def _waves(camera_ids: Sequence[str]) -> list[list[int]]:

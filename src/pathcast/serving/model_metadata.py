@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,28 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Inference:
+    """The outputs of one request by name, and the version of the model that made them."""
+
+    outputs: dict[str, NDArray[Any]]
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceStep:
+    """A request's place in a sequence of a model with state: `number` (1 to 2^63 - 1) names the sequence."""
+
+    number: int
+    start: bool = False
+    end: bool = False
+
+
+def random_sequence() -> int:
+    """A number for a sequence that no other client has."""
+    return secrets.randbelow(2**63 - 1) + 1
+
+
+@dataclass(frozen=True, slots=True)
 class ModelMetadata:
     """A served model's signature, and the versions that are loaded."""
 
@@ -72,27 +95,28 @@ class ModelMetadata:
             outputs={tensor.name: TensorSpec(tensor.datatype, tuple(tensor.shape)) for tensor in response.outputs},
         )
 
-    def accepts(self, inputs: Mapping[str, NDArray[Any]]) -> bool:
-        """Whether names, types and shapes of all inputs fit."""
-        return inputs.keys() == self.inputs.keys() and all(
-            spec.accepts(inputs[name]) for name, spec in self.inputs.items()
-        )
+    def accepts(self, inputs: Mapping[str, NDArray[Any]], optional: Collection[str] = ()) -> bool:
+        """Whether names, types and shapes of all inputs fit; those in `optional` may be left out."""
+        return self._complete(inputs, optional) and all(self.inputs[name].accepts(inputs[name]) for name in inputs)
 
-    def check(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+    def check(self, inputs: Mapping[str, NDArray[Any]], optional: Collection[str] = ()) -> None:
         """Raise `InvalidInputError` that names the first input that does not fit."""
-        if inputs.keys() != self.inputs.keys():
+        if not self._complete(inputs, optional):
             raise InvalidInputError(
                 f"model {self.name}: expected the inputs {sorted(self.inputs)}, got {sorted(inputs)}",
                 hint="name the arrays as the model's signature does",
             )
-        for name, spec in self.inputs.items():
-            array = inputs[name]
+        for name, array in inputs.items():
+            spec = self.inputs[name]
             if not spec.accepts(array):
                 raise InvalidInputError(
                     f"model {self.name}, input {name}: expected {spec}, "
                     f"got {array.dtype.name} {_shape_text(array.shape)}",
                     hint="convert the array; the axis sizes marked n are free",
                 )
+
+    def _complete(self, inputs: Mapping[str, NDArray[Any]], optional: Collection[str]) -> bool:
+        return self.inputs.keys() - set(optional) <= inputs.keys() <= self.inputs.keys()
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.detections import Detections
-from pathcast.core.errors import PathcastError
+from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.trajectory import FUTURE_STEPS
 from pathcast.detection.postprocess import to_detections
-from pathcast.detection.preprocess import letterbox
-from pathcast.serving.triton_client import TritonClient
+from pathcast.detection.preprocess import Letterbox, letterbox
+from pathcast.serving.model_metadata import Inference, ModelMetadata
+
+
+class ModelServer(Protocol):
+    """Where models are served: TritonClient from outside the server, SiblingModels from inside it."""
+
+    def infer(self, model: str, inputs: Mapping[str, NDArray[Any]]) -> Inference: ...
+
+    def metadata(self, model: str) -> ModelMetadata: ...
+
+    def ready(self, model: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +41,7 @@ class ForecastBatch:
 class RemoteDetector:
     """The model `detector` behind Triton; frames go in batches of at most `max_batch`."""
 
-    def __init__(self, client: TritonClient, model: str = "detector", *, max_batch: int = 8) -> None:
+    def __init__(self, client: ModelServer, model: str = "detector", *, max_batch: int = 8) -> None:
         self.model = model
         self._client = client
         self._max_batch = max_batch
@@ -39,16 +51,23 @@ class RemoteDetector:
         """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the model version."""
         found: list[Detections] = []
         version = ""
-        canvas = self._batch_canvas()
         for start in range(0, len(images), self._max_batch):
             chunk = images[start : start + self._max_batch]
-            fits = [letterbox(image, canvas[row]) for row, image in enumerate(chunk)]
-            answer = self._client.infer(self.model, {"images": canvas[: len(chunk)]})
+            try:
+                answer, fits = self._infer(chunk)
+            except InvalidInputError:
+                self._canvas = None  # a version with another input size has been loaded
+                answer, fits = self._infer(chunk)
             version = answer.model_version
             outputs = (answer.outputs["boxes"], answer.outputs["scores"], answer.outputs["classes"])
             for boxes, scores, classes, fit in zip(*outputs, fits, strict=True):
                 found.append(to_detections(boxes, scores, classes, fit))
         return found, version
+
+    def _infer(self, images: Sequence[UInt8Array]) -> tuple[Inference, list[Letterbox]]:
+        canvas = self._batch_canvas()
+        fits = [letterbox(image, canvas[row]) for row, image in enumerate(images)]
+        return self._client.infer(self.model, {"images": canvas[: len(images)]}), fits
 
     def _batch_canvas(self) -> UInt8Array:
         """Reused for every request: (max_batch, H, W, 3), its size read from the served model."""
@@ -71,7 +90,7 @@ class RemoteForecaster:
     go in requests of at most `max_batch`, the served model's limit.
     """
 
-    def __init__(self, client: TritonClient, model: str = "forecaster", *, max_batch: int = 1024) -> None:
+    def __init__(self, client: ModelServer, model: str = "forecaster", *, max_batch: int = 1024) -> None:
         self.model = model
         self._max_batch = max_batch
         self._client = client

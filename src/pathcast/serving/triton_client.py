@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
-from pathcast.serving.model_metadata import ModelMetadata
+from pathcast.serving.model_metadata import Inference, ModelMetadata, SequenceStep, random_sequence
 from pathcast.serving.shared_regions import (
     NAME_PREFIX,
     SharedRegion,
@@ -43,11 +43,14 @@ _CANARIES_PER_INSTANCE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
-    """The outputs of one request by name, and the version of the model that made them."""
+class _Asked:
+    """A request but for its inputs."""
 
-    outputs: dict[str, NDArray[Any]]
-    model_version: str
+    model: str
+    version: str
+    timeout_s: float
+    outputs: Sequence[str]
+    sequence: SequenceStep | None
 
 
 class TritonClient:
@@ -74,15 +77,28 @@ class TritonClient:
         self._regions = _RegionPool(self._client) if shared_memory else None
 
     def infer(
-        self, model: str, inputs: Mapping[str, NDArray[Any]], *, version: str = "", timeout_s: float | None = None
+        self,
+        model: str,
+        inputs: Mapping[str, NDArray[Any]],
+        *,
+        version: str = "",
+        timeout_s: float | None = None,
+        optional: Collection[str] = (),
+        outputs: Sequence[str] = (),
+        sequence: SequenceStep | None = None,
     ) -> Inference:
-        """Run `model` on `inputs`; `version` "" is the newest that the model's version policy serves."""
-        self._check_inputs(model, version, inputs)
+        """Run `model` on `inputs`; `version` "" is the newest that the model's version policy serves.
+
+        Inputs in `optional` may be left out (the server does not tell which those are). Without `outputs` all
+        are asked for. A model that keeps state wants to know the `sequence`.
+        """
+        self._check_inputs(model, version, inputs, optional)
+        how = _Asked(model, version, self._timeout_s if timeout_s is None else timeout_s, outputs, sequence)
         with self._errors(f"inference with {_label(model, version)}"):
             try:
                 if self._regions is None:
-                    return self._infer_inline(model, inputs, version, timeout_s)
-                return self._infer_shared(self._regions, model, inputs, version, timeout_s)
+                    return self._infer_inline(how, inputs)
+                return self._infer_shared(self._regions, how, inputs)
             except InferenceServerException as error:
                 if _DEAD_PROCESS in (error.message() or ""):
                     self._broken.add(model)
@@ -147,9 +163,18 @@ class TritonClient:
         """
         try:
             inputs = {name: spec.zeros() for name, spec in self.metadata(model).inputs.items()}
-            for _ in range(_CANARIES_PER_INSTANCE * self._instances(model)):
+            config = self._config(model)
+            instances = max(1, sum(int(group.count) for group in config.instance_group))
+            for _ in range(_CANARIES_PER_INSTANCE * instances):
+                # Without a sequence of its own, a request would be refused before it reaches the model.
+                own = SequenceStep(random_sequence(), start=True, end=True)
                 with suppress(InvalidInputError):
-                    self.infer(model, inputs, timeout_s=timeout_s)
+                    self.infer(
+                        model,
+                        inputs,
+                        timeout_s=timeout_s,
+                        sequence=own if config.HasField("sequence_batching") else None,
+                    )
         except ServiceUnavailableError:
             return False
         return True
@@ -187,38 +212,32 @@ class TritonClient:
     ) -> None:
         self.close()
 
-    def _check_inputs(self, model: str, version: str, inputs: Mapping[str, NDArray[Any]]) -> None:
-        if not self.metadata(model, version).accepts(inputs):
+    def _check_inputs(
+        self, model: str, version: str, inputs: Mapping[str, NDArray[Any]], optional: Collection[str]
+    ) -> None:
+        if not self.metadata(model, version).accepts(inputs, optional):
             # Another client may have loaded a version with another signature since it was asked for.
             self._forget(model)
-            self.metadata(model, version).check(inputs)
+            self.metadata(model, version).check(inputs, optional)
 
-    def _infer_inline(
-        self, model: str, inputs: Mapping[str, NDArray[Any]], version: str, timeout_s: float | None
-    ) -> Inference:
+    def _infer_inline(self, asked: _Asked, inputs: Mapping[str, NDArray[Any]]) -> Inference:
+        specs = self.metadata(asked.model, asked.version).inputs
         tensors = []
-        for name, spec in self.metadata(model, version).inputs.items():
-            tensors.append(triton.InferInput(name, inputs[name].shape, spec.datatype))
-            tensors[-1].set_data_from_numpy(np.ascontiguousarray(inputs[name]))
-        return self._send(model, tensors, version, timeout_s)
+        for name, array in inputs.items():
+            tensors.append(triton.InferInput(name, array.shape, specs[name].datatype))
+            tensors[-1].set_data_from_numpy(np.ascontiguousarray(array))
+        return self._send(asked, tensors)
 
-    def _infer_shared(
-        self,
-        pool: _RegionPool,
-        model: str,
-        inputs: Mapping[str, NDArray[Any]],
-        version: str,
-        timeout_s: float | None,
-    ) -> Inference:
+    def _infer_shared(self, pool: _RegionPool, asked: _Asked, inputs: Mapping[str, NDArray[Any]]) -> Inference:
         large = {name for name, array in inputs.items() if _goes_shared(array)}
         if not large:
-            return self._infer_inline(model, inputs, version, timeout_s)
+            return self._infer_inline(asked, inputs)
+        specs = self.metadata(asked.model, asked.version).inputs
         with pool.region(sum(aligned(inputs[name].nbytes) for name in large)) as region:
             tensors = []
             offset = 0
-            for name, spec in self.metadata(model, version).inputs.items():
-                array = inputs[name]
-                tensors.append(triton.InferInput(name, array.shape, spec.datatype))
+            for name, array in inputs.items():
+                tensors.append(triton.InferInput(name, array.shape, specs[name].datatype))
                 if name in large:
                     region.write(array, offset)
                     tensors[-1].set_shared_memory(region.name, array.nbytes, offset)
@@ -226,17 +245,26 @@ class TritonClient:
                 else:
                     tensors[-1].set_data_from_numpy(np.ascontiguousarray(array))
             try:
-                return self._send(model, tensors, version, timeout_s)
+                return self._send(asked, tensors)
             except InferenceServerException as error:
                 if _UNKNOWN_REGION not in (error.message() or ""):
                     raise
                 # The server was restarted since the region was registered.
                 pool.register(region)
-                return self._send(model, tensors, version, timeout_s)
+                return self._send(asked, tensors)
 
-    def _send(self, model: str, tensors: list[Any], version: str, timeout_s: float | None) -> Inference:
-        limit = self._timeout_s if timeout_s is None else timeout_s
-        result = self._client.infer(model, tensors, model_version=version, client_timeout=limit)
+    def _send(self, asked: _Asked, tensors: list[Any]) -> Inference:
+        sequence = asked.sequence
+        result = self._client.infer(
+            asked.model,
+            tensors,
+            model_version=asked.version,
+            outputs=[triton.InferRequestedOutput(name) for name in asked.outputs] or None,
+            client_timeout=asked.timeout_s,
+            sequence_id=0 if sequence is None else sequence.number,
+            sequence_start=sequence is not None and sequence.start,
+            sequence_end=sequence is not None and sequence.end,
+        )
         response = result.get_response()
         return Inference(
             {output.name: result.as_numpy(output.name) for output in response.outputs}, response.model_version
@@ -257,10 +285,9 @@ class TritonClient:
         index = self._client.get_model_repository_index(client_timeout=_CONTROL_TIMEOUT_S)
         return [entry.state for entry in index.models if entry.name == model]
 
-    def _instances(self, model: str) -> int:
+    def _config(self, model: str) -> Any:
         with self._errors(f"the configuration of {model}"):
-            config = self._client.get_model_config(model, client_timeout=_CONTROL_TIMEOUT_S).config
-        return max(1, sum(int(group.count) for group in config.instance_group))
+            return self._client.get_model_config(model, client_timeout=_CONTROL_TIMEOUT_S).config
 
     def _forget(self, model: str) -> None:
         for key in [key for key in self._metadata if key[0] == model]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pathcast.core.camera import Camera, read_camera_file
+from pathcast.core.camera import Camera, camera_from_mapping, read_camera_file
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.ground_plane import HomographyPlane, TsaiPlane, ground_plane_from_mapping
 
@@ -81,6 +81,11 @@ def test_camera_positions_without_calibration_are_frame_heights():
     assert positions.tolist() == [[0.2, 0.5]]
     assert camera.pixels(positions, frame_height=100).tolist() == [[20.0, 50.0]]
     assert camera.positions(np.empty((0, 4)), 100).shape == (0, 2)
+
+
+@pytest.mark.parametrize("camera", [Camera("gate"), Camera("gate", PLAZA, 7.0), Camera("gate", None, 29.97)])
+def test_cameras_survive_as_mappings(camera):
+    assert camera_from_mapping(camera.as_mapping()) == camera
 
 
 @pytest.mark.parametrize(

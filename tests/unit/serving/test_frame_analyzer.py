@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathcast.core import Detections, Frame, Observation
+from pathcast.core import Detections, Frame, Observation, ServiceUnavailableError
 from pathcast.core.camera import Camera
 from pathcast.core.ground_plane import HomographyPlane
-from pathcast.serving.frame_analyzer import Duplicate, FrameAnalyzer, Rejected
+from pathcast.serving.frame_analyzer import Duplicate, FrameAnalyzer, Rejected, whole_blocks
 from pathcast.serving.remote_models import constant_velocity
 from pathcast.tracking.settings import TrackerSettings
 
@@ -98,6 +98,54 @@ def test_a_restored_analyzer_emits_the_same_records(cut, behind):
     second = an_analyzer()
     second.restore(state)
     assert plain(before) + plain(second.analyze(INTERLEAVED[checkpoint:])) == UNDISTURBED
+
+
+def test_known_pixels_are_not_decoded_and_results_bear_the_cameras_own_id():
+    named = Camera("gate")
+    analyzer = FrameAnalyzer(
+        BrightnessDetector(), StraightForecaster(), lambda _: named, lambda _: nullcontext(), TrackerSettings()
+    )
+    frames = [a_frame("near", index, jpeg=b"" if index % 2 else None) for index in range(60)]
+    pixels = [np.full((64, 96, 3), index, np.uint8) if index % 2 else None for index in range(60)]
+    outcomes = analyzer.analyze(frames, pixels)
+    expected = [outcome for outcome in UNDISTURBED if outcome[0] == "near"]
+    assert [row[2:5] for row in plain(outcomes)] == [row[2:5] for row in expected]
+    assert {o.camera_id for o in outcomes} == {"gate"}
+    assert {each.camera_id for o in outcomes for each in (*o.forecasts, *o.scores)} == {"gate"}
+
+
+def test_a_forgotten_camera_starts_again():
+    analyzer = an_analyzer()
+    first = analyzer.analyze([a_frame("near", index) for index in range(5)])
+    analyzer.forget("near")
+    assert plain(analyzer.analyze([a_frame("near", index) for index in range(5)])) == plain(first)
+    analyzer.forget("never seen")
+
+
+def test_a_detector_that_fails_leaves_everything_as_it_was():
+    detector = BrightnessDetector()
+    analyzer = FrameAnalyzer(
+        detector, StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), TrackerSettings()
+    )
+    before = analyzer.analyze(INTERLEAVED[:20])
+
+    def fail(images):
+        raise ServiceUnavailableError("away")
+
+    detector.detect = fail
+    with pytest.raises(ServiceUnavailableError):
+        analyzer.analyze(INTERLEAVED[20:30])
+    del detector.detect
+    assert plain(before) + plain(analyzer.analyze(INTERLEAVED[20:])) == UNDISTURBED
+
+
+@pytest.mark.parametrize(("count", "padded"), [(1, 8), (7, 8), (8, 8), (9, 16)])
+def test_forecasts_are_asked_in_whole_blocks(count, padded):
+    observed = np.arange(count * 16, dtype=np.float32).reshape(count, 8, 2)
+    blocks = whole_blocks(observed)
+    assert blocks.shape == (padded, 8, 2)
+    assert (blocks[:count] == observed).all()
+    assert (blocks[count:] == observed[-1]).all()
 
 
 def test_duplicates_and_old_frames_are_told_apart():
