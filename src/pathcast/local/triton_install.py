@@ -148,7 +148,7 @@ def _install(installation: TritonInstallation, say: Progress) -> None:
         fresh = TritonInstallation(Path(folder) / "new")
         say("installing the Triton server (145 MB, once per environment)")
         _pip_install(SERVER_LOCK, fresh.root / "server")
-        say("installing the environment of Triton's model processes (290 MB)")
+        say("installing the environment of Triton's model processes (400 MB)")
         venv.EnvBuilder(with_pip=False, symlinks=True).create(fresh.stub_environment)
         _pip_install(STUB_LOCK, fresh.stub_packages)
         (fresh.stub_packages / "pathcast.pth").write_text(_PATH_FILE)
@@ -247,7 +247,7 @@ def _check_runs(installation: TritonInstallation) -> None:
             hint="the embedded Triton needs Linux on x86-64 with glibc 2.35 or newer (Debian 12, Ubuntu 22.04)",
         )
     check = (
-        "import cv2, lap, msgspec, numpy, onnxruntime; "
+        "import cv2, msgspec, numpy, onnxruntime, scipy; "
         "assert int(numpy.__version__.split('.')[0]) == 1, numpy.__version__"
     )
     imported = _run([str(installation.stub_environment / "bin" / "python"), "-c", check])

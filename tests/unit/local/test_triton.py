@@ -1,5 +1,12 @@
 """The embedded Triton's command keeps secrets out of sight and strangers out."""
 
+import ast
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
 from pathcast.core.errors import PathcastError
@@ -80,3 +87,21 @@ def test_a_missing_or_broken_marker_is_no_installation(tmp_path):
     for text in ("", "[]", "{}", '{"digest": "of something else"}'):
         installation.marker.write_text(text)
         assert not installation.is_current()
+
+
+def test_the_model_processes_have_what_pathcasts_own_model_imports():
+    code = "import sys, pathcast.serving.mot.endpoint; print(*(m for m in sys.modules if m.startswith('pathcast')))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    imported = {name for module in modules for name in imports(module)} - sys.stdlib_module_names - {"pathcast"}
+    packages = {packages_distributions()[name][0] for name in imported}
+    locked = {line.split("==")[0] for line in STUB_LOCK.read_text().splitlines() if not line.startswith(" ")}
+    assert {"numpy", "opencv-python-headless"} <= packages <= locked
+
+
+def imports(module):
+    """The packages that a module names when it is imported."""
+    for node in ast.parse(Path(find_spec(module).origin).read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.partition(".")[0]
