@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking local dev
 
-.PHONY: help install demo test check unit integration format lock golden clean images images-test scan push
+.PHONY: help install demo test check unit integration format lock golden clean images images-test scan push \
+	upload retrain deploy smoke rollback
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -62,6 +63,21 @@ scan: install ## Look for known weaknesses in the images (trivy)
 
 push: install ## Push the images to REGISTRY and note their digests
 	@$(BIN)/python -m deployments.images.build push
+
+upload: install ## Upload the compiled pipelines to KFP_ENDPOINT
+	@$(BIN)/python -m deployments.release upload
+
+retrain: install ## Start a run of the continuous training at KFP_ENDPOINT
+	@$(BIN)/python -m deployments.release retrain
+
+deploy: install ## Deploy the pushed images with helm: ENVIRONMENT=staging or production, KUBECONFIG
+	@$(BIN)/python -m deployments.release deploy $(ENVIRONMENT)
+
+smoke: install ## Run the chart's test on the cluster of ENVIRONMENT
+	@$(BIN)/python -m deployments.release smoke $(ENVIRONMENT)
+
+rollback: install ## Go back to the release before this one in ENVIRONMENT
+	@$(BIN)/python -m deployments.release rollback $(ENVIRONMENT)
 
 clean: ## Remove the local state of the platform (stop it first)
 	@$(BIN)/pathcast down && rm -rf .pathcast

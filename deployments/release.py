@@ -1,0 +1,169 @@
+"""Brings a build to a cluster and back: `python -m deployments.release deploy|smoke|rollback|upload|retrain`.
+
+`make` and Jenkins call these. Which cluster, KUBECONFIG or KFP_ENDPOINT says; images go by the digests that
+`make push` wrote, so what was scanned is what runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from deployments.images.build import DIGESTS, IMAGES, PROJECT, image_reference
+from pathcast.core.errors import InvalidInputError, PathcastError
+
+if TYPE_CHECKING:
+    import kfp
+
+RELEASE = "pathcast"
+CHART = PROJECT / "helm" / "pathcast"
+PIPELINES = PROJECT / "build" / "pipelines"
+RETRAIN = "continuous_training"
+"""The pipeline that a change of the training code starts."""
+
+_VALUES = {"image": "pathcast-stream", "trainImage": "pathcast-train"}
+
+_console = Console(stderr=True)
+
+
+class Environment(StrEnum):
+    """Where a build goes; each has its values in deployments/environments."""
+
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Deploy, try and take back a build.")
+Target = Annotated[Environment, typer.Argument(envvar="ENVIRONMENT", help="The cluster's role.")]
+
+
+@app.command(epilog="Example: KUBECONFIG=staging.conf python -m deployments.release deploy staging")
+def deploy(target: Target) -> None:
+    """Install or upgrade the chart and wait; helm takes back an upgrade that does not become ready."""
+    _run(deploy_command(target, read_digests(DIGESTS), os.environ))
+
+
+@app.command(epilog="Example: KUBECONFIG=staging.conf python -m deployments.release smoke staging")
+def smoke(target: Target) -> None:
+    """Run the chart's own test on the cluster."""
+    _run(["helm", "test", RELEASE, "--namespace", namespace(os.environ), "--logs", "--timeout", "10m"])
+
+
+@app.command(epilog="Example: KUBECONFIG=staging.conf python -m deployments.release rollback staging")
+def rollback(target: Target) -> None:
+    """Go back to the release before this one; a first release is taken away."""
+    where = ["--namespace", namespace(os.environ)]
+    history = _run(["helm", "history", RELEASE, *where, "--output", "json"], capture=True).stdout
+    _run(rollback_command(json.loads(history), where))
+
+
+@app.command(epilog="Example: KFP_ENDPOINT=https://pipelines.example python -m deployments.release upload")
+def upload() -> None:
+    """Upload the compiled pipelines of build/pipelines, each as a new version of its name."""
+    client = _pipelines_client(os.environ)
+    version = f"{os.environ.get('TAG') or 'manual'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    for name in upload_pipelines(client, compiled_pipelines(PIPELINES), version):
+        _console.print(f"{name}: version {version}")
+
+
+@app.command(epilog="Example: KFP_ENDPOINT=https://pipelines.example python -m deployments.release retrain")
+def retrain() -> None:
+    """Start a run of the continuous training, as it was just compiled."""
+    client = _pipelines_client(os.environ)
+    found = [file for file in compiled_pipelines(PIPELINES) if file.stem == RETRAIN]
+    if not found:
+        raise InvalidInputError(f"{PIPELINES}: {RETRAIN}.yaml is not there", hint="run `make compile`")
+    name = f"{RETRAIN}-{os.environ.get('TAG') or 'manual'}"
+    started = client.create_run_from_pipeline_package(str(found[0]), run_name=name, experiment_name="continuous")
+    _console.print(f"started {name}: {started.run_id}")
+
+
+def deploy_command(target: Environment, digests: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    """Helm's command line: the site's values, and each image by repository and digest."""
+    command = ["helm", "upgrade", RELEASE, str(CHART), "--install", "--namespace", namespace(environment)]
+    command += ["--values", str(PROJECT / "deployments" / "environments" / f"{target}.yaml")]
+    for value, name in _VALUES.items():
+        repository = image_reference(IMAGES[name], environment).rpartition(":")[0]
+        command += ["--set-string", f"{value}.repository={repository},{value}.digest={digests[name]}"]
+    return [*command, "--rollback-on-failure", "--wait", "--timeout", "15m"]
+
+
+def rollback_command(history: Sequence[Mapping[str, object]], where: Sequence[str]) -> list[str]:
+    """Helm's command line back to the last revision that was good, given its history, oldest first."""
+    good = [entry["revision"] for entry in history[:-1] if entry["status"] in ("superseded", "deployed")]
+    if not good:
+        return ["helm", "uninstall", RELEASE, *where, "--wait", "--timeout", "15m"]
+    return ["helm", "rollback", RELEASE, str(good[-1]), *where, "--wait", "--timeout", "15m"]
+
+
+def namespace(environment: Mapping[str, str]) -> str:
+    """NAMESPACE, `pathcast` by default."""
+    return environment.get("NAMESPACE") or "pathcast"
+
+
+def read_digests(file: Path) -> dict[str, str]:
+    """The digests that `make push` wrote; all that the chart deploys must be among them."""
+    try:
+        digests: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"{file}: no such file", hint="push the images first: `make push`") from error
+    missing = set(_VALUES.values()) - digests.keys()
+    if missing:
+        raise InvalidInputError(f"{file}: {', '.join(sorted(missing))} missing", hint="push all images: `make push`")
+    return digests
+
+
+def compiled_pipelines(folder: Path) -> list[Path]:
+    """The compiled pipelines, by name."""
+    found = sorted(folder.glob("*.yaml"))
+    if not found:
+        raise InvalidInputError(f"{folder}: no compiled pipelines", hint="run `make compile`")
+    return found
+
+
+def upload_pipelines(client: kfp.Client, files: Sequence[Path], version: str) -> list[str]:
+    """Upload each file, a new name as a pipeline, a known one as its next version; returns the names."""
+    for file in files:
+        known = client.get_pipeline_id(file.stem)
+        if known is None:
+            client.upload_pipeline(str(file), pipeline_name=file.stem)
+        else:
+            client.upload_pipeline_version(str(file), pipeline_version_name=version, pipeline_id=known)
+    return [file.stem for file in files]
+
+
+def _pipelines_client(environment: Mapping[str, str]) -> kfp.Client:
+    import kfp
+
+    if not environment.get("KFP_ENDPOINT"):
+        raise InvalidInputError("KFP_ENDPOINT is not set", hint="the address of Kubeflow Pipelines, https://…")
+    return kfp.Client(host=environment["KFP_ENDPOINT"], existing_token=environment.get("KFP_TOKEN"))
+
+
+def _run(command: Sequence[str], *, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    _console.print(f"running {' '.join(command[:3])}")
+    try:
+        result = subprocess.run(command, cwd=PROJECT, text=True, stdout=subprocess.PIPE if capture else None)
+    except FileNotFoundError as error:
+        raise PathcastError(f"{command[0]} is not installed", hint="install helm 4") from error
+    if result.returncode:
+        raise PathcastError(f"`{' '.join(command[:3])} …` failed with exit code {result.returncode}")
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except PathcastError as error:
+        _console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)

@@ -1,0 +1,120 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import create_autospec
+
+import kfp
+import pytest
+from typer.testing import CliRunner
+
+from deployments import release
+from deployments.release import (
+    CHART,
+    Environment,
+    app,
+    compiled_pipelines,
+    deploy_command,
+    namespace,
+    read_digests,
+    rollback_command,
+    upload_pipelines,
+)
+from pathcast.core.errors import InvalidInputError
+
+DIGESTS = {"pathcast-stream": "sha256:" + "1" * 64, "pathcast-train": "sha256:" + "2" * 64}
+WHERE = ["--namespace", "pathcast"]
+
+
+def _history(*statuses: str) -> list[Mapping[str, object]]:
+    return [{"revision": number, "status": status} for number, status in enumerate(statuses, start=1)]
+
+
+def test_images_are_deployed_by_digest() -> None:
+    command = deploy_command(
+        Environment.STAGING, DIGESTS, {"REGISTRY": "registry.example:5000/vision", "TAG": "build-7"}
+    )
+    assert command[:4] == ["helm", "upgrade", "pathcast", str(CHART)]
+    sets = [command[index + 1] for index, part in enumerate(command) if part == "--set-string"]
+    assert sets == [
+        f"image.repository=registry.example:5000/vision/pathcast-stream,image.digest={DIGESTS['pathcast-stream']}",
+        f"trainImage.repository=registry.example:5000/vision/pathcast-train,"
+        f"trainImage.digest={DIGESTS['pathcast-train']}",
+    ]
+    values = Path(command[command.index("--values") + 1])
+    assert values.name == "staging.yaml"
+    assert values.is_file()
+    assert {"--install", "--rollback-on-failure", "--wait"} <= set(command)
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (_history("superseded", "deployed"), ["rollback", "pathcast", "1"]),
+        (_history("superseded", "failed", "deployed"), ["rollback", "pathcast", "1"]),
+        (_history("superseded", "superseded", "superseded", "deployed"), ["rollback", "pathcast", "3"]),
+        # An upgrade that never became ready is not the one that runs.
+        (_history("superseded", "deployed", "failed"), ["rollback", "pathcast", "2"]),
+        (_history("deployed"), ["uninstall", "pathcast"]),
+        (_history("failed", "deployed"), ["uninstall", "pathcast"]),
+    ],
+)
+def test_rollback_goes_to_the_last_good_revision(history: list[Mapping[str, object]], expected: list[str]) -> None:
+    command = rollback_command(history, WHERE)
+    assert command[: len(expected) + 1] == ["helm", *expected]
+    assert command[len(expected) + 1 :][:2] == WHERE
+
+
+@pytest.mark.parametrize(("environment", "expected"), [({}, "pathcast"), ({"NAMESPACE": "vision"}, "vision")])
+def test_namespace(environment: dict[str, str], expected: str) -> None:
+    assert namespace(environment) == expected
+
+
+def test_digests_must_be_those_of_all_images(tmp_path: Path) -> None:
+    file = tmp_path / "digests.json"
+    with pytest.raises(InvalidInputError, match="no such file"):
+        read_digests(file)
+    file.write_text(json.dumps({"pathcast-stream": "sha256:1"}))
+    with pytest.raises(InvalidInputError, match="pathcast-train missing"):
+        read_digests(file)
+    file.write_text(json.dumps(DIGESTS))
+    assert read_digests(file) == DIGESTS
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> list[Path]:
+    for name in ("train_model", "continuous_training"):
+        (tmp_path / f"{name}.yaml").write_text("components: {}\n")
+    return compiled_pipelines(tmp_path)
+
+
+def test_a_known_pipeline_gets_a_version_and_a_new_one_is_made(compiled: list[Path]) -> None:
+    client = create_autospec(kfp.Client, instance=True)
+    client.get_pipeline_id.side_effect = {"train_model": "id-1", "continuous_training": None}.get
+    assert upload_pipelines(client, compiled, "build-7") == ["continuous_training", "train_model"]
+    client.upload_pipeline.assert_called_once_with(str(compiled[0]), pipeline_name="continuous_training")
+    client.upload_pipeline_version.assert_called_once_with(
+        str(compiled[1]), pipeline_version_name="build-7", pipeline_id="id-1"
+    )
+
+
+def test_no_compiled_pipeline_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="no compiled pipelines"):
+        compiled_pipelines(tmp_path)
+
+
+def test_retrain_starts_the_continuous_training(compiled: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    client = create_autospec(kfp.Client, instance=True)
+    client.create_run_from_pipeline_package.return_value = SimpleNamespace(run_id="run-1")
+    monkeypatch.setattr(release, "PIPELINES", compiled[0].parent)
+    monkeypatch.setattr(release, "_pipelines_client", lambda environment: client)
+    result = CliRunner().invoke(app, ["retrain"], env={"TAG": "build-7"})
+    assert result.exit_code == 0, result.output
+    client.create_run_from_pipeline_package.assert_called_once_with(
+        str(compiled[0]), run_name="continuous_training-build-7", experiment_name="continuous"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["deploy"], ["smoke", "test"], ["rollback", ""]])
+def test_an_environment_must_be_named(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, arguments, env={"ENVIRONMENT": ""}).exit_code == 2
