@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pathcast import __version__
 from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds their commands
+    batch,
     bench,
     bench_forecaster,
     bench_tracker,
@@ -46,6 +47,7 @@ app.add_typer(evaluate.app)
 app.add_typer(export.app)
 app.add_typer(models.app)
 platform.register(app)
+app.command(epilog="Example: pathcast batch gate.mp4 --out gate --detector detector/1/model.onnx")(batch.batch)
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)
 app.command(epilog="Example: pathcast train forecaster --data eth_ucy --workers 2 --output forecaster")(train.train)
 app.command(epilog="Example: pathcast stream gate.mp4 --camera gate-1 --fps 7")(stream.stream)

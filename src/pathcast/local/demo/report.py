@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from pathcast.core.arrays import Float64Array, UInt8Array
 from pathcast.core.forecast import Forecast
 from pathcast.core.trajectory import FUTURE_STEPS, METRES, STEP_NANOSECONDS, Trajectory
-from pathcast.local.demo.drawing import colour_of
 from pathcast.local.demo.result import DemoResult
+from pathcast.serving.drawing import colour_of
 
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -1,0 +1,161 @@
+"""`pathcast batch`: whole videos into tracks, forecasts and annotated videos."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pathcast.core.settings import STATE_DIR, load_settings
+
+if TYPE_CHECKING:
+    from pathcast.serving.batch.run import BatchSettings
+    from pathcast.serving.frame_analyzer import Detector, Forecaster
+
+_EPOCH = "1970-01-01T00:00:00Z"
+
+
+def batch(
+    source: str = typer.Argument(help="A video, a folder of videos or of images, or s3://BUCKET/KEY of either."),
+    out: Path = typer.Option(..., help="Folder of the results; one inside it for each video of a folder."),
+    detector: Path | None = typer.Option(
+        None, help="ONNX file of the detector (served signature, or YOLOX as published); without it, Triton's."
+    ),
+    forecaster: Path | None = typer.Option(
+        None, help="ONNX file of the forecaster; without it Triton's, or constant velocity next to --detector."
+    ),
+    camera_file: Path | None = typer.Option(None, help="Calibration (TOML, see docs/operating.md), for metres."),
+    fps: float | None = typer.Option(None, help="True frame rate, where a file does not tell it or tells it wrong."),
+    start_at: str = typer.Option(_EPOCH, help="Time of the first frame, ISO 8601 with zone."),
+    video: bool = typer.Option(True, "--video/--no-video", help="Write the annotated video too."),
+    workers: int = typer.Option(2, min=1, help="Frames that --detector works on at a time, one thread each."),
+    restart: bool = typer.Option(False, help="Replace what is in the folder instead of going on with it."),
+    state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
+    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+) -> None:
+    """Detect, track and forecast in whole videos.
+
+    Writes tracks.txt (MOT), tracks, forecasts and forecast_scores as Parquet, annotated.mp4 and batch.json. Give
+    the same command again after an interruption: it goes on where it stopped, and the files are those of a run
+    that was never interrupted.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from pathcast.core.camera import read_camera_file
+    from pathcast.serving.batch.run import run_batch
+    from pathcast.serving.batch.videos import find_videos, open_video
+
+    moment = _moment(start_at)
+    camera = None if camera_file is None else read_camera_file(camera_file)
+    rate = fps if fps is not None or camera is None else camera.frames_per_second
+    place = _fetched(source, out, state_dir)
+    paths = find_videos(place)
+    # All are opened before any is worked on, so that a wrong one is told at once.
+    videos = {out if len(paths) == 1 and path == place else out / path.stem: open_video(path, rate) for path in paths}
+    detect, forecast, models = _models(detector, forecaster, workers, state_dir)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    reports: dict[str, dict[str, Any]] = {}
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        tasks = {
+            folder: progress.add_task(each.path.name, total=each.expected or None) for folder, each in videos.items()
+        }
+        for folder, each in videos.items():
+            reports[each.path.name] = run_batch(
+                each,
+                folder,
+                detect,
+                forecast,
+                _settings(camera, each.path, moment, models, video),
+                restart=restart,
+                advance=partial(progress.advance, tasks[folder]),
+            )
+    _show(reports, models, out)
+    if json is not None:
+        import msgspec
+
+        json.write_bytes(msgspec.json.format(msgspec.json.encode({"videos": reports, "models": models})))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--start-at: expected ISO 8601 such as 2026-05-01T12:00:00Z, got {text!r}") from error
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"--start-at: expected a time with its zone, got {text!r}; add Z for UTC")
+    return moment.astimezone(UTC)
+
+
+def _fetched(source: str, out: Path, state_dir: Path) -> Path:
+    from pathcast.serving.batch import s3
+
+    if not source.startswith(s3.SCHEME):
+        return Path(source)
+    return s3.fetch(s3.connect(load_settings(state_dir)), source, out / "source")
+
+
+def _models(
+    detector: Path | None, forecaster: Path | None, workers: int, state_dir: Path
+) -> tuple[Detector, Forecaster, tuple[str, ...]]:
+    """The models to use, and what tells them from others."""
+    from pathcast.serving.local_models import ConstantVelocity, FileDetector, FileForecaster
+    from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
+
+    local = None if forecaster is None else FileForecaster(forecaster)
+    if detector is not None:
+        found, ahead = FileDetector(detector, workers=workers), local or ConstantVelocity()
+        return found, ahead, (f"{found.model} {found.version}", f"{ahead.model} {ahead.version}")
+    from pathcast.core.errors import PathcastError
+    from pathcast.serving.triton_client import TritonClient
+
+    try:
+        settings = load_settings(state_dir)
+    except PathcastError as error:
+        raise PathcastError(
+            "no detector: the platform is not up, and no file is given", hint="pathcast up, or --detector FILE"
+        ) from error
+    client = TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory)
+    served = RemoteForecaster(client)
+    names = [f"detector {client.metadata('detector').versions[-1]}"]
+    if local is not None:
+        return RemoteDetector(client), local, (*names, f"{local.model} {local.version}")
+    if client.ready(served.model):
+        names.append(f"{served.model} {client.metadata(served.model).versions[-1]}")
+    else:
+        names.append("constant_velocity 1")
+    return RemoteDetector(client), served, tuple(names)
+
+
+def _settings(camera: Any, path: Path, moment: datetime, models: tuple[str, ...], video: bool) -> BatchSettings:
+    from pathcast.core.camera import Camera
+    from pathcast.serving.batch.run import BatchSettings
+    from pathcast.tracking.settings import TrackerSettings
+
+    named = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:63]
+    return BatchSettings(camera or Camera(named or "video"), moment, models, TrackerSettings(), video)
+
+
+def _show(reports: dict[str, dict[str, Any]], models: tuple[str, ...], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("video", "frames", "from frame", "fps", title=f"{out}: {', '.join(models)}")
+    stages = ("decode", "detect", "track", "forecast", "draw", "encode")
+    for stage in stages:
+        table.add_column(f"{stage}, ms", justify="right")
+    for name, report in reports.items():
+        spent = (f"{report['stage_ms'].get(stage, 0):.2f}" for stage in stages)
+        table.add_row(name, str(report["frames"]), str(report["resumed_from_frame"]), f"{report['fps']:.1f}", *spent)
+    Console().print(table)

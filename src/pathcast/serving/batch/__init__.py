@@ -1,0 +1,1 @@
+"""Whole videos at once: frames from files in; tracks, forecasts and an annotated video out."""

@@ -1,0 +1,220 @@
+"""One video through detector, tracker and forecaster: read, analysed and written at the same time.
+
+Three threads, each on its own frames: one decodes ahead, one analyses (its detector may use more threads), one draws
+and encodes. The results depend on the input, the models and the settings alone; a run that was killed and
+started again writes the same files as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.camera import Camera
+from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.frame import Frame
+from pathcast.core.observation import Observation
+from pathcast.serving.batch.segments import BatchFolder, Progress, SegmentWriter
+from pathcast.serving.batch.videos import Video
+from pathcast.serving.drawing import Annotator
+from pathcast.serving.frame_analyzer import Detector, Forecaster, FrameAnalyzer
+from pathcast.tracking.settings import TrackerSettings
+
+CHUNK_FRAMES = 16
+SEGMENT_CHUNKS = 16
+"""A kill costs at most these frames' work: a few seconds."""
+
+_CHUNKS_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """How to analyse: `camera` tells the units, `start_at` is the time of the first frame (aware UTC).
+
+    `models` says which models these are, name and version; another choice is another run.
+    """
+
+    camera: Camera
+    start_at: datetime
+    models: tuple[str, ...]
+    tracker: TrackerSettings
+    annotate: bool = True
+
+
+def run_batch(
+    video: Video,
+    out: Path,
+    detector: Detector,
+    forecaster: Forecaster,
+    settings: BatchSettings,
+    *,
+    restart: bool = False,
+    advance: Callable[[int], None] = lambda frames: None,
+) -> dict[str, Any]:
+    """Analyse `video` into the folder `out`, or go on where a run of the same was cut short.
+
+    Calls `advance` with the number of frames done, those of earlier runs first. Returns what `batch.json` says:
+    `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it. A
+    finished run is not repeated. Raises InvalidInputError where `out` holds results of something else.
+    """
+    folder = BatchFolder(out, _identity(video, settings))
+    if restart:
+        folder.clear()
+    report = folder.report()
+    if report is not None:
+        advance(report["frames"])
+        return report
+    progress = folder.open()
+    advance(progress.frames)
+    started, resumed_from = time.perf_counter(), progress.frames
+    _Run(video, folder, detector, forecaster, settings, progress, advance).work()
+    if not progress.frames:
+        raise InvalidInputError(f"{video.path}: not one frame can be decoded")
+    seconds = time.perf_counter() - started
+    done = progress.frames - resumed_from
+    report = {
+        "source": video.path.name,
+        "models": list(settings.models),
+        "frames": progress.frames,
+        "frames_claimed": video.expected,
+        "resumed_from_frame": resumed_from,
+        "duration_s": round(seconds, 3),
+        "fps": round(done / seconds, 2),
+        "stage_ms": {name: round(1e3 * spent / progress.frames, 3) for name, spent in progress.seconds.items()},
+    }
+    report["rows"] = folder.finish(progress.segments, report, video=settings.annotate)
+    return report
+
+
+class _Run:
+    """The work of one start of a run; `progress` is brought forward with every whole segment."""
+
+    def __init__(
+        self,
+        video: Video,
+        folder: BatchFolder,
+        detector: Detector,
+        forecaster: Forecaster,
+        settings: BatchSettings,
+        progress: Progress,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._video, self._folder, self._settings = video, folder, settings
+        self._progress, self._advance = progress, advance
+        self._seconds: defaultdict[str, float] = defaultdict(float, progress.seconds)
+        self._frames = video.frames(progress.frames)
+        camera = settings.camera
+        self._analyzer = FrameAnalyzer(detector, forecaster, lambda _: camera, self._stage, settings.tracker)
+        self._annotator = Annotator(camera) if settings.annotate else None
+        if progress.analyzer:
+            self._analyzer.restore(progress.analyzer)
+        if progress.annotator and self._annotator is not None:
+            self._annotator.restore(progress.annotator)
+        self._writer: SegmentWriter | None = None
+
+    def work(self) -> None:
+        """Read, analyse and write until the video ends."""
+        waiting: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(1, "read") as reading, ThreadPoolExecutor(1, "write") as writing:
+            try:
+                first = self._progress.frames
+                for number, images in enumerate(self._chunks(reading)):
+                    if number and number % SEGMENT_CHUNKS == 0:
+                        waiting.append(writing.submit(self._close_segment, first, self._state()))
+                    observations = self._analyze(first, images)
+                    first += len(images)
+                    waiting.append(writing.submit(self._write, images, observations))
+                    while len(waiting) > _CHUNKS_AHEAD:
+                        waiting.popleft().result()
+                    self._advance(len(images))
+                waiting.append(writing.submit(self._close_segment, first, self._state()))
+                while waiting:
+                    waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+                self._analyzer.close()
+        if self._writer is not None:
+            self._writer.abandon()
+
+    def _chunks(self, reading: ThreadPoolExecutor) -> Iterator[list[UInt8Array]]:
+        ahead = deque(reading.submit(self._read) for _ in range(_CHUNKS_AHEAD))
+        while images := ahead.popleft().result():
+            ahead.append(reading.submit(self._read))
+            yield images
+
+    def _read(self) -> list[UInt8Array]:
+        with self._stage("decode"):
+            return list(islice(self._frames, CHUNK_FRAMES))
+
+    def _analyze(self, first: int, images: Sequence[UInt8Array]) -> list[Observation]:
+        rate, camera_id = self._video.frames_per_second, self._settings.camera.camera_id
+        frames = []
+        for number, image in enumerate(images, start=first):
+            captured_at = self._settings.start_at + timedelta(seconds=number / rate)
+            frames.append(Frame(camera_id, number, captured_at, image.shape[1], image.shape[0], b""))
+        observations = []
+        for frame, outcome in zip(frames, self._analyzer.analyze(frames, images), strict=True):
+            if not isinstance(outcome, Observation):
+                raise PathcastError(f"{self._video.path}, frame {frame.sequence}: {outcome}")
+            observations.append(outcome)
+        return observations
+
+    def _state(self) -> bytes:
+        return self._analyzer.state([self._settings.camera.camera_id])
+
+    def _write(self, images: Sequence[UInt8Array], observations: Sequence[Observation]) -> None:
+        if self._writer is None:
+            rate = self._video.frames_per_second
+            self._writer = SegmentWriter(self._folder, self._progress.segments, rate, self._annotator)
+        for image, observation in zip(images, observations, strict=True):
+            with self._stage("draw"):
+                drawn = self._writer.draw(image, observation)
+            with self._stage("encode"):
+                self._writer.encode(drawn)
+
+    def _close_segment(self, frames: int, analyzer: bytes) -> None:
+        if self._writer is None:
+            return
+        with self._stage("encode"):
+            self._writer.close()
+        self._writer = None
+        self._progress.segments += 1
+        self._progress.frames = frames
+        self._progress.seconds = dict(self._seconds)
+        self._progress.analyzer = analyzer
+        self._progress.annotator = b"" if self._annotator is None else self._annotator.state()
+        self._folder.save(self._progress)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - started
+
+
+def _identity(video: Video, settings: BatchSettings) -> str:
+    described = {
+        "video": video.fingerprint(),
+        "camera": repr(settings.camera),
+        "start_at": settings.start_at.isoformat(),
+        "models": settings.models,
+        "tracker": settings.tracker,
+        "annotate": settings.annotate,
+        "chunks": [CHUNK_FRAMES, SEGMENT_CHUNKS],
+    }
+    return hashlib.sha256(msgspec.json.encode(described)).hexdigest()[:16]

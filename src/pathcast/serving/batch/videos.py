@@ -1,0 +1,120 @@
+"""Videos to work through: a file, or a folder of images; from any frame on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.errors import InvalidInputError
+
+VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_PROBED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """Frames at `frames_per_second`; `images` are their files, or () where `path` is one video file.
+
+    `expected` is the number of frames that the file claims, 0 where it does not say.
+    """
+
+    path: Path
+    frames_per_second: float
+    expected: int
+    images: tuple[Path, ...] = ()
+
+    def frames(self, first: int = 0) -> Iterator[UInt8Array]:
+        """Frames (h, w, 3) RGB from number `first` on, all of one size.
+
+        Raises InvalidInputError where an image cannot be read or has another size than those before.
+        """
+        size: tuple[int, ...] | None = None
+        for number, image in enumerate(self._images(first) if self.images else self._decoded(first), start=first):
+            if size is not None and image.shape != size:
+                raise InvalidInputError(
+                    f"{self.path}, frame {number}: expected {size[1]}x{size[0]} pixels as before, "
+                    f"got {image.shape[1]}x{image.shape[0]}"
+                )
+            size = image.shape
+            yield image
+
+    def fingerprint(self) -> str:
+        """What tells this video from another: names, sizes, and the first and last MiB of a file."""
+        digest = hashlib.sha256(repr(self.frames_per_second).encode())
+        for path in self.images or (self.path,):
+            length = path.stat().st_size
+            digest.update(f"{path.name} {length};".encode())
+            if not self.images:
+                with path.open("rb") as file:
+                    digest.update(file.read(_PROBED_BYTES))
+                    file.seek(max(0, length - _PROBED_BYTES))
+                    digest.update(file.read(_PROBED_BYTES))
+        return digest.hexdigest()
+
+    def _images(self, first: int) -> Iterator[UInt8Array]:
+        for path in self.images[first:]:
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+            if image is None:
+                raise InvalidInputError(f"image {path}: cannot be decoded", hint="remove or replace it")
+            yield image.astype(np.uint8, copy=False)
+
+    def _decoded(self, first: int) -> Iterator[UInt8Array]:
+        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        try:
+            # Seeking by number lands on another frame in many files; decoding up to it does not.
+            for _ in range(first):
+                if not capture.grab():
+                    return
+            while True:
+                decoded, image = capture.read()
+                if not decoded:
+                    return
+                yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        finally:
+            capture.release()
+
+
+def open_video(path: Path, frames_per_second: float | None = None) -> Video:
+    """The video at `path`, a file or a folder of images; the given rate stands before the file's own.
+
+    Raises InvalidInputError where there is nothing to read, or no rate is known.
+    """
+    if path.is_dir():
+        images = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES))
+        if not images:
+            raise InvalidInputError(f"{path}: expected a folder of images or videos, found neither")
+        return Video(path, _rate(path, frames_per_second), len(images), images)
+    if not path.is_file():
+        raise InvalidInputError(f"video {path}: no such file or folder", hint="check the path")
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise InvalidInputError(f"video {path}: expected a video file, it cannot be opened as one")
+        claimed, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    finally:
+        capture.release()
+    rate = _rate(path, claimed if frames_per_second is None else frames_per_second)
+    return Video(path, rate, max(0, int(count)))
+
+
+def find_videos(path: Path) -> list[Path]:
+    """The videos at `path`: itself, or, where it is a folder of video files, these."""
+    if path.is_dir():
+        videos = sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
+        if videos:
+            return videos
+    return [path]
+
+
+def _rate(path: Path, value: float | None) -> float:
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise InvalidInputError(f"{path}: expected a positive frame rate, got {value}", hint="give it with --fps")
+    return value

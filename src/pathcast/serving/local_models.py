@@ -1,0 +1,118 @@
+"""Models from files, run in this process by onnxruntime: the same functions as the served ones, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from pathcast.core.arrays import Float32Array, UInt8Array
+from pathcast.core.detections import Detections
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.postprocess import to_detections
+from pathcast.detection.preprocess import letterbox
+from pathcast.serving.remote_models import ForecastBatch, constant_velocity
+
+_DETECTOR_OUTPUTS = ["boxes", "scores", "classes"]
+_FORECASTER_OUTPUTS = ["paths", "log_probs"]
+
+
+class FileDetector:
+    """A detector of the served signature, or YOLOX's published form of it, from an ONNX file.
+
+    Frames go one by one, `workers` at a time with one thread each: on CPUs that is faster than one frame on all
+    cores, and the answers do not depend on it.
+    """
+
+    def __init__(self, path: Path, *, workers: int = 2) -> None:
+        """Raises InvalidInputError where the file is no detector."""
+        self.model = path.stem
+        content = _read(path)
+        self.version = hashlib.sha256(content).hexdigest()[:12]
+        session = _session(path, content)
+        if "boxes" not in {tensor.name for tensor in session.get_outputs()}:
+            session = _session(path, _served_form(path))
+        _require(path, session, "images", _DETECTOR_OUTPUTS)
+        _, self._height, self._width, _ = session.get_inputs()[0].shape
+        self._run = session
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="detect")
+
+    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+        """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the first digits of the SHA-256."""
+        return list(self._workers.map(self._detect, images)), self.version
+
+    def close(self) -> None:
+        """End the threads."""
+        self._workers.shutdown()
+
+    def _detect(self, image: UInt8Array) -> Detections:
+        canvas = np.empty((1, self._height, self._width, 3), np.uint8)
+        fit = letterbox(image, canvas[0])
+        boxes, scores, classes = self._run.run(_DETECTOR_OUTPUTS, {"images": canvas})
+        return to_detections(boxes[0], scores[0], classes[0], fit)
+
+
+class FileForecaster:
+    """A forecaster of the served signature from an ONNX file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InvalidInputError where the file is no forecaster."""
+        content = _read(path)
+        self.model = "forecaster"
+        self.version = hashlib.sha256(content).hexdigest()[:12]
+        self.served = True
+        self._session = _session(path, content)
+        _require(path, self._session, "observed", _FORECASTER_OUTPUTS)
+
+    def forecast(self, observed: Float32Array) -> ForecastBatch:
+        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions."""
+        paths, log_probs = self._session.run(_FORECASTER_OUTPUTS, {"observed": observed})
+        return ForecastBatch(paths, log_probs, self.model, self.version)
+
+
+class ConstantVelocity:
+    """The forecaster where none is given: everyone goes straight on."""
+
+    model, version, served = "constant_velocity", "1", False
+
+    def forecast(self, observed: Float32Array) -> ForecastBatch:
+        """One path each for observed steps (n, 8, 2)."""
+        return constant_velocity(observed)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"model {path}: {error.strerror}", hint="give the path of an ONNX file") from error
+
+
+def _session(path: Path, content: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class below Exception
+        raise InvalidInputError(f"model {path}: not a model that onnxruntime loads: {error}") from error
+
+
+def _served_form(path: Path) -> bytes:
+    # Needs the package onnx, which a detector in the served signature does not.
+    from pathcast.detection.yolox_import import read_yolox, to_served
+
+    return bytes(to_served(read_yolox(path)).SerializeToString())
+
+
+def _require(path: Path, session: Any, given: str, outputs: list[str]) -> None:
+    inputs, found = ([tensor.name for tensor in tensors] for tensors in (session.get_inputs(), session.get_outputs()))
+    if inputs != [given] or not set(outputs) <= set(found):
+        raise InvalidInputError(
+            f"model {path}: expected input {given!r} and outputs {outputs}, got {inputs} and {found}",
+            hint="export it in the served signature: `pathcast export` or `pathcast models import`",
+        )
