@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pathcast.core import Detections
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.camera import Camera
+from pathcast.serving.batch.run import BatchSettings
+from pathcast.tracking.settings import TrackerSettings
+
+
+class BrightDetector:
+    """Finds bright boxes; raises KeyboardInterrupt at a call of one's choice."""
+
+    model = "bright"
+
+    def __init__(self, fail_at_call: int | None = None) -> None:
+        self._left = fail_at_call
+
+    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise KeyboardInterrupt
+        return [self._detect(image) for image in images], "1"
+
+    def _detect(self, image: UInt8Array) -> Detections:
+        bright = (image.max(axis=2) > 128).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
+        boxes = stats[stats[:, 4] > 40][1:, :4].astype(float)
+        return Detections(np.hstack((boxes[:, :2], boxes[:, :2] + boxes[:, 2:])), [0.9] * len(boxes), [0] * len(boxes))
+
+
+def picture(frame: int) -> UInt8Array:
+    """Two bright boxes that walk over a dark ground, 159 x 121 pixels: odd, as some videos are."""
+    image = np.full((121, 159, 3), 20, np.uint8)
+    for x, y in ((5 + frame, 20), (130 - frame, 70)):
+        image[y : y + 30, max(0, x) : max(0, x + 12)] = 230
+    return image
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """70 frames as images."""
+    folder = tmp_path / "walkers"
+    folder.mkdir()
+    for frame in range(70):
+        cv2.imwrite(str(folder / f"{frame:04d}.png"), picture(frame))
+    return folder
+
+
+@pytest.fixture
+def batch_settings() -> BatchSettings:
+    return BatchSettings(Camera("walkers"), datetime(2024, 1, 1, tzinfo=UTC), ("bright 1",), TrackerSettings())

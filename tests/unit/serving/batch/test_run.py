@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.serving.batch import run as batch
+from pathcast.serving.batch.run import BatchSettings, run_batch
+from pathcast.serving.batch.videos import Video, open_video
+from pathcast.serving.local_models import ConstantVelocity
+from pathcast.tracking.mot_format import read_boxes
+from tests.unit.serving.batch.conftest import BrightDetector
+
+FILES = ("tracks.txt", "tracks.parquet", "forecasts.parquet", "forecast_scores.parquet", "annotated.mp4")
+
+
+@pytest.fixture(autouse=True)
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "CHUNK_FRAMES", 8)
+    monkeypatch.setattr(batch, "SEGMENT_CHUNKS", 2)
+
+
+@pytest.fixture
+def video(clip: Path) -> Video:
+    return open_video(clip, 8.0)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    capture, frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), []
+    while True:
+        read, image = capture.read()
+        if not read:
+            return frames
+        frames.append(image)
+
+
+def test_every_frame_is_in_every_file(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    done: list[int] = []
+    report = run_batch(
+        video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings, advance=done.append
+    )
+    assert (report["frames"], report["resumed_from_frame"], sum(done)) == (70, 0, 70)
+    assert {"decode", "detect", "track", "forecast", "draw", "encode"} <= set(report["stage_ms"])
+    assert json.loads((tmp_path / "out" / "batch.json").read_text())["frames"] == 70
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted((*FILES, "batch.json"))
+    boxes = read_boxes(tmp_path / "out" / "tracks.txt", length=70, identified=True)
+    assert set(boxes.ids.tolist()) == {1, 2}
+    assert set(boxes.frames.tolist()) == set(range(1, 71))
+    tracks = pq.read_table(tmp_path / "out" / "tracks.parquet")
+    assert tracks["frame"].to_pylist() == boxes.frames.tolist()
+    assert tracks["track_id"].to_pylist() == boxes.ids.tolist()
+    assert tracks["left_px"].to_numpy() == pytest.approx(boxes.xyxy[:, 0], abs=1e-3)
+    assert tracks["captured_at"][0].as_py() == batch_settings.start_at
+    forecasts = pq.read_table(tmp_path / "out" / "forecasts.parquet")
+    assert forecasts.num_rows == report["rows"]["forecasts.parquet"] > 0
+    assert all(len(path) == 12 for path in forecasts["x"].to_pylist())
+    assert pq.read_table(tmp_path / "out" / "forecast_scores.parquet")["status"].to_pylist()[0] == "scored"
+    drawn = frames_of(tmp_path / "out" / "annotated.mp4")
+    assert len(drawn) == 70
+    assert drawn[0].shape == (122, 160, 3)
+
+
+@pytest.mark.parametrize("calls", [0, 3, 4, 8])
+def test_a_run_cut_short_goes_on_to_the_same_bytes(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, calls: int
+) -> None:
+    run_batch(video, tmp_path / "whole", BrightDetector(), ConstantVelocity(), batch_settings)
+    out = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(video, out, BrightDetector(fail_at_call=calls), ConstantVelocity(), batch_settings)
+    assert not (out / "batch.json").exists()
+    (out / "unfinished" / "000007-annotated.mp4").write_bytes(b"left by a kill")
+    done: list[int] = []
+    report = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings, advance=done.append)
+    assert contents(out) == contents(tmp_path / "whole")
+    # What was analysed but not yet written is done again; a segment of two calls is written once whole.
+    assert report["resumed_from_frame"] in {16 * whole for whole in range(calls // 2 + 1)}
+    assert sum(done) == 70
+
+
+def test_a_finished_run_is_not_repeated(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    out = tmp_path / "out"
+    first = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
+    before = contents(out)
+    again = run_batch(video, out, BrightDetector(fail_at_call=0), ConstantVelocity(), batch_settings)
+    assert again["frames"] == first["frames"]
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_run_does_not_mix_with_what_is_there(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, finished: bool
+) -> None:
+    out, other = tmp_path / "out", replace(batch_settings, models=("bright 2",))
+    if finished:
+        run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(video, out, BrightDetector(fail_at_call=7), ConstantVelocity(), batch_settings)
+    with pytest.raises(InvalidInputError, match="another input, another model or other settings"):
+        run_batch(video, out, BrightDetector(), ConstantVelocity(), other)
+    assert run_batch(video, out, BrightDetector(), ConstantVelocity(), other, restart=True)["resumed_from_frame"] == 0
+
+
+def test_without_a_video_nothing_is_drawn(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    settings = replace(batch_settings, annotate=False)
+    run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), settings)
+    assert not (tmp_path / "out" / "annotated.mp4").exists()
+    assert (tmp_path / "out" / "tracks.txt").stat().st_size > 0
+
+
+def test_images_of_two_sizes_are_refused_by_frame(clip: Path, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    cv2.imwrite(str(clip / "0040.png"), np.zeros((60, 80, 3), np.uint8))
+    video = open_video(clip, 8.0)
+    with pytest.raises(InvalidInputError, match="frame 40: expected 159x121 pixels as before, got 80x60"):
+        run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings)

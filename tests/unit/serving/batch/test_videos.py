@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.serving.batch.videos import find_videos, open_video
+from pathcast.serving.mp4 import Mp4Writer, join_videos
+from tests.unit.serving.batch.conftest import picture
+
+
+@pytest.fixture
+def video_file(tmp_path: Path) -> Path:
+    path = tmp_path / "it's.mp4"
+    with Mp4Writer(path, 12.5) as writer:
+        for frame in range(30):
+            writer.write(picture(frame))
+    return path
+
+
+@pytest.mark.parametrize("first", [0, 1, 13, 29, 30, 99])
+def test_frames_from_any_number_on_are_those_of_the_whole(video_file: Path, first: int) -> None:
+    video = open_video(video_file)
+    assert (video.frames_per_second, video.expected) == (12.5, 30)
+    whole, part = list(video.frames()), list(video.frames(first))
+    assert len(part) == max(0, 30 - first)
+    assert all((one == other).all() for one, other in zip(whole[first:], part, strict=True))
+
+
+def test_colours_come_back_as_they_were(tmp_path: Path) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :32], image[:, 32:] = (220, 40, 30), (30, 60, 210)
+    with Mp4Writer(tmp_path / "colours.mp4", 10) as writer:
+        writer.write(image)
+    (back,) = open_video(tmp_path / "colours.mp4").frames()
+    assert np.abs(back[32, [8, 56]].astype(int) - image[32, [8, 56]]).max() < 12
+
+
+def test_joined_parts_hold_the_same_frames(video_file: Path, tmp_path: Path) -> None:
+    join_videos([video_file, video_file], tmp_path / "joined.mp4")
+    one, both = list(open_video(video_file).frames()), list(open_video(tmp_path / "joined.mp4").frames())
+    assert len(both) == 60
+    assert all((first == second).all() for first, second in zip(one + one, both, strict=True))
+
+
+def test_a_folder_of_videos_is_each_of_them_and_one_of_images_is_one(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "several"
+    folder.mkdir()
+    for name in ("b.mp4", "a.avi", "notes.txt"):
+        (folder / name).touch()
+    assert [path.name for path in find_videos(folder)] == ["a.avi", "b.mp4"]
+    assert find_videos(clip) == [clip]
+    assert open_video(clip, 5).expected == 70
+
+
+def test_a_fingerprint_tells_videos_apart(clip: Path) -> None:
+    same, other_rate = open_video(clip, 10).fingerprint(), open_video(clip, 11).fingerprint()
+    assert open_video(clip, 10).fingerprint() == same != other_rate
+    cv2.imwrite(str(clip / "0070.png"), picture(70))
+    assert open_video(clip, 10).fingerprint() != same
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no such file or folder"),
+        (lambda path: path.mkdir(), "expected a folder of images or videos"),
+        (lambda path: path.write_text("no video"), "cannot be opened as one"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, make: object, message: str) -> None:
+    path = tmp_path / "source"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(InvalidInputError, match=message):
+        open_video(path, 10.0)
+
+
+def test_images_need_a_rate(clip: Path) -> None:
+    with pytest.raises(InvalidInputError, match="expected a positive frame rate"):
+        open_video(clip)
