@@ -1,7 +1,7 @@
 # One command per task; each sets up what it needs in .venv, nothing system-wide.
 PYTHON ?= python3.11
 BIN := .venv/bin
-EXTRAS := serve stream pipelines train tracking local dev
+EXTRAS := serve stream pipelines train tracking local batch dev
 
 .PHONY: help install demo test check unit integration format lock golden clean images images-test scan push \
 	upload retrain deploy smoke rollback
