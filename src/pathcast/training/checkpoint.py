@@ -80,7 +80,7 @@ class Checkpoint:
                     meta["progress"],
                     meta["settings"],
                 )
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise InvalidInputError(
                 f"{where}: not a checkpoint: {error}", hint="delete it to start the training anew"
             ) from error

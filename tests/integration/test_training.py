@@ -1,0 +1,99 @@
+"""Workers as real processes: what they learn together, and what a SIGKILL changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pathcast.core.trained_model import TrainedModel
+
+EPOCHS, STEPS_PER_EPOCH, BATCH = 4, 5, 64
+KILL_SEED = 20261121
+
+# A forecaster whose worker W, in epoch E, is killed by SIGKILL before it has computed batch B; once.
+DYING_FAMILY = """
+import os, signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pathcast.training.forecaster import FAMILY as FORECASTER
+
+WORKER, EPOCH, BATCH, MARK = {worker}, {epoch}, {batch}, Path({mark!r})
+
+@dataclass
+class Dying:
+    task: object
+    epoch: int = 0
+
+    def __getattr__(self, name):
+        return getattr(self.task, name)
+
+    def batches(self, batch_size, random, share):
+        self.epoch += 1
+        for number, batch in enumerate(self.task.batches(batch_size, random, share)):
+            if (share.index, self.epoch, number) == (WORKER, EPOCH, BATCH) and share.count > 1 and not MARK.exists():
+                MARK.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+FAMILY = replace(FORECASTER, task=lambda folder, settings: Dying(FORECASTER.task(folder, settings)))
+"""
+
+
+def write_walks(path: Path, tracks: int = 90) -> Path:
+    """People who turn left, as TrajNet text: frame, id, x, y, 10 frames a step."""
+    random = np.random.default_rng(1)
+    rows = []
+    for track in range(tracks):
+        heading = random.uniform(-np.pi, np.pi) + 0.1 * np.arange(24)
+        places = (random.uniform(0.3, 0.6) * np.stack([np.cos(heading), np.sin(heading)], axis=1)).cumsum(axis=0)
+        rows += [(10 * step, track, x, y) for step, (x, y) in enumerate(places)]
+    path.write_text("".join(f"{frame} {track} {x:.4f} {y:.4f}\n" for frame, track, x, y in sorted(rows)))
+    return path
+
+
+def train(folder: Path, family: str, output: str, *options: str) -> tuple[TrainedModel, str]:
+    data = folder / "one" / "data"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pathcast", "train", family, f"--output={folder / output}", "--threads=1"),
+            *(f"--epochs={EPOCHS}", f"--batch-size={BATCH}", "--set=checkpoint_steps=2"),
+            f"--data={data if data.exists() else write_walks(folder / 'walks.txt')}",
+            f"--state-dir={folder / 'no-platform'}",
+            *options,
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(folder)])},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return TrainedModel.load(folder / output), re.sub(r"\s+", " ", done.stdout)
+
+
+@pytest.mark.timeout(900)
+def test_two_workers_one_of_them_killed_learn_what_one_process_does(tmp_path: Path) -> None:
+    random = np.random.default_rng(KILL_SEED)
+    worker, step = int(random.integers(2)), int(random.integers(1, EPOCHS * STEPS_PER_EPOCH))
+    (tmp_path / "dying_family.py").write_text(
+        DYING_FAMILY.format(
+            worker=worker, epoch=step // STEPS_PER_EPOCH + 1, batch=step % STEPS_PER_EPOCH, mark=str(tmp_path / "mark")
+        )
+    )
+    alone, _ = train(tmp_path, "dying_family:FAMILY", "one")
+    assert len(alone.record["losses"]) == EPOCHS
+    together, said = train(tmp_path, "dying_family:FAMILY", "two", "--workers=2", "--restarts=1")
+    assert f"worker {worker} of 2 was killed by SIGKILL; all were stopped" in said
+    assert together.record["workers"] == 2
+    assert together.record["losses"] == pytest.approx(alone.record["losses"], abs=1e-5)
+    assert together.record["val"] == pytest.approx(alone.record["val"], abs=1e-5)
+    differences = [float(np.abs(alone.weights[name] - together.weights[name]).max()) for name in alone.weights]
+    assert max(differences) <= 1e-5
+    assert json.loads((tmp_path / "two" / "model.json").read_text())["family"] == "forecaster"
