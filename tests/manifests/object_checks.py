@@ -1,0 +1,573 @@
+"""What objects must be to each other: selectors that take something, references that resolve, rights that are used."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from tests.manifests.landscape import Fault, Landscape, external, takes
+from tests.manifests.objects import Json, at, name_of
+from tests.manifests.pod_checks import quantity
+from tests.manifests.schemas import resources
+
+Finding = tuple[str, str]
+Check = Callable[[Json, Landscape], Iterator[Finding]]
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LABEL = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+_CRON = re.compile(r"(@(hourly|daily|weekly|monthly|yearly))|([\d*/,-]+ ){4}[\d*/,-]+")
+_VERBS = {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "use", "bind"}
+_CLUSTER_WIDE = {"Namespace", "ClusterTrainingRuntime", "ClusterServingRuntime", "ClusterRole", "ClusterRoleBinding"}
+_PERCENT = re.compile(r"\d{1,3}%")
+
+
+def object_faults(resource: Json, landscape: Landscape) -> Iterator[Fault]:
+    """Every fault of an object towards the others."""
+    for check in (_named, *_BY_KIND.get(str(resource.get("kind")), ())):
+        for path, message in check(resource, landscape):
+            yield Fault(name_of(resource), path, message)
+
+
+def set_faults(landscape: Landscape) -> Iterator[Fault]:
+    """Faults that no object has alone."""
+    counts = Counter(
+        (item.get("apiVersion"), name_of(item), at(item, "metadata", "namespace")) for item in landscape.checked
+    )
+    for (_, name, _), count in counts.items():
+        if count > 1:
+            yield Fault(name, "metadata.name", f"stands {count} times")
+    used = {pod.spec.get("serviceAccountName") for pod in landscape.pods} | external()["PipelineAccount"].keys()
+    for item in landscape.checked:
+        name = at(item, "metadata", "name")
+        if item.get("kind") == "ServiceAccount" and name not in used:
+            yield Fault(name_of(item), "", "no pod uses it")
+
+
+def _named(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    metadata = resource.get("metadata") or {}
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 63:
+        yield "metadata.name", f"expected at most 63 of a-z, 0-9, '-' and '.', got {name}"
+    if namespace is not None and ("Namespace", namespace) not in landscape.names:
+        yield "metadata.namespace", f"namespace {namespace} does not exist"
+    if (namespace is not None) == (resource.get("kind") in _CLUSTER_WIDE):
+        yield "metadata.namespace", "expected one for a namespaced object, none for a cluster-wide one"
+    for path, labels in _label_maps(resource):
+        for key, value in labels.items():
+            if not _LABEL_KEY.fullmatch(str(key)):
+                yield path, f"not a label's key: {key}"
+            if not isinstance(value, str) or not _LABEL.fullmatch(value) or len(value) > 63:
+                yield path, f"not a label's value: {key}: {value}"
+
+
+def _label_maps(value: object, path: str = "") -> Iterator[tuple[str, Json]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("labels", "matchLabels") and isinstance(item, dict) and not path.endswith("rules"):
+                yield f"{path}.{key}".strip("."), item
+            elif key not in ("data", "groups"):
+                yield from _label_maps(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _label_maps(item, f"{path}.{index}")
+
+
+def _workload(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    selector, labels = at(resource, "spec", "selector"), at(resource, "spec", "template", "metadata", "labels")
+    if not at(selector, "matchLabels") and not at(selector, "matchExpressions"):
+        yield "spec.selector", "takes everything"
+    elif not takes(selector, labels or {}):
+        yield "spec.selector", f"does not take the object's own pods, labelled {labels}"
+    others = [
+        item
+        for item in landscape.of_kind("Deployment", "StatefulSet")
+        if item is not resource and takes(selector, at(item, "spec", "template", "metadata", "labels") or {})
+    ]
+    for other in others:
+        if at(other, "metadata", "namespace") == at(resource, "metadata", "namespace"):
+            yield "spec.selector", f"takes the pods of {name_of(other)} too"
+    replicas = at(resource, "spec", "replicas")
+    if isinstance(replicas, int) and replicas < 0:
+        yield "spec.replicas", f"expected 0 or more, got {replicas}"
+    kind = "strategy" if resource["kind"] == "Deployment" else "updateStrategy"
+    allowed = {"Deployment": {"RollingUpdate", "Recreate"}}.get(resource["kind"], {"RollingUpdate", "OnDelete"})
+    strategy = at(resource, "spec", kind)
+    if strategy is not None:
+        if at(strategy, "type") not in {*allowed, None}:
+            yield f"spec.{kind}", f"unknown type {at(strategy, 'type')}"
+        if at(strategy, "type") == "Recreate" and "rollingUpdate" in strategy:
+            yield f"spec.{kind}", "Recreate has no rollingUpdate"
+        for key in ("maxSurge", "maxUnavailable"):
+            value = at(strategy, "rollingUpdate", key)
+            if value is not None and not isinstance(value, int) and not _PERCENT.fullmatch(str(value)):
+                yield f"spec.{kind}.{key}", f"expected a number or a percentage, got {value}"
+
+
+def _stateful_set(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    service = at(resource, "spec", "serviceName")
+    found = [item for item in landscape.of_kind("Service") if at(item, "metadata", "name") == service]
+    if not found:
+        yield "spec.serviceName", f"Service {service} does not exist"
+    elif at(found[0], "spec", "clusterIP") != "None":
+        yield "spec.serviceName", f"Service {service} is not headless"
+    if at(resource, "spec", "podManagementPolicy") not in (None, "Parallel", "OrderedReady"):
+        yield "spec.podManagementPolicy", f"unknown policy {at(resource, 'spec', 'podManagementPolicy')}"
+    for claim in at(resource, "spec", "volumeClaimTemplates") or ():
+        yield from _claim(claim, landscape)
+
+
+def _claim(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    modes = at(resource, "spec", "accessModes") or []
+    if not modes or not set(modes) <= {"ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany", "ReadWriteOncePod"}:
+        yield "spec.accessModes", f"unknown modes {modes}"
+    size = at(resource, "spec", "resources", "requests", "storage")
+    if quantity(size) is None:
+        yield "spec.resources.requests.storage", f"not a quantity: {size}"
+    if at(resource, "spec", "volumeMode") not in (None, "Filesystem", "Block"):
+        yield "spec.volumeMode", f"unknown mode {at(resource, 'spec', 'volumeMode')}"
+
+
+def _service(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    spec = resource.get("spec") or {}
+    if spec.get("type") not in (None, "ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
+        yield "spec.type", f"unknown type {spec.get('type')}"
+    pods = landscape.selected(spec.get("selector"))
+    if not pods:
+        yield "spec.selector", f"takes no pod: {spec.get('selector')}"
+    for port in spec.get("ports") or ():
+        number, target = at(port, "port"), at(port, "targetPort")
+        if not isinstance(number, int) or not 0 < number < 65_536:
+            yield "spec.ports", f"expected a port from 1 to 65535, got {number}"
+        if at(port, "protocol") not in (None, "TCP", "UDP", "SCTP"):
+            yield "spec.ports", f"unknown protocol {at(port, 'protocol')}"
+        for pod in pods:
+            if not _has_port(pod.containers, number if target is None else target):
+                yield "spec.ports", f"{name_of(pod.owner)} has no port {number if target is None else target}"
+    names = [at(port, "name") for port in spec.get("ports") or ()]
+    if len(names) > 1 and (None in names or len(set(names)) < len(names)):
+        yield "spec.ports", f"expected a name for each, got {names}"
+
+
+def _has_port(containers: list[Json], port: object) -> bool:
+    key = "containerPort" if isinstance(port, int) else "name"
+    return any(at(item, key) == port for container in containers for item in container.get("ports") or ())
+
+
+def _monitor(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    endpoints = "endpoints" if resource["kind"] == "ServiceMonitor" else "podMetricsEndpoints"
+    selector = at(resource, "spec", "selector")
+    if resource["kind"] == "ServiceMonitor":
+        services = [
+            item for item in landscape.of_kind("Service") if takes(selector, at(item, "metadata", "labels") or {})
+        ]
+        ports = [{at(port, "name") for port in at(item, "spec", "ports") or ()} for item in services]
+    else:
+        pods = landscape.selected(selector)
+        ports = [{at(port, "name") for box in pod.containers for port in box.get("ports") or ()} for pod in pods]
+    if not ports:
+        yield "spec.selector", f"takes nothing: {selector}"
+    for endpoint in at(resource, "spec", endpoints) or ():
+        for names in ports:
+            if at(endpoint, "port") not in names:
+                yield f"spec.{endpoints}", f"no port {at(endpoint, 'port')} among {sorted(map(str, names))}"
+        for key in ("interval", "scrapeTimeout"):
+            if at(endpoint, key) is not None and not re.fullmatch(r"\d+(ms|s|m|h)", str(at(endpoint, key))):
+                yield f"spec.{endpoints}.{key}", f"not a duration: {at(endpoint, key)}"
+
+
+def _disruption_budget(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    if not landscape.selected(at(resource, "spec", "selector")):
+        yield "spec.selector", f"takes no pod: {at(resource, 'spec', 'selector')}"
+    given = [key for key in ("minAvailable", "maxUnavailable") if key in (resource.get("spec") or {})]
+    if len(given) != 1:
+        yield "spec", f"expected one of minAvailable and maxUnavailable, got {given}"
+    for key in given:
+        value = at(resource, "spec", key)
+        if not (isinstance(value, int) and value >= 0) and not _PERCENT.fullmatch(str(value)):
+            yield f"spec.{key}", f"expected a number or a percentage, got {value}"
+    if at(resource, "spec", "unhealthyPodEvictionPolicy") not in (None, "AlwaysAllow", "IfHealthyBudget"):
+        yield "spec.unhealthyPodEvictionPolicy", "unknown policy"
+
+
+def _network_policy(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    spec = resource.get("spec") or {}
+    if spec.get("podSelector") and not landscape.selected(spec.get("podSelector")):
+        yield "spec.podSelector", f"takes no pod: {spec.get('podSelector')}"
+    types = spec.get("policyTypes") or []
+    if not types or not set(types) <= {"Ingress", "Egress"}:
+        yield "spec.policyTypes", f"expected Ingress, Egress or both, got {types}"
+    for direction, side, kind in (("ingress", "from", "Ingress"), ("egress", "to", "Egress")):
+        if direction in spec and kind not in types:
+            yield f"spec.{direction}", f"has no effect without policyTypes {kind}"
+        for rule in spec.get(direction) or ():
+            for peer in at(rule, side) or ():
+                known = at(peer, "namespaceSelector") is not None or at(peer, "ipBlock") is not None
+                if not known and not landscape.selected(at(peer, "podSelector")):
+                    yield f"spec.{direction}", f"takes no pod: {at(peer, 'podSelector')}"
+            for port in at(rule, "ports") or ():
+                number = at(port, "port")
+                if isinstance(number, int) and not 0 < number < 65_536:
+                    yield f"spec.{direction}.ports", f"expected a port from 1 to 65535, got {number}"
+                if at(port, "protocol") not in (None, "TCP", "UDP", "SCTP"):
+                    yield f"spec.{direction}.ports", f"unknown protocol {at(port, 'protocol')}"
+                if isinstance(number, str):
+                    pods = landscape.selected(spec.get("podSelector")) if direction == "ingress" else landscape.pods
+                    if not any(_has_port(pod.containers, number) for pod in pods):
+                        yield f"spec.{direction}.ports", f"no pod has a port {number}"
+
+
+def _role(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    if not resource.get("rules"):
+        yield "rules", "gives no right"
+    for rule in resource.get("rules") or ():
+        for key in ("apiGroups", "resources", "verbs"):
+            values = rule.get(key)
+            if not isinstance(values, list) or not values or "*" in values:
+                yield f"rules.{key}", f"expected names, and no '*', got {values}"
+        for verb in rule.get("verbs") or ():
+            if verb not in _VERBS:
+                yield "rules.verbs", f"unknown verb {verb}"
+        for group in rule.get("apiGroups") or ():
+            for name in rule.get("resources") or ():
+                if (group, name) not in resources():
+                    yield "rules", f"there is no resource {name} in group {group!r}"
+    bound = [at(item, "roleRef", "name") for item in landscape.of_kind("RoleBinding", "ClusterRoleBinding")]
+    if at(resource, "metadata", "name") not in bound:
+        yield "", "no binding refers to it"
+
+
+def _binding(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    reference = resource.get("roleRef") or {}
+    if reference.get("apiGroup") != "rbac.authorization.k8s.io":
+        yield "roleRef.apiGroup", f"unknown group {reference.get('apiGroup')}"
+    if (reference.get("kind"), reference.get("name")) not in landscape.names:
+        yield "roleRef", f"{reference.get('kind')} {reference.get('name')} does not exist"
+    if not resource.get("subjects"):
+        yield "subjects", "binds nobody"
+    for subject in resource.get("subjects") or ():
+        if (at(subject, "kind"), at(subject, "name")) not in landscape.names:
+            yield "subjects", f"{at(subject, 'kind')} {at(subject, 'name')} does not exist"
+        if at(subject, "namespace") != at(resource, "metadata", "namespace"):
+            yield "subjects", f"expected the binding's own namespace, got {at(subject, 'namespace')}"
+
+
+def _cron_job(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    if not _CRON.fullmatch(str(at(resource, "spec", "schedule"))):
+        yield "spec.schedule", f"not a schedule: {at(resource, 'spec', 'schedule')}"
+    if at(resource, "spec", "concurrencyPolicy") not in (None, "Allow", "Forbid", "Replace"):
+        yield "spec.concurrencyPolicy", f"unknown policy {at(resource, 'spec', 'concurrencyPolicy')}"
+
+
+def _secret(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    if resource.get("data") or resource.get("stringData"):
+        yield "data", "a secret's value stands in the file"
+
+
+def _scaled_object(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    target = at(resource, "spec", "scaleTargetRef") or {}
+    if (target.get("kind", "Deployment"), target.get("name")) not in landscape.names:
+        yield "spec.scaleTargetRef", f"{target.get('kind', 'Deployment')} {target.get('name')} does not exist"
+    if target.get("apiVersion") not in (None, "apps/v1"):
+        yield "spec.scaleTargetRef.apiVersion", f"expected apps/v1, got {target.get('apiVersion')}"
+    least, most = at(resource, "spec", "minReplicaCount") or 0, at(resource, "spec", "maxReplicaCount")
+    if not isinstance(most, int) or not isinstance(least, int) or not 0 <= least <= most:
+        yield "spec", f"expected minReplicaCount <= maxReplicaCount, got {least} and {most}"
+    for trigger in at(resource, "spec", "triggers") or ():
+        if at(trigger, "type") not in ("prometheus", "kafka", "cpu", "memory", "postgresql"):
+            yield "spec.triggers", f"unknown type {at(trigger, 'type')}"
+        if at(trigger, "metricType") not in (None, "AverageValue", "Value", "Utilization"):
+            yield "spec.triggers", f"unknown metricType {at(trigger, 'metricType')}"
+        if at(trigger, "type") == "prometheus":
+            missing = {"serverAddress", "query", "threshold"} - (at(trigger, "metadata") or {}).keys()
+            unknown = (at(trigger, "metadata") or {}).keys() - {
+                "serverAddress", "query", "threshold", "activationThreshold", "ignoreNullValues", "namespace",
+            }  # fmt: skip
+            if missing or unknown:
+                yield "spec.triggers.metadata", f"missing {sorted(missing)}, unknown {sorted(unknown)}"
+            if quantity(at(trigger, "metadata", "threshold")) is None:
+                yield "spec.triggers.metadata.threshold", "not a number"
+        reference = at(trigger, "authenticationRef")
+        kind = at(reference, "kind") or "TriggerAuthentication"
+        if reference is not None and (kind, at(reference, "name")) not in landscape.names:
+            yield "spec.triggers.authenticationRef", f"{kind} {at(reference, 'name')} does not exist"
+
+
+def _inference_service(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    predictors = [("spec.predictor", at(resource, "spec", "predictor"))]
+    predictors += [
+        (f"spec.canary.{i}", at(item, "predictor")) for i, item in enumerate(at(resource, "spec", "canary") or ())
+    ]
+    runtimes = {at(item, "metadata", "name"): item for item in landscape.of_kind("ServingRuntime")}
+    for path, predictor in predictors:
+        runtime, model_format = at(predictor, "model", "runtime"), at(predictor, "model", "modelFormat", "name")
+        if runtime not in runtimes:
+            yield f"{path}.model.runtime", f"ServingRuntime {runtime} does not exist"
+        else:
+            formats = [at(item, "name") for item in at(runtimes[runtime], "spec", "supportedModelFormats") or ()]
+            if model_format not in formats:
+                yield f"{path}.model.modelFormat", f"{runtime} serves {formats}, not {model_format}"
+            protocols = at(runtimes[runtime], "spec", "protocolVersions") or []
+            if at(predictor, "model", "protocolVersion") not in (None, *protocols):
+                yield f"{path}.model.protocolVersion", f"{runtime} speaks {protocols}"
+        least, most = at(predictor, "minReplicas"), at(predictor, "maxReplicas")
+        if isinstance(least, int) and isinstance(most, int) and least > most:
+            yield path, f"expected minReplicas <= maxReplicas, got {least} and {most}"
+        percent = at(predictor, "canaryTrafficPercent")
+        if percent is not None and (not isinstance(percent, int) or not 0 <= percent <= 100):
+            yield f"{path}.canaryTrafficPercent", f"expected 0 to 100, got {percent}"
+        kind = at(predictor, "deploymentStrategy", "type")
+        if kind not in (None, "RollingUpdate", "Recreate"):
+            yield f"{path}.deploymentStrategy", f"unknown type {kind}"
+        storage_key = at(predictor, "model", "storage", "key")
+        if storage_key is not None and storage_key not in landscape.keys.get(("Secret", "storage-config"), ()):
+            yield f"{path}.model.storage.key", f"Secret storage-config has no key {storage_key}"
+    mode = at(resource, "metadata", "annotations", "serving.kserve.io/deploymentMode")
+    if mode not in ("Standard", "Knative", "ModelMesh"):
+        yield "metadata.annotations", f"expected a deploymentMode of Standard, Knative or ModelMesh, got {mode}"
+    canaries = at(resource, "spec", "canary") or []
+    shares = [at(item, "trafficPercent") for item in canaries]
+    if canaries and mode != "Standard":
+        yield "spec.canary", "is for Standard mode only"
+    if not all(isinstance(share, int) and 0 <= share <= 100 for share in shares) or sum(filter(_is_int, shares)) > 100:
+        yield "spec.canary", f"expected shares of 0 to 100, 100 together at most, got {shares}"
+    names = [at(item, "predictor", "name") for item in canaries]
+    if None in names or len(set(names)) < len(names):
+        yield "spec.canary", f"expected a name for each, got {names}"
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def _serving_runtime(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    known = {"v1", "v2", "grpc-v1", "grpc-v2"}
+    for protocol in at(resource, "spec", "protocolVersions") or ():
+        if protocol not in known:
+            yield "spec.protocolVersions", f"expected some of {sorted(known)}, got {protocol}"
+    adapter = at(resource, "spec", "builtInAdapter", "serverType")
+    if adapter not in (None, "triton", "mlserver", "ovms", "torchserve"):
+        yield "spec.builtInAdapter.serverType", f"unknown server {adapter}"
+
+
+def _kafka_part(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    clusters = {at(item, "metadata", "name") for item in landscape.of_kind("Kafka")}
+    cluster = at(resource, "metadata", "labels", "strimzi.io/cluster")
+    if cluster not in clusters:
+        yield "metadata.labels", f"Kafka cluster {cluster} does not exist"
+
+
+def _kafka(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    config = at(resource, "spec", "kafka", "config") or {}
+    yield from _scalars("spec.kafka.config", config)
+    brokers = _brokers(landscape)
+    for key in ("default.replication.factor", "offsets.topic.replication.factor"):
+        if isinstance(config.get(key), int) and config[key] > brokers:
+            yield "spec.kafka.config", f"{key} is {config[key]}, brokers are {brokers}"
+    listeners = at(resource, "spec", "kafka", "listeners") or []
+    ports, names = [[at(item, key) for item in listeners] for key in ("port", "name")]
+    if len(set(ports)) < len(ports) or len(set(names)) < len(names):
+        yield "spec.kafka.listeners", "a port or a name stands twice"
+    for port in ports:
+        if not isinstance(port, int) or not 9092 <= port < 65_536:
+            yield "spec.kafka.listeners", f"expected a port from 9092 on, got {port}"
+
+
+def _node_pool(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    for storage in (at(resource, "spec", "storage"), *(at(resource, "spec", "storage", "volumes") or ())):
+        size = at(storage, "size")
+        if size is not None and quantity(size) is None:
+            yield "spec.storage", f"not a quantity: {size}"
+    requests, limits = (at(resource, "spec", "resources", side) or {} for side in ("requests", "limits"))
+    for amounts in (requests, limits):
+        for name, amount in amounts.items():
+            if quantity(amount) is None or name not in ("cpu", "memory"):
+                yield "spec.resources", f"not a quantity of cpu or memory: {name}: {amount}"
+    for name in requests.keys() & limits.keys():
+        if (quantity(requests[name]) or 0) > (quantity(limits[name]) or 0):
+            yield "spec.resources", f"{name}: request is above limit"
+
+
+def _brokers(landscape: Landscape) -> int:
+    pools = [item for item in landscape.of_kind("KafkaNodePool") if "broker" in (at(item, "spec", "roles") or ())]
+    counts = [at(item, "spec", "replicas") for item in pools]
+    return sum(count for count in counts if isinstance(count, int))
+
+
+def _topic(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    replicas, config = at(resource, "spec", "replicas"), at(resource, "spec", "config") or {}
+    yield from _scalars("spec.config", config)
+    if isinstance(replicas, int) and replicas > _brokers(landscape):
+        yield "spec.replicas", f"{replicas} replicas, but {_brokers(landscape)} brokers"
+    least = config.get("min.insync.replicas")
+    if isinstance(replicas, int) and isinstance(least, int) and least > replicas:
+        yield "spec.config", f"min.insync.replicas {least} is above replicas {replicas}"
+    for key, value in config.items():
+        if key not in _TOPIC_KEYS:
+            yield "spec.config", f"unknown setting {key}"
+        elif isinstance(value, str) != (key in ("cleanup.policy", "compression.type")):
+            yield "spec.config", f"{key}: unexpected {value!r}"
+
+
+_TOPIC_KEYS = {"cleanup.policy", "compression.type", "max.message.bytes", "min.insync.replicas", "retention.bytes",
+               "retention.ms", "segment.bytes", "segment.ms"}  # fmt: skip
+
+
+def _scalars(path: str, config: Json) -> Iterator[Finding]:
+    for key, value in config.items():
+        if not isinstance(value, str | int | float):
+            yield path, f"{key}: expected a plain value, got {type(value).__name__}"
+
+
+def _user(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    topics = {at(item, "spec", "topicName") or at(item, "metadata", "name") for item in landscape.of_kind("KafkaTopic")}
+    for rule in at(resource, "spec", "authorization", "acls") or ():
+        target = at(rule, "resource") or {}
+        if target.get("type") == "topic" and target.get("name") not in topics:
+            yield "spec.authorization.acls", f"topic {target.get('name')} does not exist"
+        if target.get("type") not in ("topic", "group") or target.get("patternType", "literal") != "literal":
+            yield "spec.authorization.acls", f"expected one topic or group, got {target}"
+        if {"All", "Alter", "Delete", "Create"} & set(at(rule, "operations") or ()):
+            yield "spec.authorization.acls", f"more than reading and writing: {at(rule, 'operations')}"
+
+
+def _train_job(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    reference = at(resource, "spec", "runtimeRef") or {}
+    if (reference.get("kind", "ClusterTrainingRuntime"), reference.get("name")) not in landscape.names:
+        yield "spec.runtimeRef", f"{reference.get('kind')} {reference.get('name')} does not exist"
+    if reference.get("apiGroup") not in (None, "trainer.kubeflow.org"):
+        yield "spec.runtimeRef.apiGroup", f"unknown group {reference.get('apiGroup')}"
+    runtimes = {at(item, "metadata", "name"): item for item in landscape.of_kind("ClusterTrainingRuntime")}
+    runtime = runtimes.get(reference.get("name"))
+    for entry in at(resource, "spec", "trainer", "env") or ():
+        if (at(entry, "value") is None) == (at(entry, "valueFrom") is None):
+            yield "spec.trainer.env", f"{at(entry, 'name')}: expected a value or where it is from"
+        reference = at(entry, "valueFrom", "secretKeyRef")
+        if reference is not None and at(reference, "key") not in landscape.keys.get(
+            ("Secret", at(reference, "name")), ()
+        ):
+            yield "spec.trainer.env", f"Secret {at(reference, 'name')} with key {at(reference, 'key')} does not exist"
+    if runtime is not None and at(runtime, "metadata", "labels", "trainer.kubeflow.org/framework") is None:
+        yield "spec.runtimeRef", "the runtime has no label trainer.kubeflow.org/framework"
+
+
+def _training_runtime(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    jobs = at(resource, "spec", "template", "spec", "replicatedJobs") or []
+    names = [at(job, "name") for job in jobs]
+    if "node" not in names:
+        yield "spec.template.spec.replicatedJobs", f"expected one named node, got {names}"
+    for job in jobs:
+        step = at(job, "template", "metadata", "labels", "trainer.kubeflow.org/trainjob-ancestor-step")
+        if at(job, "name") == "node" and step != "trainer":
+            yield "spec.template.spec.replicatedJobs", f"node: expected the ancestor step trainer, got {step}"
+        containers = at(job, "template", "spec", "template", "spec", "containers") or []
+        if at(job, "name") == "node" and "node" not in [at(item, "name") for item in containers]:
+            yield "spec.template.spec.replicatedJobs", "node: expected a container named node"
+        if at(job, "template", "spec", "completionMode") not in (None, "Indexed", "NonIndexed"):
+            yield "spec.template.spec.replicatedJobs", "unknown completionMode"
+
+
+def _tf_job(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    for role, replica in (at(resource, "spec", "tfReplicaSpecs") or {}).items():
+        if role not in ("Chief", "Master", "Worker", "PS", "Evaluator"):
+            yield "spec.tfReplicaSpecs", f"unknown role {role}"
+        if at(replica, "restartPolicy") not in (None, "Always", "OnFailure", "Never", "ExitCode"):
+            yield f"spec.tfReplicaSpecs.{role}", f"unknown restartPolicy {at(replica, 'restartPolicy')}"
+        names = [at(item, "name") for item in at(replica, "template", "spec", "containers") or ()]
+        if "tensorflow" not in names:
+            yield f"spec.tfReplicaSpecs.{role}", f"expected a container named tensorflow, got {names}"
+        ports = {at(port, "name") for item in at(replica, "template", "spec", "containers") or ()
+                 for port in item.get("ports") or ()}  # fmt: skip
+        if ports and "tfjob-port" not in ports:
+            yield f"spec.tfReplicaSpecs.{role}", f"expected a port named tfjob-port, got {sorted(map(str, ports))}"
+    if at(resource, "spec", "runPolicy", "cleanPodPolicy") not in (None, "All", "Running", "None"):
+        yield "spec.runPolicy.cleanPodPolicy", "unknown policy"
+    if at(resource, "spec", "successPolicy") not in (None, "", "AllWorkers"):
+        yield "spec.successPolicy", "unknown policy"
+
+
+def _namespace(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    labels = at(resource, "metadata", "labels") or {}
+    for mode in ("enforce", "warn", "audit"):
+        level = labels.get(f"pod-security.kubernetes.io/{mode}")
+        if level not in ("restricted", "baseline"):
+            yield "metadata.labels", f"pod-security.kubernetes.io/{mode}: expected restricted or baseline, got {level}"
+
+
+def _rules(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    groups = at(resource, "spec", "groups") or []
+    names = [at(group, "name") for group in groups]
+    if len(set(names)) < len(names):
+        yield "spec.groups", f"a name stands twice: {names}"
+    for rule in (rule for group in groups for rule in at(group, "rules") or ()):
+        if "alert" in rule:
+            if at(rule, "labels", "severity") not in ("critical", "warning", "info"):
+                yield "spec.groups", f"{rule['alert']}: unknown severity {at(rule, 'labels', 'severity')}"
+            missing = {"summary", "description", "runbook"} - (at(rule, "annotations") or {}).keys()
+            if missing:
+                yield "spec.groups", f"{rule['alert']}: annotations missing: {sorted(missing)}"
+        elif "record" not in rule:
+            yield "spec.groups", "a rule that neither alerts nor records"
+        for key in ("for", "keep_firing_for"):
+            if rule.get(key) is not None and not re.fullmatch(r"\d+(ms|s|m|h|d)", str(rule[key])):
+                yield "spec.groups", f"not a duration: {key}: {rule[key]}"
+        for metric in re.findall(r"\bpathcast_[a-z_]+", str(rule.get("expr"))):
+            if metric not in known_metrics():
+                yield "spec.groups", f"{rule.get('alert')}: no service reports {metric}"
+
+
+def known_metrics() -> set[str]:
+    """What Prometheus finds on a service's page, by the names under which it stores them."""
+    from pathcast.monitoring.metrics import ServiceMetrics
+
+    metrics = ServiceMetrics("check")
+    names: set[str] = set()
+    for family in metrics.registry.collect():
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+        names |= {f"{family.name}{suffix}" for suffix in suffixes}
+    return names
+
+
+def _job(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    hook = at(resource, "metadata", "annotations", "helm.sh/hook")
+    phases = {"pre-install", "pre-upgrade", "post-install", "post-upgrade", "test", "pre-delete"}
+    if hook is not None and not set(str(hook).split(",")) <= phases:
+        yield "metadata.annotations", f"unknown hook {hook}"
+    policy = at(resource, "metadata", "annotations", "helm.sh/hook-delete-policy")
+    if policy is not None and not set(str(policy).split(",")) <= {
+        "before-hook-creation",
+        "hook-succeeded",
+        "hook-failed",
+    }:
+        yield "metadata.annotations", f"unknown hook-delete-policy {policy}"
+
+
+_BY_KIND: dict[str, tuple[Check, ...]] = {
+    "ClusterTrainingRuntime": (_training_runtime,),
+    "CronJob": (_cron_job,),
+    "Deployment": (_workload,),
+    "InferenceService": (_inference_service,),
+    "Job": (_job,),
+    "Kafka": (_kafka,),
+    "KafkaNodePool": (_kafka_part, _node_pool),
+    "KafkaTopic": (_kafka_part, _topic),
+    "KafkaUser": (_kafka_part, _user),
+    "Namespace": (_namespace,),
+    "NetworkPolicy": (_network_policy,),
+    "PersistentVolumeClaim": (_claim,),
+    "Pod": (_job,),
+    "PodDisruptionBudget": (_disruption_budget,),
+    "PodMonitor": (_monitor,),
+    "PrometheusRule": (_rules,),
+    "Role": (_role,),
+    "RoleBinding": (_binding,),
+    "ScaledObject": (_scaled_object,),
+    "Secret": (_secret,),
+    "Service": (_service,),
+    "ServiceMonitor": (_monitor,),
+    "ServingRuntime": (_serving_runtime,),
+    "StatefulSet": (_workload, _stateful_set),
+    "TFJob": (_tf_job,),
+    "TrainJob": (_train_job,),
+}
