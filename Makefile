@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking local batch dev
 
-.PHONY: help install demo test check unit integration format lock golden clean images images-test scan push \
+.PHONY: help install demo test check unit manifests integration format lock golden clean images images-test scan push \
 	upload retrain deploy smoke rollback
 .DEFAULT_GOAL := help
 
@@ -36,7 +36,10 @@ check: install ## Format, lint, types, import contracts, Dockerfiles
 	@git ls-files --cached --others --exclude-standard '*Dockerfile' | xargs $(BIN)/hadolint
 
 unit: install ## Tests that need no server
-	@$(BIN)/pytest tests/unit tests/quality --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/serving
+	@$(BIN)/pytest tests/unit tests/quality tests/manifests --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/serving
+
+manifests: install ## Kubernetes manifests and the chart against schemas and our own checks (part of unit)
+	@$(BIN)/pytest tests/manifests -s
 
 integration: install ## Tests against the real servers
 	@$(BIN)/pytest tests/integration
@@ -50,7 +53,7 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
 golden: install ## Rewrite the golden files after an intended change
-	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py
+	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/manifests/test_chart.py
 
 images: install ## Build the container images with docker, podman or buildah (PYTHON_BASE, TRITON_BASE: docs/operations.md)
 	@$(BIN)/python -m deployments.images.build build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -203,8 +204,13 @@ def _network_policy(resource: Json, landscape: Landscape) -> Iterator[Finding]:
             yield f"spec.{direction}", f"has no effect without policyTypes {kind}"
         for rule in spec.get(direction) or ():
             for peer in at(rule, side) or ():
-                known = at(peer, "namespaceSelector") is not None or at(peer, "ipBlock") is not None
-                if not known and not landscape.selected(at(peer, "podSelector")):
+                namespace = at(peer, "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name")
+                if at(peer, "namespaceSelector") is not None and ("Namespace", namespace) not in landscape.names:
+                    yield f"spec.{direction}", f"namespace {namespace} does not exist"
+                cidr = at(peer, "ipBlock", "cidr")
+                if cidr is not None and not _is_network(cidr):
+                    yield f"spec.{direction}", f"not a range of addresses: {cidr}"
+                if at(peer, "podSelector") is not None and not landscape.selected(at(peer, "podSelector")):
                     yield f"spec.{direction}", f"takes no pod: {at(peer, 'podSelector')}"
             for port in at(rule, "ports") or ():
                 number = at(port, "port")
@@ -216,6 +222,14 @@ def _network_policy(resource: Json, landscape: Landscape) -> Iterator[Finding]:
                     pods = landscape.selected(spec.get("podSelector")) if direction == "ingress" else landscape.pods
                     if not any(_has_port(pod.containers, number) for pod in pods):
                         yield f"spec.{direction}.ports", f"no pod has a port {number}"
+
+
+def _is_network(text: object) -> bool:
+    try:
+        ipaddress.ip_network(str(text))
+    except ValueError:
+        return False
+    return True
 
 
 def _role(resource: Json, landscape: Landscape) -> Iterator[Finding]:
@@ -274,6 +288,12 @@ def _scaled_object(resource: Json, landscape: Landscape) -> Iterator[Finding]:
     least, most = at(resource, "spec", "minReplicaCount") or 0, at(resource, "spec", "maxReplicaCount")
     if not isinstance(most, int) or not isinstance(least, int) or not 0 <= least <= most:
         yield "spec", f"expected minReplicaCount <= maxReplicaCount, got {least} and {most}"
+    behavior = at(resource, "spec", "advanced", "horizontalPodAutoscalerConfig", "behavior") or {}
+    for direction, rules in behavior.items():
+        for policy in at(rules, "policies") or ():
+            numbers = (at(policy, "value"), at(policy, "periodSeconds"))
+            if at(policy, "type") not in ("Pods", "Percent") or min(numbers) < 1 or numbers[1] > 1800:
+                yield f"spec.advanced.behavior.{direction}", f"no such policy: {policy}"
     for trigger in at(resource, "spec", "triggers") or ():
         if at(trigger, "type") not in ("prometheus", "kafka", "cpu", "memory", "postgresql"):
             yield "spec.triggers", f"unknown type {at(trigger, 'type')}"
@@ -342,6 +362,9 @@ def _is_int(value: object) -> bool:
 
 
 def _serving_runtime(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    replicas = at(resource, "spec", "replicas")
+    if replicas is not None and (not isinstance(replicas, int) or replicas < 0):
+        yield "spec.replicas", f"expected 0 or more, got {replicas}"
     known = {"v1", "v2", "grpc-v1", "grpc-v2"}
     for protocol in at(resource, "spec", "protocolVersions") or ():
         if protocol not in known:
@@ -358,7 +381,29 @@ def _kafka_part(resource: Json, landscape: Landscape) -> Iterator[Finding]:
         yield "metadata.labels", f"Kafka cluster {cluster} does not exist"
 
 
+def _strimzi_template(path: str, template: object) -> Iterator[Finding]:
+    """What Strimzi is told about its pods must keep to the Pod Security Standard "restricted"."""
+    for name, part in (template or {}).items() if isinstance(template, dict) else ():
+        context = at(part, "securityContext") or {}
+        if name == "pod" and (
+            context.get("runAsNonRoot") is not True or at(context, "seccompProfile", "type") != "RuntimeDefault"
+        ):
+            yield f"{path}.pod", "expected runAsNonRoot and seccompProfile RuntimeDefault"
+        if name.endswith("Container") and (
+            context.get("allowPrivilegeEscalation") is not False
+            or context.get("readOnlyRootFilesystem") is not True
+            or at(context, "capabilities", "drop") != ["ALL"]
+        ):
+            yield f"{path}.{name}", "expected no privilege, no capability and a root that is only read"
+
+
 def _kafka(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    for part in ("kafka", "entityOperator"):
+        yield from _strimzi_template(f"spec.{part}.template", at(resource, "spec", part, "template"))
+        if not {"pod"} <= (at(resource, "spec", part, "template") or {}).keys():
+            yield f"spec.{part}.template", "says nothing of its pods"
+    for operator in ("topicOperator", "userOperator"):
+        yield from _amounts(f"spec.entityOperator.{operator}", at(resource, "spec", "entityOperator", operator))
     config = at(resource, "spec", "kafka", "config") or {}
     yield from _scalars("spec.kafka.config", config)
     brokers = _brokers(landscape)
@@ -379,14 +424,23 @@ def _node_pool(resource: Json, landscape: Landscape) -> Iterator[Finding]:
         size = at(storage, "size")
         if size is not None and quantity(size) is None:
             yield "spec.storage", f"not a quantity: {size}"
-    requests, limits = (at(resource, "spec", "resources", side) or {} for side in ("requests", "limits"))
+    yield from _amounts("spec", resource.get("spec"))
+    yield from _strimzi_template("spec.template", at(resource, "spec", "template"))
+    for key in ("-Xms", "-Xmx"):
+        value = at(resource, "spec", "jvmOptions", key)
+        if value is not None and not re.fullmatch(r"\d+[mMgG]", str(value)):
+            yield "spec.jvmOptions", f"{key}: not a size: {value}"
+
+
+def _amounts(path: str, holder: object) -> Iterator[Finding]:
+    requests, limits = (at(holder, "resources", side) or {} for side in ("requests", "limits"))
     for amounts in (requests, limits):
         for name, amount in amounts.items():
             if quantity(amount) is None or name not in ("cpu", "memory"):
-                yield "spec.resources", f"not a quantity of cpu or memory: {name}: {amount}"
+                yield f"{path}.resources", f"not a quantity of cpu or memory: {name}: {amount}"
     for name in requests.keys() & limits.keys():
         if (quantity(requests[name]) or 0) > (quantity(limits[name]) or 0):
-            yield "spec.resources", f"{name}: request is above limit"
+            yield f"{path}.resources", f"{name}: request is above limit"
 
 
 def _brokers(landscape: Landscape) -> int:
@@ -406,12 +460,14 @@ def _topic(resource: Json, landscape: Landscape) -> Iterator[Finding]:
     for key, value in config.items():
         if key not in _TOPIC_KEYS:
             yield "spec.config", f"unknown setting {key}"
-        elif isinstance(value, str) != (key in ("cleanup.policy", "compression.type")):
+        elif isinstance(value, str) != (key in ("cleanup.policy", "compression.type", "message.timestamp.type")):
             yield "spec.config", f"{key}: unexpected {value!r}"
 
 
-_TOPIC_KEYS = {"cleanup.policy", "compression.type", "max.message.bytes", "min.insync.replicas", "retention.bytes",
-               "retention.ms", "segment.bytes", "segment.ms"}  # fmt: skip
+_TOPIC_KEYS = {
+    "cleanup.policy", "compression.type", "max.message.bytes", "message.timestamp.type", "min.insync.replicas",
+    "retention.bytes", "retention.ms", "segment.bytes", "segment.ms",
+}  # fmt: skip
 
 
 def _scalars(path: str, config: Json) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.manifests.landscape import ANY_KEY, Fault, Landscape
+from tests.manifests.landscape import ANY_KEY, Fault, Landscape, takes
 from tests.manifests.objects import Json, PodView, at, name_of
 from tests.manifests.schemas import CONTAINER, POD_SPEC, POD_TEMPLATE, definition_faults
 
@@ -14,7 +14,9 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([numkMGTPE]|[KMGTPE]i|e\d+)?")
 _SCALE = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _SCALE |= {f"{letter}i": 1024.0 ** (power + 1) for power, letter in enumerate("KMGTPE")}
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9](-?[a-z0-9])*")
-_IMAGE = re.compile(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)*(:(?!latest$)[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+_IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9.-]*(:\d+)?(/[a-z0-9._-]+)*(:(?!latest$)[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
 _SECRET_NAME = re.compile(r"PASSWORD|SECRET_KEY|SECRET_ACCESS|TOKEN|PRIVATE_KEY|CREDENTIAL")
 _VALUE_IN_ADDRESS = re.compile(r"://[^/\s:@$]+:[^/\s@$]+@")
 _REFERENCE = re.compile(r"(?<!\$)\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
@@ -34,14 +36,25 @@ def quantity(value: object) -> float | None:
 
 
 def pod_faults(pod: PodView, landscape: Landscape) -> Iterator[Fault]:
-    """Every fault of a pod that an object of ours makes."""
-    checks = (_schema, _containers, _volumes, _identity, _restricted)
-    for check in checks:
-        for path, message in check(pod, landscape):
-            yield Fault(name_of(pod.owner), f"{pod.path}.{path}".strip("."), message)
+    """Every fault of a pod that an object of ours makes, in its own form and towards other objects."""
+    malformed = list(_located(pod, _form(pod)))
+    yield from malformed
+    if not malformed:
+        yield from pod_reference_faults(pod, landscape)
 
 
-def _schema(pod: PodView, landscape: Landscape) -> Iterator[Finding]:
+def pod_reference_faults(pod: PodView, landscape: Landscape) -> Iterator[Fault]:
+    """What a pod's form does not show: references, amounts, rights."""
+    for check in (_containers, _volumes, _identity, _restricted):
+        yield from _located(pod, check(pod, landscape))
+
+
+def _located(pod: PodView, findings: Iterator[Finding]) -> Iterator[Fault]:
+    for path, message in findings:
+        yield Fault(name_of(pod.owner), f"{pod.path}.{path}".strip("."), message)
+
+
+def _form(pod: PodView) -> Iterator[Finding]:
     """The CRDs of other projects declare pods loosely; a pod of theirs must be one of Kubernetes as well."""
     if pod.owner["kind"] in ("ServingRuntime", "InferenceService"):
         for index, container in enumerate(pod.containers):
@@ -245,6 +258,11 @@ def _identity(pod: PodView, landscape: Landscape) -> Iterator[Finding]:
     account = pod.spec.get("serviceAccountName")
     if account is not None and ("ServiceAccount", account) not in landscape.names:
         yield "serviceAccountName", f"ServiceAccount {account} does not exist"
+    for toleration in pod.spec.get("tolerations") or ():
+        if at(toleration, "effect") not in (None, "NoSchedule", "PreferNoSchedule", "NoExecute"):
+            yield "tolerations", f"unknown effect {at(toleration, 'effect')}"
+        if at(toleration, "operator") not in (None, "Exists", "Equal"):
+            yield "tolerations", f"unknown operator {at(toleration, 'operator')}"
     if pod.owner["kind"] == "ServingRuntime":
         return
     mounted = pod.spec.get("automountServiceAccountToken")
@@ -253,16 +271,9 @@ def _identity(pod: PodView, landscape: Landscape) -> Iterator[Finding]:
         yield "automountServiceAccountToken", f"{account} holds rights that the pod cannot use"
     if not bound and mounted is not False:
         yield "automountServiceAccountToken", "expected false: the pod calls no API"
-    for toleration in pod.spec.get("tolerations") or ():
-        if at(toleration, "effect") not in (None, "NoSchedule", "PreferNoSchedule", "NoExecute"):
-            yield "tolerations", f"unknown effect {at(toleration, 'effect')}"
-        if at(toleration, "operator") not in (None, "Exists", "Equal"):
-            yield "tolerations", f"unknown operator {at(toleration, 'operator')}"
     for spread in pod.spec.get("topologySpreadConstraints") or ():
         if at(spread, "whenUnsatisfiable") not in ("DoNotSchedule", "ScheduleAnyway"):
             yield "topologySpreadConstraints", f"unknown whenUnsatisfiable {at(spread, 'whenUnsatisfiable')}"
-        from tests.manifests.landscape import takes
-
         if pod.labels is not None and not takes(at(spread, "labelSelector"), pod.labels):
             yield "topologySpreadConstraints", "its selector does not take the pod itself"
     allowed = {
@@ -281,6 +292,13 @@ def _restricted(pod: PodView, landscape: Landscape) -> Iterator[Finding]:
         if pod.spec.get(key):
             yield key, "shares the node's namespace"
     outer = pod.spec.get("securityContext") or {}
+    if at(outer, "seccompProfile", "type") not in (None, "RuntimeDefault"):
+        yield "securityContext.seccompProfile", f"expected RuntimeDefault, got {at(outer, 'seccompProfile', 'type')}"
+    if outer.get("fsGroupChangePolicy") not in (None, "Always", "OnRootMismatch"):
+        yield "securityContext.fsGroupChangePolicy", f"unknown policy {outer['fsGroupChangePolicy']}"
+    for key in ("runAsGroup", "fsGroup"):
+        if outer.get(key) is not None and not _is_user(outer[key]):
+            yield f"securityContext.{key}", f"expected a group other than root's, got {outer[key]}"
     for container in pod.containers:
         path, inner = f"containers[{container.get('name')}].securityContext", container.get("securityContext") or {}
 
@@ -289,8 +307,8 @@ def _restricted(pod: PodView, landscape: Landscape) -> Iterator[Finding]:
 
         if own("runAsNonRoot") is not True:
             yield path, "expected runAsNonRoot"
-        if own("runAsUser") == 0:
-            yield path, "runs as root"
+        if own("runAsUser") is not None and not _is_user(own("runAsUser")):
+            yield path, f"expected a user other than root, got {own('runAsUser')}"
         if at(own("seccompProfile"), "type") != "RuntimeDefault":
             yield path, "expected seccompProfile RuntimeDefault"
         if inner.get("allowPrivilegeEscalation") is not False:
@@ -301,3 +319,7 @@ def _restricted(pod: PodView, landscape: Landscape) -> Iterator[Finding]:
             yield path, "expected all capabilities dropped"
         if inner.get("readOnlyRootFilesystem") is not True:
             yield path, "expected readOnlyRootFilesystem"
+
+
+def _is_user(number: object) -> bool:
+    return isinstance(number, int) and 0 < number < 2**31

@@ -43,8 +43,8 @@ def without_nulls(value: Any) -> Any:
 
 def schema_faults(resource: Json) -> Iterator[tuple[str, str]]:
     """(path, message) of each way in which `resource` is not what its kind declares."""
-    kind = (resource.get("apiVersion"), resource.get("kind"))
-    validator = _validators().get(kind)  # type: ignore[arg-type]
+    kind = (str(resource.get("apiVersion")), str(resource.get("kind")))
+    validator = _validators().get(kind)
     if validator is None:
         yield "kind", f"unknown kind {kind[0]} {kind[1]}"
         return
