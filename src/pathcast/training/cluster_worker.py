@@ -1,4 +1,4 @@
-"""Starts a training command as one of several workers: `python -m pathcast.training.launch COMMAND…`.
+"""Starts a training command as one of several workers: `python -m pathcast.training.cluster_worker COMMAND…`.
 
 TensorFlow learns of the other workers from TF_CONFIG. The Training Operator's TFJob sets it; Kubeflow Trainer's
 TrainJob does not know TensorFlow and sets JAX_NUM_PROCESSES, JAX_PROCESS_ID and JAX_COORDINATOR_ADDRESS (its runtime
@@ -55,7 +55,7 @@ def main() -> int:
     """Become the command, with TF_CONFIG set; comes back only where that fails."""
     command = sys.argv[1:]
     if not command:
-        print("usage: python -m pathcast.training.launch COMMAND…", file=sys.stderr)
+        print("usage: python -m pathcast.training.cluster_worker COMMAND…", file=sys.stderr)
         return 2
     try:
         config = tf_config(os.environ)

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.training.launch import tf_config
-from pathcast.training.workers import read_place
+from pathcast.training.cluster_worker import tf_config
+from pathcast.training.place import read_place
 
 SHOW = [sys.executable, "-c", "import os; print(os.environ.get('TF_CONFIG', ''))"]
 
@@ -44,7 +44,7 @@ def by_operator(name: str, count: int) -> list[dict[str, str]]:
 def launched(variables: dict[str, str]) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"} | variables
     done = subprocess.run(
-        [sys.executable, "-m", "pathcast.training.launch", *SHOW],
+        [sys.executable, "-m", "pathcast.training.cluster_worker", *SHOW],
         env=environment,
         capture_output=True,
         text=True,
@@ -90,5 +90,5 @@ def test_variables_that_do_not_fit_are_refused(wrong: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("command", "code"), [([], 2), (["no-such-command"], 1)])
 def test_exit_codes(command: list[str], code: int) -> None:
-    done = subprocess.run([sys.executable, "-m", "pathcast.training.launch", *command], capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "pathcast.training.cluster_worker", *command], capture_output=True)
     assert done.returncode == code
