@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pathcast.cli import platform_tracks
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR, load_settings
 
@@ -29,7 +30,10 @@ TRACKING_VARIABLE = "PATHCAST_MLFLOW_TRACKING_URI"
 
 def train(
     family: str = typer.Argument(..., help="Which kind of model, such as forecaster; or package.module:NAME."),
-    data: Path = typer.Option(..., help="Raw data in a layout that the family reads, or a folder prepared from it."),
+    data: Path = typer.Option(
+        ...,
+        help="Raw data in a layout that the family reads, a folder prepared from it, or 'platform': its own tracks.",
+    ),
     output: Path | None = typer.Option(None, help="Folder for weights.npz and model.json; default: the family's name."),
     workers: int = typer.Option(1, min=1, help="Processes that train together on this machine, a core or more each."),
     threads: int = typer.Option(0, min=0, help="CPU threads of each; 0: one per core, or 1 for each of many workers."),
@@ -41,13 +45,17 @@ def train(
     change: list[str] = typer.Option([], "--set", help="KEY=VALUE: another setting of training or family; repeatable."),
     option: list[str] = typer.Option([], help="KEY=VALUE: how raw data is prepared; repeatable."),
     held_out: str | None = typer.Option(None, help="Leave this scene out: the same as --option held_out=SCENE."),
+    cameras: str | None = platform_tracks.CAMERAS,
+    days: float | None = platform_tracks.DAYS,
+    since: str | None = platform_tracks.SINCE,
+    until: str | None = platform_tracks.UNTIL,
     init: Path | None = typer.Option(None, help="Start from the weights in this folder instead of at random."),
     resume: bool = typer.Option(False, help="Go on from the checkpoint in the output folder, if there is one."),
     restarts: int = typer.Option(0, min=0, help="With --workers: so many times, go on when a worker was killed."),
     mlflow: str | None = typer.Option(
         None, envvar=TRACKING_VARIABLE, help="Record the run here; default: the local platform's MLflow, if it is up."
     ),
-    state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its MLflow."),
+    state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its MLflow and its database."),
     json: Path | None = typer.Option(None, help="Also write the figures to this file."),
 ) -> None:
     """Train a model; the best epoch on the validation part is kept.
@@ -60,6 +68,7 @@ def train(
     from pathcast.training.family import find_place
     from pathcast.training.launcher import EVENTS_VARIABLE
     from pathcast.training.place import VARIABLE, read_place
+    from pathcast.training.prepared import is_prepared
 
     find_place(family)
     target = output or Path(family.rpartition(":")[2])
@@ -81,6 +90,18 @@ def train(
     if place is not None:
         _work(place, family, data, target, changes, options, init, resume, _tracking(mlflow, None, console))
         return
+    if resume and str(data) == platform_tracks.NAME and is_prepared(target / "data"):
+        # The platform has seen more by now; what was begun goes on with what it began with.
+        data, options = target / "data", {}
+    else:
+        data, options = platform_tracks.raw_data(
+            *(data, family, target / "tracks", state_dir, console),
+            cameras=cameras,
+            days=days,
+            since=since,
+            until=until,
+            options=options,
+        )
     job = _job(family, data, target, changes, options, init)
     tracking = _tracking(mlflow, state_dir, console)
     console.print(f"{family}: data {job.data.version[:12]} in {job.data.folder}", markup=False, highlight=False)

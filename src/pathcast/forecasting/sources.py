@@ -12,6 +12,7 @@ from pathcast.forecasting.data_card import DataCard, describe
 from pathcast.forecasting.eth_ucy import FRAMES_PER_STEP
 from pathcast.forecasting.mot_truth import SEQUENCE_FILE, TRUTH_FILE, looks_like_truth, read_truth
 from pathcast.forecasting.quality import AS_RECORDED, TrackQuality, choose
+from pathcast.forecasting.track_folder import is_track_folder, read_track_folder
 from pathcast.forecasting.track_rows import on_steps, read_lines
 from pathcast.forecasting.trajnet import read_ndjson, read_rows, read_text
 
@@ -30,10 +31,13 @@ def read_tracks(
     - ETH/UCY: a folder with `all_data/`; its recordings in full.
     - MOT ground truth: a sequence's folder, or a folder of them.
     - TrajNet or S-GAN text, TrajNet++ ndjson: a file, or a folder with such files at any depth.
+    - What `write_track_folder` wrote; its card goes on, with what is left out now added.
 
     `frame_rate` (Hz) is for text whose rows are not 0.4 s apart. A recording's name is its path below
     `source`. Raises InvalidInputError, naming file, row and expectation, on bad data, and when nothing is left.
     """
+    if is_track_folder(source):
+        return _choose_again(*read_track_folder(source), quality)
     layout, recordings = _recognise(source, frame_rate)
     if frame_rate is not None and layout != TRAJNET_TEXT:
         raise InvalidInputError(f"{source}: the {layout} layout has its own frame rate; leave the given one out")
@@ -41,6 +45,21 @@ def read_tracks(
     kept, drops = choose(found, quality)
     selection = {**quality.as_mapping(), **({} if frame_rate is None else {"frame_rate_hz": frame_rate})}
     return kept, describe(kept, source=str(source), layout=layout, selection=selection, drops=drops)
+
+
+def _choose_again(found: list[Trajectory], card: DataCard, quality: TrackQuality) -> tuple[list[Trajectory], DataCard]:
+    kept, drops = choose(found, quality)
+    if not drops and kept:
+        return kept, card
+    selection = {**card.selection, **quality.as_mapping()}
+    return kept, describe(
+        kept,
+        source=card.source,
+        layout=card.layout,
+        selection=selection,
+        drops=(*card.drops, *drops),
+        clock=card.clock,
+    )
 
 
 _Reader = Callable[[Path, str], list[Trajectory]]

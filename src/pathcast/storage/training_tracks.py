@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pathcast.core.trajectory import FRAME_HEIGHTS, METRES, Trajectory, check_un
 from pathcast.forecasting.data_card import DataCard, describe
 from pathcast.forecasting.grid import sample_on_grid
 from pathcast.forecasting.quality import Drop, TrackQuality, choose
+from pathcast.forecasting.track_folder import write_track_folder
 from pathcast.storage.connection import database_errors
 from pathcast.storage.model_versions import TrainingTracks
 from pathcast.storage.resampling import MAX_GAP
@@ -114,6 +116,19 @@ def stored_tracks(
         kept, source=SOURCE, layout=LAYOUT, selection=selection.as_mapping(cameras), drops=drops, clock="utc"
     )
     return kept, card
+
+
+def select_tracks(
+    connection: psycopg.Connection,
+    selection: TrackSelection,
+    folder: Path,
+    *,
+    progress: Callable[[float], None] = lambda share: None,
+) -> DataCard:
+    """Write the selected tracks with their card to `folder`, which `read_tracks` reads; raises as `stored_tracks`."""
+    trajectories, card = stored_tracks(connection, selection, progress=progress)
+    write_track_folder(folder, trajectories, card)
+    return card
 
 
 def training_tracks_of(card: Mapping[str, Any]) -> tuple[TrainingTracks, ...]:
