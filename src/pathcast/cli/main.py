@@ -12,6 +12,7 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     batch,
     bench,
     bench_forecaster,
+    bench_mot,
     bench_tracker,
     demo,
     evaluate,

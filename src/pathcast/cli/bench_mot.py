@@ -1,0 +1,60 @@
+"""`pathcast bench mot`: what the endpoint costs over its models, and whether streams disturb each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from pathcast.cli.bench import Row, app, report
+
+_STREAM_FRAMES = 100
+
+
+@app.command("mot", epilog="Example: pathcast bench mot --video gate.mp4 --json mot.json")
+def bench_mot(
+    video: Path | None = typer.Option(None, help="A clip; default: the demo's, in the data folder."),
+    frames: int = typer.Option(300, min=50, help="How many of its frames are timed."),
+    rounds: int = typer.Option(5, min=1, help="How often; every frame counts with its best round."),
+    streams: int = typer.Option(8, min=2, help="Clients at once."),
+    fps: float = typer.Option(7, min=0.1, help="The clip's frame rate."),
+    state_dir: Path = typer.Option(Path(".pathcast"), help="The running platform's state."),
+    json: Path | None = typer.Option(None, help="Write the figures to this file."),
+) -> None:
+    """Time frames on the running platform's Triton, with the detector and the forecaster that it serves.
+
+    "Added" is, frame by frame, the endpoint's time less that of the two models' own requests beside it.
+    """
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pathcast.core.settings import load_settings
+    from pathcast.serving.mot.benchmark import STAGGER, measure_company, measure_latencies, read_clip
+
+    address = load_settings(state_dir).triton_grpc
+    clip = video or Path(os.environ.get("PATHCAST_DATA", "../shared/data")) / "pets09_s2l1" / "vtest.avi"
+    images = read_clip(clip, max(frames, _STREAM_FRAMES + STAGGER * (streams - 1)))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("one stream", total=rounds * frames)
+        single = measure_latencies(address, images[:frames], fps, rounds, lambda: progress.advance(task))
+        few = images[: _STREAM_FRAMES + STAGGER * (streams - 1)]
+        task = progress.add_task(f"{streams} streams", total=2 * streams * _STREAM_FRAMES)
+        company = measure_company(address, few, fps, streams, lambda: progress.advance(task))
+    rows = []
+    for share in (50, 99):
+        base = f"detector + forecaster alone, p{share}"
+        alone = float(np.percentile(single.alone, share))
+        rows.append(Row(base, alone, "ms"))
+        for name, spent in (("pixels", single.pixels), ("JPEG", single.jpeg)):
+            value = float(np.percentile(spent, share))
+            rows.append(Row(f"mot, {name}, p{share}", value, "ms", base, value / alone))
+            rows.append(Row(f"added, {name}, p{share}", float(np.percentile(spent - single.alone, share)), "ms"))
+    one = "frames with another result than alone"
+    rows.append(Row(f"{streams} streams at once, {one}", company.different, f"of {company.frames}"))
+    rate = "one after the other, frame rate"
+    rows.append(Row(rate, company.alone_frames_per_second, "frames/s"))
+    ratio = company.frames_per_second / company.alone_frames_per_second
+    rows.append(Row(f"{streams} streams at once, frame rate", company.frames_per_second, "frames/s", rate, ratio))
+    report("mot", rows, json)

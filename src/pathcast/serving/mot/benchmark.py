@@ -1,0 +1,164 @@
+"""What the endpoint costs over the two models behind it, and whether streams at once disturb each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pathcast.core.arrays import Float64Array, UInt8Array
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.trajectory import OBSERVED_STEPS
+from pathcast.detection.preprocess import letterbox
+from pathcast.messaging.observation_codec import encode_observation
+from pathcast.serving.frame_analyzer import whole_blocks
+from pathcast.serving.stream_client import StreamClient
+from pathcast.serving.triton_client import TritonClient
+
+WARM_UP = 10
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+STAGGER = 20
+"""Frames by which each of the streams at once begins later in the clip."""
+
+Progress = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latencies:
+    """Milliseconds for each frame (n,), each the least of some rounds, measured in turns.
+
+    `alone` is the detector's request and, where forecasts were due, the forecaster's with as many tracks;
+    `pixels` and `jpeg` are the endpoint's.
+    """
+
+    alone: Float64Array
+    pixels: Float64Array
+    jpeg: Float64Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Company:
+    """Streams at once beside the same streams one by one; `different` counts frames with another result."""
+
+    frames: int
+    different: int
+    ms: Float64Array
+    alone_ms: Float64Array
+    frames_per_second: float
+    alone_frames_per_second: float
+
+
+def read_clip(path: Path, frames: int) -> list[UInt8Array]:
+    """The first frames of a video, RGB."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        images: list[Any] = []
+        while len(images) < frames and capture.grab():
+            images.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()
+    if len(images) < frames:
+        raise InvalidInputError(f"video {path}: expected {frames} frames or more, got {len(images)}")
+    return images
+
+
+def jpegs(images: Sequence[UInt8Array], quality: int = 85) -> list[bytes]:
+    """The RGB images as a camera would send them."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes() for image in images]
+
+
+def measure_latencies(
+    address: str, images: Sequence[UInt8Array], fps: float, rounds: int, on_frame: Progress
+) -> Latencies:
+    """One stream of RGB `images`, through shared memory, on an otherwise idle server, `rounds` times over.
+
+    Every frame counts with its best round, for each of the three by itself: what remains is what the work on that
+    frame costs, and not what else went on on the machine.
+    """
+    compressed = jpegs(images)
+    every = [_round(address, images, compressed, fps, on_frame) for _ in range(rounds)]
+    alone, pixels, jpeg = (
+        np.min([getattr(each, name) for each in every], axis=0) for name in ("alone", "pixels", "jpeg")
+    )
+    return Latencies(alone, pixels, jpeg)
+
+
+def _round(
+    address: str, images: Sequence[UInt8Array], compressed: Sequence[bytes], fps: float, on_frame: Progress
+) -> Latencies:
+    spent: dict[str, list[float]] = {"detector": [], "pixels": [], "jpeg": [], "forecaster": []}
+    with (
+        TritonClient(address, shared_memory=True) as client,
+        StreamClient(address, shared_memory=True) as of_pixels,
+        StreamClient(address, shared_memory=True) as of_jpeg,
+    ):
+        canvas = np.empty((1, *client.metadata("detector").inputs["images"].shape[1:]), np.uint8)
+        for index, image in enumerate(images):
+            letterbox(image, canvas[0])
+            moment = _START + timedelta(seconds=index / fps)
+            calls: dict[str, Callable[[], Any]] = {
+                "detector": partial(client.infer, "detector", {"images": canvas}),
+                "pixels": partial(of_pixels.send, image, moment),
+                "jpeg": partial(of_jpeg.send, compressed[index], moment),
+            }
+            names = list(calls)
+            answers = {name: _timed(calls[name], spent[name]) for name in names[index % 3 :] + names[: index % 3]}
+            due = len(answers["jpeg"].forecasts)
+            observed = whole_blocks(np.zeros((max(due, 1), OBSERVED_STEPS, 2), np.float32))
+            _timed(partial(client.infer, "forecaster", {"observed": observed}), spent["forecaster"])
+            if not due:
+                spent["forecaster"][-1] = 0.0
+            on_frame()
+    detector, pixels, jpeg, forecaster = (np.array(values[WARM_UP:]) for values in spent.values())
+    return Latencies(detector + forecaster, pixels, jpeg)
+
+
+def _timed(call: Callable[[], Any], spent_ms: list[float]) -> Any:
+    began = time.perf_counter()
+    answer = call()
+    spent_ms.append(1e3 * (time.perf_counter() - began))
+    return answer
+
+
+def measure_company(
+    address: str, images: Sequence[UInt8Array], fps: float, streams: int, on_frame: Progress
+) -> Company:
+    """`streams` clients at once, each with its own part of the clip, and then one after the other."""
+    frames = jpegs(images)
+    length = len(frames) - STAGGER * (streams - 1)
+
+    def run(stream: int) -> tuple[list[bytes], list[float]]:
+        seen, spent = [], []
+        with StreamClient(address) as client:
+            for index, frame in enumerate(frames[STAGGER * stream :][:length]):
+                began = time.perf_counter()
+                observation = client.send(frame, _START + timedelta(seconds=index / fps))
+                spent.append(1e3 * (time.perf_counter() - began))
+                seen.append(encode_observation(observation))
+                on_frame()
+        return seen, spent
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(streams) as threads:
+        together = list(threads.map(run, range(streams)))
+    between = time.perf_counter()
+    alone = [run(stream) for stream in range(streams)]
+    ended = time.perf_counter()
+    pairs = zip(together, alone, strict=True)
+    return Company(
+        frames=streams * length,
+        different=sum(a != b for (first, _), (second, _) in pairs for a, b in zip(first, second, strict=True)),
+        ms=np.concatenate([spent for _, spent in together]),
+        alone_ms=np.concatenate([spent for _, spent in alone]),
+        frames_per_second=streams * length / (between - began),
+        alone_frames_per_second=streams * length / (ended - between),
+    )
