@@ -4,11 +4,11 @@ BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking local batch dev
 
 .PHONY: help install demo test check unit manifests integration format lock golden clean images images-test scan push \
-	upload retrain deploy smoke rollback
+	upload retrain deploy smoke rollback compose-credentials
 .DEFAULT_GOAL := help
 
 help: ## List these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 install: .venv/installed ## Create .venv with everything, Triton included
 
@@ -66,6 +66,9 @@ scan: install ## Look for known weaknesses in the images (trivy)
 
 push: install ## Push the images to REGISTRY and note their digests
 	@$(BIN)/python -m deployments.images.build push
+
+compose-credentials: install ## Generate what deployments/compose needs: passwords and image names, in its .env
+	@$(BIN)/python -m deployments.compose.credentials
 
 upload: install ## Upload the compiled pipelines to KFP_ENDPOINT
 	@$(BIN)/python -m deployments.release upload

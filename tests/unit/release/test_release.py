@@ -6,6 +6,7 @@ from unittest.mock import create_autospec
 
 import kfp
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from deployments import release
@@ -45,6 +46,17 @@ def test_images_are_deployed_by_digest() -> None:
     assert values.name == "staging.yaml"
     assert values.is_file()
     assert {"--install", "--rollback-on-failure", "--wait"} <= set(command)
+
+
+@pytest.mark.parametrize("environment", Environment)
+def test_each_environment_sets_values_that_the_chart_has(environment: Environment) -> None:
+    chart = yaml.safe_load((CHART / "values.yaml").read_text())
+    for name, value in yaml.safe_load(
+        (CHART.parents[1] / f"deployments/environments/{environment}.yaml").read_text()
+    ).items():
+        assert name in chart
+        assert not isinstance(value, dict) or value.keys() <= chart[name].keys()
+    assert {"repository", "digest"} <= chart["image"].keys() & chart["trainImage"].keys()
 
 
 @pytest.mark.parametrize(
