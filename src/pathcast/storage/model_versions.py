@@ -13,6 +13,9 @@ from psycopg.types.json import Jsonb
 from pathcast.core.errors import InvalidInputError
 from pathcast.storage.connection import database_errors
 
+PLATFORM_LAYOUT = "platform"
+"""The layout that the data card of stored tracks names."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingTracks:
@@ -28,8 +31,8 @@ class TrainingTracks:
 class StoredModelVersion:
     """A version of a model as the lineage knows it.
 
-    `sha256` is the hex digest of the served file. `data_card` describes training data from outside the
-    platform; `training_tracks` names the stored tracks.
+    `sha256` is the hex digest of the served file. `data_card` describes the training data; `training_tracks`
+    names the stored tracks among it, and need not be given where the card is that of stored tracks.
     """
 
     model: str
@@ -37,6 +40,19 @@ class StoredModelVersion:
     sha256: str
     data_card: Mapping[str, Any] = field(default_factory=dict)
     training_tracks: Sequence[TrainingTracks] = ()
+
+
+def training_tracks_of(card: Mapping[str, Any]) -> tuple[TrainingTracks, ...]:
+    """The stored tracks that a data card names: a part for each camera; none where the data is from elsewhere."""
+    if card.get("layout") != PLATFORM_LAYOUT:
+        return ()
+    try:
+        since, until = (datetime.fromisoformat(card["selection"][name]) for name in ("since", "until"))
+        return tuple(TrainingTracks(each["name"], since, until, each["tracks"]) for each in card["recordings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"data card of the platform's tracks: expected since, until and recordings: {error!r}"
+        ) from error
 
 
 def write_model_version(connection: psycopg.Connection, version: StoredModelVersion) -> None:
@@ -59,7 +75,7 @@ def write_model_version(connection: psycopg.Connection, version: StoredModelVers
                 f"{name}: expected the file with sha256 {stored}, got {version.sha256}",
                 hint="register the new file under a new version",
             )
-        for tracks in version.training_tracks:
+        for tracks in version.training_tracks or training_tracks_of(version.data_card):
             connection.execute(
                 "INSERT INTO training_tracks (model, version, camera_id, since, until, track_count) "
                 "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,10 +21,10 @@ from pathcast.forecasting.grid import sample_on_grid
 from pathcast.forecasting.quality import Drop, TrackQuality, choose
 from pathcast.forecasting.track_folder import write_track_folder
 from pathcast.storage.connection import database_errors
-from pathcast.storage.model_versions import TrainingTracks
+from pathcast.storage.model_versions import PLATFORM_LAYOUT
 from pathcast.storage.resampling import MAX_GAP
 
-SOURCE, LAYOUT = "platform", "platform"
+SOURCE = "platform"
 SLICE = timedelta(hours=6)
 """How much of a camera is read at once: about 750,000 rows of five objects at 7 frames a second."""
 
@@ -113,7 +113,7 @@ def stored_tracks(
         drops = (Drop("without a grid step of 0.4 s", without_step, 0), *drops)
     cameras = tuple(spans)
     card = describe(
-        kept, source=SOURCE, layout=LAYOUT, selection=selection.as_mapping(cameras), drops=drops, clock="utc"
+        kept, source=SOURCE, layout=PLATFORM_LAYOUT, selection=selection.as_mapping(cameras), drops=drops, clock="utc"
     )
     return kept, card
 
@@ -129,14 +129,6 @@ def select_tracks(
     trajectories, card = stored_tracks(connection, selection, progress=progress)
     write_track_folder(folder, trajectories, card)
     return card
-
-
-def training_tracks_of(card: Mapping[str, Any]) -> tuple[TrainingTracks, ...]:
-    """What a model learned from, for the lineage, from the card of `stored_tracks`; empty for any other source."""
-    if card.get("layout") != LAYOUT:
-        return ()
-    since, until = (datetime.fromisoformat(card["selection"][name]) for name in ("since", "until"))
-    return tuple(TrainingTracks(each["name"], since, until, each["tracks"]) for each in card["recordings"])
 
 
 def _spans(connection: psycopg.Connection, selection: TrackSelection) -> dict[str, tuple[datetime, datetime]]:

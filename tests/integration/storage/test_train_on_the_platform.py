@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from pathcast.cli.main import app
 from pathcast.core import InvalidInputError, Observation
 from pathcast.core.track import FrameTracks
-from pathcast.storage.model_versions import TrainingTracks
-from pathcast.storage.training_tracks import training_tracks_of
+from pathcast.storage.model_versions import TrainingTracks, training_tracks_of
 from pathcast.storage.writers import write_observations
 from pathcast.training.train_family import Job
 

@@ -14,9 +14,15 @@ from pathcast.core.track import FrameTracks
 from pathcast.forecasting.data_card import DataCard
 from pathcast.forecasting.quality import TrackQuality
 from pathcast.storage import training_tracks
-from pathcast.storage.model_versions import TrainingTracks
+from pathcast.storage.model_versions import (
+    StoredModelVersion,
+    TrainingTracks,
+    read_model_version,
+    training_tracks_of,
+    write_model_version,
+)
 from pathcast.storage.reads import read_trajectories
-from pathcast.storage.training_tracks import TrackSelection, stored_tracks, training_tracks_of
+from pathcast.storage.training_tracks import TrackSelection, stored_tracks
 from pathcast.storage.writers import write_observations
 
 pytestmark = pytest.mark.integration
@@ -103,7 +109,15 @@ def test_the_card_says_what_was_chosen_and_what_went(
     assert (card.tracks, card.units, card.clock) == (2, "m", "utc")
     assert card.recordings[0].since.startswith("2026-03-01T12:00:00")
     assert DataCard.from_dict(card.to_dict()) == card
-    assert training_tracks_of(card.to_dict()) == (TrainingTracks(camera_id, wanted.since, wanted.until, 2),)
+    learned_from = (TrainingTracks(camera_id, wanted.since, wanted.until, 2),)
+    assert training_tracks_of(card.to_dict()) == learned_from
+    for _ in range(2):
+        write_model_version(connection, StoredModelVersion(camera_id, "1", "a" * 64, card.to_dict()))
+    version = read_model_version(connection, camera_id, "1")
+    assert version is not None
+    assert (version.training_tracks, DataCard.from_dict(version.data_card)) == (learned_from, card)
+    with pytest.raises(InvalidInputError, match="expected since, until and recordings"):
+        training_tracks_of({"layout": "platform"})
     assert camera_id in card.to_markdown()
 
 
