@@ -32,11 +32,11 @@ class FileDetector:
     def __init__(self, path: Path, *, workers: int = 2) -> None:
         """Raises InvalidInputError where the file is no detector."""
         self.model = path.stem
-        content = _read(path)
+        content = read_model(path)
         self.version = hashlib.sha256(content).hexdigest()[:12]
-        session = _session(path, content)
+        session = open_session(path, content)
         if "boxes" not in {tensor.name for tensor in session.get_outputs()}:
-            session = _session(path, _served_form(path))
+            session = open_session(path, _served_form(path))
         _require(path, session, "images", _DETECTOR_OUTPUTS)
         _, self._height, self._width, _ = session.get_inputs()[0].shape
         self._run = session
@@ -62,11 +62,11 @@ class FileForecaster:
 
     def __init__(self, path: Path) -> None:
         """Raises InvalidInputError where the file is no forecaster."""
-        content = _read(path)
+        content = read_model(path)
         self.model = "forecaster"
         self.version = hashlib.sha256(content).hexdigest()[:12]
         self.served = True
-        self._session = _session(path, content)
+        self._session = open_session(path, content)
         _require(path, self._session, "observed", _FORECASTER_OUTPUTS)
 
     def forecast(self, observed: Float32Array) -> ForecastBatch:
@@ -85,14 +85,16 @@ class ConstantVelocity:
         return constant_velocity(observed)
 
 
-def _read(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """The file's bytes; raises InvalidInputError where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInputError(f"model {path}: {error.strerror}", hint="give the path of an ONNX file") from error
 
 
-def _session(path: Path, content: bytes) -> Any:
+def open_session(path: Path, content: bytes) -> Any:
+    """A session of one thread; raises InvalidInputError that names `path` where onnxruntime refuses the model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

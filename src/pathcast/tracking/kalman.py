@@ -82,6 +82,27 @@ def shift(motion: Float64Array, offset: Float64Array) -> None:
     motion[0:2] += offset[:, np.newaxis]
 
 
+def warp(motion: Float64Array, affine: Float64Array) -> None:
+    """Carry every column into the picture after the camera moved by `affine` (2, 3), in place; it turns little."""
+    (a, b, across), (c, d, down) = affine.tolist()
+    scale = abs(a * d - b * c) ** 0.5
+    for x, y, dx, dy in ((motion[0], motion[1], across, down), (motion[4], motion[5], 0.0, 0.0)):
+        x[:], y[:] = a * x + b * y + dx, c * x + d * y + dy
+    motion[2:4] *= scale
+    motion[6:8] *= scale
+    motion[8:] *= scale * scale
+    np.maximum(motion[2:4], _MIN_SIZE_PX, out=motion[2:4])
+
+
+def warp_corners(corners: Float64Array, affine: Float64Array) -> None:
+    """The same for boxes given by their corners (4, n): they move and grow, and stay upright."""
+    (a, b, across), (c, d, down) = affine.tolist()
+    half = (corners[2:] - corners[:2]) * (0.5 * abs(a * d - b * c) ** 0.5)
+    x, y = (corners[:2] + corners[2:]) * 0.5
+    centre = np.stack((a * x + b * y + across, c * x + d * y + down))
+    corners[:2], corners[2:] = centre - half, centre + half
+
+
 def to_centre(corners: Float64Array) -> Float64Array:
     """Boxes (4, n), at least one pixel wide and high, of their corners (4, n): left, top, right, bottom."""
     boxes = corners.copy()

@@ -50,6 +50,43 @@ class SwaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: Ratio = 0.101
 
 
+class AppearanceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How embeddings of detections (see `Detections.embeddings`) take part; cosines are of unit vectors.
+
+    Among boxes that are similar by place, appearance has the share `weight` of what a match is worth, and pairs of
+    a cosine below `least_cosine` are not matched (StrongSORT, Du et al. 2023). A track's embedding is a running
+    mean, of which each detection from `TrackerSettings.high_score` on replaces the part 1 - `momentum` (FairMOT,
+    Zhang et al. 2021).
+
+    Confirmed tracks are remembered for `memory_s` seconds and come back at a cosine of `recall_cosine`, where
+    the object may have got to since: `reach` box heights and `reach_per_s` more each second. A long memory brings
+    more strangers back than friends, unless the model tells people apart well. Weight, gate and momentum are
+    the usual ones of that work; the rest was chosen on PETS09-S2L1 with OSNet's smallest model.
+    """
+
+    weight: Ratio = 0.5
+    least_cosine: Ratio = 0.2
+    momentum: Ratio = 0.9
+    memory_s: Positive = 3.0
+    recall_cosine: Ratio = 0.8
+    reach: Positive = 1.0
+    reach_per_s: NonNegative = 1.0
+
+
+class CameraMotionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the camera's own motion is read from the images; see `camera_motion.CameraMotion`.
+
+    Images are shrunk to `width_px`; there up to `corners` corners at least `distance_px` apart are followed, and
+    the motion counts where `least_inliers` of them agree with it within `tolerance_px`.
+    """
+
+    width_px: Count = 320
+    corners: Count = 300
+    distance_px: Positive = 6.0
+    tolerance_px: Positive = 1.0
+    least_inliers: Count = 12
+
+
 class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How tracks are born, matched, kept and reported.
 
@@ -68,6 +105,9 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Reporting: a confirmed track of `coast_hits` detections or more is still reported, where it is expected,
     for `coast_s` seconds without one.
+
+    `appearance` and `camera_motion` are off where they are None. The one needs detections with embeddings, the
+    other the frames' images.
     """
 
     motion: MotionSettings = MotionSettings()
@@ -89,3 +129,5 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height_power: NonNegative = 2.0
     coast_s: NonNegative = 0.129
     coast_hits: Count = 6
+    appearance: AppearanceSettings | None = None
+    camera_motion: CameraMotionSettings | None = None

@@ -3,6 +3,7 @@
 The stages follow ByteTrack (Zhang et al. 2022): high scores first, then low scores for what is left. The
 similarity is the buffered IoU of C-BIoU (Yang et al. 2023) times the agreement of heights of Hybrid-SORT
 (Yang et al. 2024), and tracks are sought again where they were last seen, as OC-SORT (Cao et al. 2023) does.
+Appearance, and the camera's motion read from the images, are optional.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcast.core import Detections, FrameTracks, InvalidInputError
-from pathcast.core.arrays import Float64Array, Int64Array
+from pathcast.core.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
 from pathcast.core.clock import from_nanoseconds, to_nanoseconds
 from pathcast.core.frame import check_utc
-from pathcast.tracking import kalman
+from pathcast.tracking import appearance, kalman
 from pathcast.tracking.association import Pairs, assign, similar_pairs
-from pathcast.tracking.settings import TrackerSettings
-from pathcast.tracking.state import NO_FRAME, pack, unpack
+from pathcast.tracking.camera_motion import CameraMotion, check_image
+from pathcast.tracking.settings import AppearanceSettings, TrackerSettings
+from pathcast.tracking.state import NO_FRAME, Memory, pack, unpack
 from pathcast.tracking.sway import camera_shift
 
 # Tracks are columns of two tables; a quantity of all tracks is a row, so that it lies together in memory.
@@ -39,17 +41,22 @@ _Mask = npt.NDArray[np.bool_]
 
 
 class _Seen(NamedTuple):
-    """A frame's detections in the tracker's terms: `corners` and `boxes` (4, m), `scores` and `classes` (m,)."""
+    """A frame's detections in the tracker's terms: `corners` and `boxes` (4, m), `scores` and `classes` (m,).
+
+    `looks` (m, d) are their embeddings as unit vectors, None where appearance plays no part.
+    """
 
     corners: Float64Array
     boxes: Float64Array
     scores: Float64Array
     classes: Int64Array
+    looks: Float32Array | None
 
     @classmethod
-    def of(cls, detections: Detections) -> Self:
+    def of(cls, detections: Detections, looks: Float32Array | None) -> Self:
         corners = detections.xyxy.T.astype(np.float64, order="C")
-        return cls(corners, kalman.to_centre(corners), detections.scores.astype(np.float64), detections.class_ids)
+        scores = detections.scores.astype(np.float64)
+        return cls(corners, kalman.to_centre(corners), scores, detections.class_ids, looks)
 
 
 class Tracker:
@@ -73,24 +80,35 @@ class Tracker:
         self._next_id = 1
         self._now_us = NO_FRAME
         self._sway: Float64Array = np.zeros(2)
+        self._looks: Float32Array = np.empty((0, 0), dtype=np.float32)
+        motion = self._settings.camera_motion
+        self._camera_motion = None if motion is None else CameraMotion(motion)
 
     @property
     def settings(self) -> TrackerSettings:
         """The settings it was made with."""
         return self._settings
 
-    def update(self, detections: Detections, captured_at: datetime) -> FrameTracks:
+    def update(self, detections: Detections, captured_at: datetime, image: UInt8Array | None = None) -> FrameTracks:
         """The tracks of the frame captured at `captured_at` (aware UTC), the next in time.
 
-        A longer step of time than usual (lost frames) is predicted over. Raises InvalidInputError, and
-        changes nothing, when `captured_at` is not after that of the frame before.
+        A longer step of time than usual (lost frames) is predicted over. `image` (h, w, 3) RGB is looked at where
+        the settings have `camera_motion`. Raises InvalidInputError, and changes nothing, when `captured_at` is not
+        after that of the frame before, or when embeddings are of another length than those before.
         """
+        looks = self._unit_looks(detections)
+        if image is not None:
+            check_image(image)
         first_frame = self._now_us == NO_FRAME
         elapsed_us = self._start_frame(captured_at)
+        if looks is not None and self._looks.shape[1] != looks.shape[1]:
+            self._looks = np.zeros((self._reals.shape[1], looks.shape[1]), dtype=np.float32)
         self._end_tracks(elapsed_us)
         if self._reals.shape[1]:
             kalman.predict(self._reals[_MOTION], elapsed_us / 1e6, self._settings.motion)
-        seen = _Seen.of(detections)
+        if self._camera_motion is not None and image is not None:
+            self._move_with_camera(self._camera_motion.update(image))
+        seen = _Seen.of(detections, looks)
         taken = self._associate(seen, elapsed_us)
         self._correct(taken, seen)
         taken = self._open_tracks(taken, seen)
@@ -99,7 +117,19 @@ class Tracker:
 
     def state(self) -> bytes:
         """Everything the tracker remembers, settings included; see `restore`."""
-        return pack(self._settings, self._next_id, self._now_us, self._sway, self._reals, self._wholes)
+        picture = None if self._camera_motion is None else self._camera_motion.previous
+        return pack(
+            Memory(
+                self._settings,
+                self._next_id,
+                self._now_us,
+                self._sway,
+                self._reals,
+                self._wholes,
+                self._looks,
+                picture,
+            )
+        )
 
     @classmethod
     def restore(cls, data: bytes) -> Self:
@@ -107,20 +137,33 @@ class Tracker:
 
         Raises InvalidInputError where `data` is not the state of a tracker.
         """
-        state, reals, wholes = unpack(data, _REAL_ROWS, _WHOLE_ROWS)
+        memory = unpack(data, _REAL_ROWS, _WHOLE_ROWS)
+        wholes = memory.wholes
         confirmed = wholes[_ID, wholes[_ID] != _TENTATIVE_ID]
         if (
             len(np.unique(confirmed)) != len(confirmed)
             or (confirmed < 1).any()
-            or (confirmed >= state.next_id).any()
-            or (wholes[_SEEN_US] > state.now_us).any()
+            or (confirmed >= memory.next_id).any()
+            or (wholes[_SEEN_US] > memory.now_us).any()
         ):
             raise InvalidInputError("tracker state: ids or times contradict each other")
-        tracker = cls(state.settings)
-        tracker._reals, tracker._wholes = reals, wholes
-        tracker._next_id, tracker._now_us = state.next_id, state.now_us
-        tracker._sway = np.array(state.sway)
+        tracker = cls(memory.settings)
+        tracker._reals, tracker._wholes, tracker._looks = memory.reals, wholes, memory.looks
+        tracker._next_id, tracker._now_us, tracker._sway = memory.next_id, memory.now_us, memory.sway
+        if tracker._camera_motion is not None:
+            tracker._camera_motion.previous = memory.picture
         return tracker
+
+    def _unit_looks(self, detections: Detections) -> Float32Array | None:
+        if self._settings.appearance is None or detections.embeddings is None:
+            return None
+        size, known = detections.embeddings.shape[1], self._looks.shape[1]
+        if known not in (0, size):
+            raise InvalidInputError(
+                f"embeddings: expected {known} numbers each as before, got {size}",
+                hint="start a fresh Tracker for another appearance model",
+            )
+        return appearance.unit(detections.embeddings)
 
     def _start_frame(self, captured_at: datetime) -> int:
         now_us = to_nanoseconds(check_utc("captured_at", captured_at)) // 1_000
@@ -143,9 +186,21 @@ class Tracker:
         unseen_us = self._now_us - self._wholes[_SEEN_US]
         ended = unseen_us > elapsed_us
         ended &= self._wholes[_ID] == _TENTATIVE_ID
-        ended |= unseen_us > 1e6 * self._settings.max_lost_s
+        ended |= unseen_us > 1e6 * self._remembered_s()
         if ended.any():
             self._reals, self._wholes = self._reals[:, ~ended], self._wholes[:, ~ended]
+            if self._looks.shape[1]:
+                self._looks = self._looks[~ended]
+
+    def _remembered_s(self) -> float:
+        look = self._settings.appearance
+        longest = self._settings.max_lost_s
+        return longest if look is None or not self._looks.shape[1] else max(longest, look.memory_s)
+
+    def _move_with_camera(self, affine: Float64Array | None) -> None:
+        if affine is not None and self._reals.shape[1]:
+            kalman.warp(self._reals[_MOTION], affine)
+            kalman.warp_corners(self._reals[_LAST_CORNERS], affine)
 
     def _associate(self, seen: _Seen, elapsed_us: int) -> Int64Array:
         """(n,) the detection that each track takes, or -1."""
@@ -155,7 +210,11 @@ class Tracker:
             return taken
         confirmed = self._wholes[_ID] != _TENTATIVE_ID
         high = seen.scores >= settings.high_score
-        tracks, detections = confirmed.nonzero()[0], high.nonzero()[0]
+        sought = confirmed
+        if self._looks.shape[1]:
+            # Those lost for longer are only remembered for their looks.
+            sought = confirmed & (self._wholes[_SEEN_US] >= self._now_us - 1e6 * settings.max_lost_s)
+        tracks, detections = sought.nonzero()[0], high.nonzero()[0]
         expected = self._reals[kalman.BOX]
         self._match(taken, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
         before_us = self._now_us - elapsed_us
@@ -166,7 +225,8 @@ class Tracker:
         if len(tracks):
             low = ((seen.scores >= settings.low_score) & ~high).nonzero()[0]
             recent = tracks[self._wholes[_SEEN_US].take(tracks) >= before_us - 1e6 * settings.low_lost_s]
-            self._match(taken, (expected,), recent, seen, low, settings.buffer_second, settings.least_second)
+            second = seen._replace(looks=None)  # what is half hidden looks like what hides it
+            self._match(taken, (expected,), recent, second, low, settings.buffer_second, settings.least_second)
         free = high
         free[taken[taken != _NONE]] = False
         detections = free.nonzero()[0]
@@ -177,6 +237,11 @@ class Tracker:
             last = kalman.to_centre(self._reals[_LAST_CORNERS])
             ratio, least = settings.buffer_recovery, settings.least_recovery
             self._match(taken, (expected, last), tracks, seen, detections, ratio, least)
+            free[taken[taken != _NONE]] = False
+            detections = free.nonzero()[0]
+        if seen.looks is not None and settings.appearance is not None:
+            tracks = (confirmed & (taken == _NONE)).nonzero()[0]
+            self._recall(taken, tracks, seen, seen.looks, detections, settings.appearance)
             free[taken[taken != _NONE]] = False
             detections = free.nonzero()[0]
         tracks = (~confirmed).nonzero()[0]
@@ -206,8 +271,31 @@ class Tracker:
         alike = track_classes.take(pairs.rows) == classes.take(pairs.columns)
         if not alike.all():
             pairs = pairs.select(alike)
+        look = self._settings.appearance
+        if seen.looks is not None and look is not None:
+            pairs = appearance.weighed(pairs, self._looks[tracks], seen.looks[detections], least, look)
         matched, matches = assign(pairs, least)
         taken[tracks.take(matched)] = detections.take(matches)
+
+    def _recall(
+        self,
+        taken: Int64Array,
+        tracks: Int64Array,
+        seen: _Seen,
+        looks: Float32Array,
+        detections: Int64Array,
+        settings: AppearanceSettings,
+    ) -> None:
+        """Match what no motion explains by looks alone, and write it into `taken`."""
+        if not len(tracks) or not len(detections):
+            return
+        last = kalman.to_centre(self._reals[_LAST_CORNERS][:, tracks])
+        unseen_s = (self._now_us - self._wholes[_SEEN_US, tracks]) / 1e6
+        boxes = seen.boxes[:, detections]
+        pairs = appearance.recalled(self._looks[tracks], last, unseen_s, looks[detections], boxes, settings)
+        pairs = pairs.select(self._wholes[_CLASS, tracks][pairs.rows] == seen.classes[detections][pairs.columns])
+        matched, matches = assign(pairs, settings.recall_cosine)
+        taken[tracks[matched]] = detections[matches]
 
     def _follow_camera(self, boxes: Float64Array, taken: Int64Array, before_us: int) -> bool:
         """Shift all tracks by what the camera seems to have moved; whether it is enough to match anew."""
@@ -235,6 +323,13 @@ class Tracker:
         reals[_LAST_CORNERS] = seen.corners.take(detections, axis=1)
         reals[_SCORE] = scores
         self._reals[:, rows] = reals
+        look = self._settings.appearance
+        if seen.looks is not None and look is not None:
+            sure = scores >= self._settings.high_score
+            rows_seen = rows[sure]
+            self._looks[rows_seen] = appearance.blended(
+                self._looks[rows_seen], seen.looks[detections[sure]], look.momentum
+            )
         hits, seen_us = self._wholes[_HITS], self._wholes[_SEEN_US]
         hits += found
         seen_us[found] = self._now_us
@@ -257,6 +352,9 @@ class Tracker:
         wholes[_SEEN_US] = self._now_us
         self._reals = np.concatenate((self._reals, reals), axis=1)
         self._wholes = np.concatenate((self._wholes, wholes), axis=1)
+        if self._looks.shape[1]:
+            unknown = np.zeros((len(born), self._looks.shape[1]), dtype=np.float32)
+            self._looks = np.concatenate((self._looks, unknown if seen.looks is None else seen.looks[born]))
         return np.concatenate((taken, born))
 
     def _confirm(self, taken: Int64Array, *, at_once: bool) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pathcast.core import Detections, FrameTracks, InvalidInputError
-from pathcast.tracking.settings import SwaySettings, TrackerSettings
+from pathcast.tracking.settings import AppearanceSettings, CameraMotionSettings, SwaySettings, TrackerSettings
 from pathcast.tracking.tracker import Tracker
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -222,6 +222,100 @@ def test_a_shaking_camera_costs_no_identity_and_restores_to_the_bit() -> None:
     assert errors[0] < errors[1] / 2
 
 
+LOOKS = np.eye(4, dtype=np.float32)
+WITH_LOOKS = msgspec.structs.replace(PLAIN, appearance=AppearanceSettings(memory_s=8.0))
+
+
+def looking(*objects: tuple[list[float], float], looks: list[int]) -> Detections:
+    boxes = [box for box, _ in objects]
+    return Detections(boxes, [score for _, score in objects], [0] * len(objects), LOOKS[looks])
+
+
+def crossing(tracker: Tracker, *, with_looks: bool) -> dict[int, int]:
+    """Two people walk towards each other, are hidden, and have turned back when they are seen again."""
+    for frame in range(10):
+        people = person(100 + 8 * frame), person(300 - 8 * frame)
+        result = tracker.update(looking(*people, looks=[0, 1]) if with_looks else seen(*people), at(frame))
+    assert rows(result) == {1: 0, 2: 1}
+    for frame in range(10, 16):
+        tracker.update(seen(), at(frame))
+    people = person(165), person(235)
+    return rows(tracker.update(looking(*people, looks=[0, 1]) if with_looks else seen(*people), at(16)))
+
+
+def test_appearance_tells_apart_what_motion_confuses() -> None:
+    assert crossing(Tracker(PLAIN), with_looks=False) == {1: 1, 2: 0}
+    assert crossing(Tracker(WITH_LOOKS), with_looks=True) == {1: 0, 2: 1}
+
+
+@pytest.mark.parametrize(("look", "expected"), [(0, 1), (1, 2)])
+def test_one_lost_for_long_is_recalled_by_its_looks_alone(look: int, expected: int) -> None:
+    tracker = Tracker(msgspec.structs.replace(WITH_LOOKS, confirm_hits=1))
+    for frame in range(5):
+        tracker.update(looking(person(100), looks=[0]), at(frame))
+    returned = tracker.update(looking(person(180), looks=[look]), at(54))
+    assert returned.track_ids.tolist() == [expected]
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_stranger_too_far_away_is_not_recalled(far: bool) -> None:
+    tracker = Tracker(msgspec.structs.replace(WITH_LOOKS, confirm_hits=1))
+    for frame in range(5):
+        tracker.update(looking(person(100), looks=[0]), at(frame))
+    # A box of 100 pixels height may be 1 + 3.6 heights away after 3.6 s.
+    returned = tracker.update(looking(person(600 if far else 500), looks=[0]), at(40))
+    assert returned.track_ids.tolist() == ([2] if far else [1])
+
+
+def test_without_embeddings_appearance_changes_nothing() -> None:
+    plain, with_looks = Tracker(PLAIN), Tracker(WITH_LOOKS)
+    for frame, detections in enumerate(shaken_scene(30)):
+        assert_equal(plain.update(detections, at(frame)), with_looks.update(detections, at(frame)))
+
+
+def test_embeddings_of_another_length_are_refused_and_change_nothing() -> None:
+    tracker = Tracker(WITH_LOOKS)
+    tracker.update(looking(person(100), looks=[0]), at(0))
+    before = tracker.state()
+    with pytest.raises(InvalidInputError, match="expected 4 numbers each as before, got 3"):
+        tracker.update(Detections([[0, 0, 9, 9]], [0.9], [0], [[1, 0, 0]]), at(1))
+    assert tracker.state() == before
+
+
+@settings(max_examples=60, deadline=None)
+@given(FRAMES, st.integers(0, 13), st.lists(st.integers(0, 5), min_size=14, max_size=14), st.booleans())
+def test_with_every_option_a_restored_tracker_goes_on_to_the_bit(
+    frames: list[tuple[int, list[tuple[int, int, int, int, int]]]], cut: int, kinds: list[int], images: bool
+) -> None:
+    chosen = TrackerSettings(
+        confirm_hits=1, appearance=AppearanceSettings(recall_cosine=0.5), camera_motion=CameraMotionSettings()
+    )
+    whole, cut_short = Tracker(chosen), Tracker(chosen)
+    ground = np.random.default_rng(1).integers(0, 255, (60, 80, 3), dtype=np.uint8).repeat(3, axis=0).repeat(3, axis=1)
+    for number, (moment, plain) in enumerate(built(frames)):
+        vectors = [[(kinds[number] + row + column) % 5 - 1.0 for column in range(3)] for row in range(len(plain))]
+        # Some frames come without embeddings, some without an image.
+        detections = Detections(
+            plain.xyxy, plain.scores, plain.class_ids, vectors if kinds[number] and vectors else None
+        )
+        image = (
+            np.ascontiguousarray(np.roll(ground, 2 * kinds[number], axis=1)) if images and kinds[number] != 1 else None
+        )
+        if number == cut:
+            cut_short = Tracker.restore(cut_short.state())
+        assert_equal(whole.update(detections, moment, image), cut_short.update(detections, moment, image))
+        assert whole.state() == cut_short.state()
+
+
+def test_cameras_share_nothing() -> None:
+    alone, first, second = Tracker(), Tracker(), Tracker()
+    for frame, detections in enumerate(shaken_scene(20)):
+        expected = alone.update(detections, at(frame))
+        assert_equal(expected, first.update(detections, at(frame)))
+        second.update(seen(person(5 * frame)), at(3 * frame))
+        assert alone.state() == first.state()
+
+
 def test_state_is_small() -> None:
     tracker = Tracker()
     boxes = [[30 * (i % 20), 60 * (i // 20), 30 * (i % 20) + 20, 60 * (i // 20) + 50] for i in range(200)]
@@ -257,9 +351,20 @@ def altered(index: int, value: object) -> bytes:
         altered(5, 3),
         altered(6, b"\xff" * len(msgspec.msgpack.decode(good_state())[6])),
         altered(7, bytes(len(msgspec.msgpack.decode(good_state())[7]) - 8)),
+        altered(8, 3),
+        altered(9, b"1234"),
+        altered(10, (2, 2)),
+        altered(11, b"no zlib"),
         msgspec.msgpack.encode({"version": 1}),
     ],
 )
 def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidInputError, match="tracker state"):
         Tracker.restore(data)
+
+
+def test_a_state_from_before_the_options_is_still_read() -> None:
+    fields = msgspec.msgpack.decode(good_state())
+    for name in ("appearance", "camera_motion"):
+        del fields[1][name]
+    assert Tracker.restore(msgspec.msgpack.encode(fields[:8])).state() == good_state()
