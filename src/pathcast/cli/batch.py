@@ -13,8 +13,10 @@ import typer
 from pathcast.core.settings import STATE_DIR, load_settings
 
 if TYPE_CHECKING:
+    from pathcast.core.camera import Camera
     from pathcast.serving.batch.run import BatchSettings
     from pathcast.serving.frame_analyzer import Detector, Forecaster
+    from pathcast.tracking.settings import TrackerSettings
 
 _EPOCH = "1970-01-01T00:00:00Z"
 
@@ -31,6 +33,10 @@ def batch(
     camera_file: Path | None = typer.Option(None, help="Calibration (TOML, see docs/operating.md), for metres."),
     fps: float | None = typer.Option(None, help="True frame rate, where a file does not tell it or tells it wrong."),
     start_at: str = typer.Option(_EPOCH, help="Time of the first frame, ISO 8601 with zone."),
+    appearance: Path | None = typer.Option(None, help="ONNX file of a re-identification model, for the tracker."),
+    camera_motion: bool = typer.Option(
+        False, "--camera-motion/--fixed-camera", help="The camera moves: read its motion from the images."
+    ),
     video: bool = typer.Option(True, "--video/--no-video", help="Write the annotated video too."),
     workers: int = typer.Option(2, min=1, help="Frames that --detector works on at a time, one thread each."),
     restart: bool = typer.Option(False, help="Replace what is in the folder instead of going on with it."),
@@ -65,6 +71,10 @@ def batch(
     # All are opened before any is worked on, so that a wrong one is told at once.
     videos = {out if len(paths) == 1 and path == place else out / path.stem: open_video(path, rate) for path in paths}
     detect, forecast, models = _models(detector, forecaster, workers, state_dir)
+    tracker = _tracker(appearance is not None, camera_motion)
+    if appearance is not None:
+        detect, look = _embedding(detect, appearance, tracker, workers)
+        models = (*models, look)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     reports: dict[str, dict[str, Any]] = {}
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
@@ -77,7 +87,7 @@ def batch(
                 folder,
                 detect,
                 forecast,
-                _settings(camera, each.path, moment, models, video),
+                _settings(camera, each.path, moment, models, tracker, video),
                 restart=restart,
                 advance=partial(progress.advance, tasks[folder]),
             )
@@ -138,24 +148,51 @@ def _models(
     return RemoteDetector(client), served, tuple(names)
 
 
-def _settings(camera: Any, path: Path, moment: datetime, models: tuple[str, ...], video: bool) -> BatchSettings:
+def _tracker(appearance: bool, camera_motion: bool) -> TrackerSettings:
+    from pathcast.tracking.settings import AppearanceSettings, CameraMotionSettings, TrackerSettings
+
+    return TrackerSettings(
+        appearance=AppearanceSettings() if appearance else None,
+        camera_motion=CameraMotionSettings() if camera_motion else None,
+    )
+
+
+def _embedding(detector: Detector, path: Path, tracker: TrackerSettings, workers: int) -> tuple[Detector, str]:
+    from pathcast.serving.appearance_model import EmbeddingDetector, FileAppearance
+
+    look = FileAppearance(path)
+    embedding = EmbeddingDetector(detector, look, least_score=tracker.high_score, workers=workers)
+    return embedding, f"{look.model} {look.version}"
+
+
+def _settings(
+    camera: Camera | None,
+    path: Path,
+    moment: datetime,
+    models: tuple[str, ...],
+    tracker: TrackerSettings,
+    video: bool,
+) -> BatchSettings:
     from pathcast.core.camera import Camera
     from pathcast.serving.batch.run import BatchSettings
-    from pathcast.tracking.settings import TrackerSettings
 
     named = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:63]
-    return BatchSettings(camera or Camera(named or "video"), moment, models, TrackerSettings(), video)
+    return BatchSettings(camera or Camera(named or "video"), moment, models, tracker, video)
 
 
 def _show(reports: dict[str, dict[str, Any]], models: tuple[str, ...], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("video", "frames", "from frame", "fps", title=f"{out}: {', '.join(models)}")
-    stages = ("decode", "detect", "track", "forecast", "draw", "encode")
-    for stage in stages:
-        table.add_column(f"{stage}, ms", justify="right")
-    for name, report in reports.items():
-        spent = (f"{report['stage_ms'].get(stage, 0):.2f}" for stage in stages)
-        table.add_row(name, str(report["frames"]), str(report["resumed_from_frame"]), f"{report['fps']:.1f}", *spent)
+    table = Table(title=f"{out}: {', '.join(models)}")
+    table.add_column("")
+    for name in reports:
+        table.add_column(name, justify="right")
+    values = list(reports.values())
+    table.add_row("frames", *(str(report["frames"]) for report in values))
+    table.add_row("resumed from frame", *(str(report["resumed_from_frame"]) for report in values))
+    table.add_row("frames/s", *(f"{report['fps']:.1f}" for report in values))
+    for stage in ("decode", "detect", "track", "forecast", "draw", "encode"):
+        spent = (f"{report['stage_ms'].get(stage, 0):.2f}" for report in values)
+        table.add_row(f"{stage}, ms a frame", *spent)
     Console().print(table)

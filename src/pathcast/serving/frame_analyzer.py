@@ -138,15 +138,16 @@ class FrameAnalyzer:
             if isinstance(image, Rejected):
                 outcomes[row] = image
         rows = [row for row in rows if outcomes[row] is None]
+        pictures = [image for image in images if not isinstance(image, Rejected)]
         try:
             with self._stage("detect"):
-                found, version = self._detector.detect([image for image in images if not isinstance(image, Rejected)])
+                found, version = self._detector.detect(pictures)
         except PathcastError:
             for camera_id, times in recent.items():
                 self._sessions[camera_id].recent = times
             raise
         for wave in _waves([frames[row].camera_id for row in rows]):
-            work = [self._track(frames[rows[item]], found[item]) for item in wave]
+            work = [self._track(frames[rows[item]], found[item], pictures[item]) for item in wave]
             with self._stage("forecast"):
                 self._forecast(work)
             for item, done in zip(wave, work, strict=True):
@@ -209,10 +210,10 @@ class FrameAnalyzer:
         session.recent = np.append(session.recent[-REMEMBERED_FRAMES + 1 :], moment)
         return None
 
-    def _track(self, frame: Frame, detections: Detections) -> _Work:
+    def _track(self, frame: Frame, detections: Detections, image: UInt8Array) -> _Work:
         session = self._sessions[frame.camera_id]
         with self._stage("track"):
-            tracks = session.tracker.update(detections, frame.captured_at)
+            tracks = session.tracker.update(detections, frame.captured_at, image)
         return _Work(frame, session, detections, tracks)
 
     def _forecast(self, work: Sequence[_Work]) -> None:

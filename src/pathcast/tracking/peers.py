@@ -1,4 +1,4 @@
-"""Other trackers to stand beside: those of Roboflow's `trackers` library, at that library's defaults."""
+"""Other trackers to stand beside, at their libraries' defaults: Roboflow's `trackers`, and Ultralytics' ByteTrack."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def peers() -> dict[str, Callable[[], Peer]]:
     try:
         import trackers
     except ImportError as error:
-        raise PathcastError("the peers need the `trackers` library, which is not installed", hint=_HINT) from error
+        raise PathcastError("peers: the `trackers` library is not installed", hint=_HINT) from error
     kinds: dict[str, Callable[[], Any]] = {
         "SORT": trackers.SORTTracker,
         "ByteTrack": trackers.ByteTrackTracker,
@@ -69,3 +69,36 @@ def peers() -> dict[str, Callable[[], Peer]]:
 
 def _make(kind: Callable[[], Any]) -> Peer:
     return Peer(kind())
+
+
+class UltralyticsPeer(Peer):
+    """Ultralytics' ByteTrack; it counts ids from 1, over all of its trackers in a process."""
+
+    def convert(self, detections: Detections) -> Any:
+        """The library's type of detections, copied."""
+        from ultralytics.engine.results import Boxes
+
+        columns = (detections.xyxy, detections.scores[:, np.newaxis], detections.class_ids[:, np.newaxis])
+        # The size of the image is needed for normalised boxes alone, which the tracker does not read.
+        return Boxes(np.concatenate(columns, axis=1), (1, 1))
+
+    def tracks(self, result: Any) -> FrameTracks:
+        """A result, rows of xyxy, id, score, class and the detection's row, as FrameTracks."""
+        table = np.asarray(result, dtype=np.float64).reshape(-1, 8)
+        table = table[np.argsort(table[:, 4], kind="stable")]
+        ids, rows = table[:, 4].astype(np.int64), table[:, 7].astype(np.int64)
+        return FrameTracks(ids, table[:, :4], table[:, 5], table[:, 6], rows)
+
+
+def ultralytics_peers() -> dict[str, Callable[[], Peer]]:
+    """The same for Ultralytics; raises PathcastError where it is not installed: it is AGPL and brings PyTorch."""
+    try:
+        from ultralytics.trackers.byte_tracker import BYTETracker
+        from ultralytics.utils import YAML, IterableSimpleNamespace
+        from ultralytics.utils.checks import check_yaml
+    except ImportError as error:
+        raise PathcastError(
+            "Ultralytics' ByteTrack: the extra `yolo` is not installed", hint="pip install 'pathcast[yolo]' (AGPL-3.0)"
+        ) from error
+    settings = IterableSimpleNamespace(**YAML.load(check_yaml("bytetrack.yaml")))
+    return {"ByteTrack (Ultralytics)": lambda: UltralyticsPeer(BYTETracker(settings))}

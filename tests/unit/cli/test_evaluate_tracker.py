@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
 from pathcast.core import InvalidInputError
+from pathcast.serving.mp4 import Mp4Writer
 from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
 
 pytest.importorskip("trackeval", reason="TrackEval is not installed")
@@ -48,11 +52,13 @@ def test_scores_are_printed_and_written_for_ours_and_the_peers(tmp_path: Path) -
 
 def test_missing_peers_are_skipped_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_sequence(tmp_path, "one")
-    monkeypatch.setitem(sys.modules, "trackers", None)
+    for name in ("trackers", "ultralytics.trackers.byte_tracker"):
+        monkeypatch.setitem(sys.modules, name, None)
     file = tmp_path / "scores.json"
     result = CliRunner().invoke(app, ["evaluate", "tracker", "--data", str(tmp_path), "--json", str(file)])
     assert result.exit_code == 0, result.output
     assert "without peers" in result.output
+    assert "the extra `yolo` is not installed" in " ".join(result.output.split())
     assert list(json.loads(file.read_text())["trackers"]) == ["pathcast"]
 
 
@@ -75,3 +81,50 @@ def test_what_is_missing_is_named(tmp_path: Path, arguments: list[str], message:
     assert isinstance(result.exception, InvalidInputError)
     with pytest.raises(InvalidInputError, match=message):
         raise result.exception
+
+
+def test_the_ground_truth_as_a_submission_scores_a_hundred(tmp_path: Path) -> None:
+    make_sequence(tmp_path, "one")
+    make_sequence(tmp_path, "two", frames=7)
+    submission = tmp_path / "submission"
+    submission.mkdir()
+    for name in ("one", "two"):
+        shutil.copy(tmp_path / name / "gt" / "gt.txt", submission / f"{name}.txt")
+    file = tmp_path / "scores.json"
+    arguments = ["evaluate", "tracker", "--no-peers", "--data", str(tmp_path), "--results", str(submission)]
+    result = CliRunner().invoke(app, [*arguments, "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    perfect = json.loads(file.read_text())["trackers"]["submission"]
+    for scores in (perfect, *perfect["sequences"].values()):
+        assert (scores["hota"], scores["mota"], scores["idf1"], scores["id_switches"]) == (100, 100, 100, 0)
+
+
+def embedder(path: Path) -> None:
+    """A re-identification model that knows colours: the mean of each channel."""
+    nodes = [helper.make_node("ReduceMean", ["crops"], ["means"], axes=[2, 3], keepdims=0)]
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["n", 3, 32, 16])],
+        [helper.make_tensor_value_info("means", TensorProto.FLOAT, ["n", 3])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_options_that_need_images_run_beside_the_plain_tracker(tmp_path: Path) -> None:
+    make_sequence(tmp_path, "one")
+    arguments = ["evaluate", "tracker", "--no-peers", "--data", str(tmp_path), "--camera-motion", "--appearance"]
+    embedder(tmp_path / "colours.onnx")
+    missing = CliRunner().invoke(app, [*arguments, str(tmp_path / "colours.onnx")])
+    assert isinstance(missing.exception, InvalidInputError)
+    assert "expected the sequence's video" in str(missing.exception)
+    with Mp4Writer(tmp_path / "one" / "one.mp4", 10) as writer:
+        for frame in range(14):
+            writer.write(np.full((480, 640, 3), 10 * frame, np.uint8))
+    file = tmp_path / "scores.json"
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path / "colours.onnx"), "--json", str(file)])
+    assert result.exit_code == 0, result.output
+    trackers = json.loads(file.read_text())["trackers"]
+    options = [" + appearance", " + appearance + camera motion", " + camera motion"]
+    assert list(trackers) == ["pathcast", *(f"pathcast{option}" for option in options)]
+    assert all(figures["mota"] == 100 for figures in trackers.values())
