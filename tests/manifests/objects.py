@@ -59,7 +59,8 @@ def build(folder: Path) -> list[Json]:
 
 def values_files() -> list[Path]:
     """Every set of values that the chart is shipped with; the first is the default."""
-    return [CHART / "values.yaml", *sorted((CHART / "ci").glob("*.yaml"))]
+    sites = (DEPLOYMENTS / "environments").glob("*.yaml")
+    return [CHART / "values.yaml", *sorted((CHART / "ci").glob("*.yaml")), *sorted(sites)]
 
 
 def render(values: Sequence[Path] = (), settings: Sequence[str] = ()) -> str:

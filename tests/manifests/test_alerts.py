@@ -30,7 +30,7 @@ CASES = {
 
 def rules() -> dict:
     """The groups of the chart's PrometheusRule."""
-    (resource,) = [item for item in rendered(CHART / "values.yaml") if item["kind"] == "PrometheusRule"]
+    (resource,) = [item for item in rendered(CHART / "ci" / "gpu.yaml") if item["kind"] == "PrometheusRule"]
     return resource["spec"]
 
 

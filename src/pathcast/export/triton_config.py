@@ -95,7 +95,7 @@ def check_config(config_pbtxt: str, onnx_path: Path) -> None:
     Raises InvalidInputError where the text is no model configuration, and GateFailedError, naming all of them,
     where backend, batching, names, types or sizes do not fit the file.
     """
-    config = _parse(config_pbtxt)
+    config = parse_config(config_pbtxt)
     faults: list[str] = []
     if config.backend != BACKEND:
         faults.append(f"backend: expected {BACKEND!r}, got {config.backend!r}")
@@ -120,13 +120,14 @@ def check_config(config_pbtxt: str, onnx_path: Path) -> None:
 
 def serving_one(config_pbtxt: str, model: str, version: int) -> str:
     """The same configuration under the name `model`, serving `version` alone whatever else lies beside it."""
-    config = _parse(config_pbtxt)
+    config = parse_config(config_pbtxt)
     config.name = model
     config.version_policy.specific.versions[:] = [version]
     return str(text_format.MessageToString(config))
 
 
-def _parse(config_pbtxt: str) -> triton.ModelConfig:
+def parse_config(config_pbtxt: str) -> triton.ModelConfig:
+    """The configuration that the text is; raises InvalidInputError where it is none."""
     try:
         return text_format.Parse(config_pbtxt, triton.ModelConfig())
     except text_format.ParseError as error:

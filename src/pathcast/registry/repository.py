@@ -1,6 +1,7 @@
 """The model repository: Triton's layout in an object store.
 
     <bucket>/triton/<model>/config.pbtxt, README.md    of the version that serves, which the config names
+    <bucket>/triton/<model>/configs/gpu.pbtxt          the same for GPU servers: with TensorRT
     <bucket>/triton/<model>/<version>/model.onnx       or model.py for one that is written in Python
     <bucket>/triton/<model>/<version>/config.pbtxt, README.md    kept with the version, to go back to it
 
@@ -25,6 +26,7 @@ from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.export.gpu_config import GPU_CONFIG, gpu_config
 from pathcast.export.triton_config import serving_one
 
 PREFIX = "triton"
@@ -106,6 +108,9 @@ class ModelRepository:
                 self._client.copy_object(self._bucket, _model_key(served, version, published.file_name), source)
         self._put(f"{PREFIX}/{served}/README.md", self._get(f"{folder}/README.md"), "text/markdown")
         config = serving_one(self._get(f"{folder}/config.pbtxt").decode(), served, version)
+        on_gpu = gpu_config(config)
+        if on_gpu is not None:
+            self._put(f"{PREFIX}/{served}/{GPU_CONFIG}", on_gpu.encode(), "text/plain")
         self._put(f"{PREFIX}/{served}/config.pbtxt", config.encode(), "text/plain")
 
     def remove(self, model: str, version: int | None = None) -> None:

@@ -1,0 +1,57 @@
+"""How a GPU server serves an ONNX model: the model's own configuration, with TensorRT in front.
+
+Triton takes `configs/gpu.pbtxt` of a model instead of its `config.pbtxt` where it is started with
+`--model-config-name=gpu`, and `config.pbtxt` where a model has no such file. The options are those of ONNX Runtime's
+TensorRT execution provider, https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html, under
+the names that https://github.com/triton-inference-server/onnxruntime_backend gives them.
+"""
+
+from __future__ import annotations
+
+from google.protobuf import text_format  # type: ignore[import-untyped]
+from tritonclient.grpc import model_config_pb2 as triton
+
+from pathcast.export.triton_config import BACKEND, parse_config
+
+GPU_CONFIG = "configs/gpu.pbtxt"
+ENGINES = "/engines"
+"""Where the servers keep the engines that TensorRT builds; a volume."""
+
+_WORKSPACE_BYTES = 2**31
+
+
+def gpu_config(config_pbtxt: str) -> str | None:
+    """The configuration for GPU servers; None for a model that is not ONNX, which is served as it is.
+
+    Engines are kept under the served name and version, because TensorRT does not notice other weights in the same
+    graph. One engine takes every batch size; it is built by the model's warmup, before it is ready. Arithmetic
+    stays float32 (TF32 on the GPU), so that the answers are those that the gates have measured.
+
+    Raises InvalidInputError where the text is no model configuration.
+    """
+    config = parse_config(config_pbtxt)
+    if config.backend != BACKEND:
+        return None
+    for group in config.instance_group:
+        group.kind = triton.ModelInstanceGroup.KIND_GPU
+    version = "-".join(map(str, config.version_policy.specific.versions)) or "all"
+    options = {
+        "precision_mode": "FP32",
+        "max_workspace_size_bytes": str(_WORKSPACE_BYTES),
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": ENGINES,
+        "trt_engine_cache_prefix": f"{config.name}-{version}",
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": ENGINES,
+    }
+    if all(size > 0 for tensor in config.input for size in tensor.dims):
+        largest = max(config.max_batch_size, 1)
+        for name, batch in (("min", 1), ("opt", largest), ("max", largest)):
+            options[f"trt_profile_{name}_shapes"] = _shapes(config, batch)
+    accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+    accelerator.parameters.update(options)
+    return str(text_format.MessageToString(config))
+
+
+def _shapes(config: triton.ModelConfig, batch: int) -> str:
+    return ",".join(f"{tensor.name}:{'x'.join(map(str, [batch, *tensor.dims]))}" for tensor in config.input)
