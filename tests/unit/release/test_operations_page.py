@@ -1,0 +1,62 @@
+"""The page that people operate by agrees with the alerts, the commands and its own arithmetic."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+PAGE = (PROJECT / "docs" / "operations.md").read_text()
+PAGES = {name: (PROJECT / "docs" / name).read_text() for name in ("operations.md", "jenkins.md")}
+SECONDS_A_DAY = 86_400
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "").replace("*", ""))
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (PROJECT / "helm" / "pathcast" / "files" / "rules.yaml").read_text())
+    assert sorted(re.findall(r"(?m)^### (\w+)$", PAGE)) == sorted(alerts)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_exist(page: str) -> None:
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = set(re.findall(r"(?m)^([a-z-]+):", makefile)) | {"compile"}
+    code = re.findall(r"```bash\n(.*?)```", PAGES[page], re.DOTALL) + re.findall(r"`(make [^`]+)`", PAGES[page])
+    named = {word for block in code for line in re.findall(r"\bmake ([a-z][a-z -]*)", block) for word in line.split()}
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        path, _, anchor = target.partition("#")
+        text = PAGES[page] if not path else None
+        if path:
+            file = PROJECT / "docs" / path
+            assert file.exists(), target
+            text = file.read_text() if file.is_file() else ""
+        headings = {
+            re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-")
+            for line in re.findall(r"(?m)^#+ (.*)$", text)
+        }
+        assert not anchor or anchor in headings, target
+
+
+def test_the_databases_size_adds_up() -> None:
+    rows = re.findall(r"(?m)^\| ([a-z *]+) \| ([^|]+) \| ([\d,]*) ?\| ([\d.*]+) \| ([\d,*]+) \|$", PAGE)
+    tables = {name: parts for name, *parts in rows if "sum" not in name}
+    assert len(tables) == 6
+    rates, rate_mb, day_gb = 0.0, 0.0, 0.0
+    for rate, size, megabytes, gigabytes in tables.values():
+        rows_per_s = _number(rate.rpartition("= ")[2])
+        assert rows_per_s * _number(size) / 1e6 == pytest.approx(_number(megabytes), abs=0.06)
+        assert rows_per_s * _number(size) * SECONDS_A_DAY / 1e9 == pytest.approx(_number(gigabytes), abs=1)
+        rates, rate_mb, day_gb = rates + rows_per_s, rate_mb + _number(megabytes), day_gb + _number(gigabytes)
+    (total,) = [parts for name, *parts in rows if "sum" in name]
+    assert _number(total[0]) == rates
+    assert _number(total[2]) == pytest.approx(rate_mb, abs=0.1)
+    assert _number(total[3]) == pytest.approx(day_gb, abs=2)
