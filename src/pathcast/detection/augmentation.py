@@ -43,11 +43,13 @@ class Sample:
 class AugmentationSettings:
     """How far images are varied; probabilities in [0, 1].
 
-    `scale` and `shift` (a share of the size) are ranges of the random resize and crop, `rotation` in degrees and
+    A share `plain` of the samples stays near to what the camera gives: all that follows is for the others. `scale`
+    and `shift` (a share of the size) are ranges of the random resize and crop, `rotation` in degrees and
     `shear` up to which the affine map goes. Colours: `hue` in degrees, `saturation` and `brightness` as shares.
     """
 
-    mosaic: float = 0.5
+    plain: float = 0.3
+    mosaic: float = 0.6
     mixup: float = 0.1
     cutout: float = 0.1
     flip: float = 0.5
@@ -63,13 +65,13 @@ class AugmentationSettings:
     night: float = 0.05
 
     def __post_init__(self) -> None:
-        shares = (self.mosaic, self.mixup, self.cutout, self.flip, self.blur, self.noise, self.night)
+        shares = (self.plain, self.mosaic, self.mixup, self.cutout, self.flip, self.blur, self.noise, self.night)
         if not all(0 <= share <= 1 for share in shares) or not 0 < self.scale[0] <= self.scale[1]:
             raise InvalidInputError(f"augmentation: expected probabilities in [0, 1] and a rising scale, got {self}")
 
 
-PLAIN = AugmentationSettings(0, 0, 0, 0.5, (0.9, 1.1), 0.05, 0, 0, 4, 0.2, 0.15, 0, 0, 0)
-"""What is left for the last epochs: near to what the camera gives."""
+NEAR = AugmentationSettings(0, 0, 0, 0, 0.5, (0.9, 1.1), 0.05, 0, 0, 4, 0.2, 0.15, 0, 0, 0)
+"""Near to what the camera gives."""
 
 
 def augmented(
@@ -80,6 +82,8 @@ def augmented(
     random: np.random.Generator,
 ) -> Sample:
     """One training sample of that size in pixels; `draw` gives the next source image, as often as wanted."""
+    if random.random() < settings.plain:
+        settings = NEAR
     if random.random() < settings.mosaic:
         sample, zoom = mosaic([draw() for _ in range(4)], width, height, random), _MOSAIC_ZOOM
     else:

@@ -57,22 +57,31 @@ def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
     return model
 
 
-def without_normalisation(model: keras.Model, settings: DetectorSettings) -> tuple[keras.Model, DetectorSettings]:
+def without_normalisation(model: keras.Model) -> keras.Model:
     """The same function with every batch normalisation folded into the convolution before it."""
-    plain_settings = DetectorSettings(**{**settings.as_mapping(), "normalised": False})
-    plain = build_detector(plain_settings)
+    names = {layer.name for layer in model.layers}
+
+    def rebuild(layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):
+            return layer
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return keras.layers.Identity(name=layer.name)
+        config = layer.get_config()
+        if f"{layer.name}.bn" in names:
+            config["use_bias"] = True
+        return type(layer).from_config(config)
+
+    plain = keras.models.clone_model(model, clone_function=rebuild)
     for layer in plain.layers:
-        if not layer.weights:
-            continue
-        values = model.get_layer(layer.name).get_weights()
-        if settings.normalised and len(values) == 1:
+        values = model.get_layer(layer.name).get_weights() if layer.weights else []
+        if len(values) < len(layer.weights):
             normalisation = model.get_layer(f"{layer.name}.bn")
             gamma, beta, mean, variance = normalisation.get_weights()
             factor = gamma / np.sqrt(variance + normalisation.epsilon)
             shape = (1, 1, -1, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (1, 1, 1, -1)
             values = [values[0] * factor.reshape(shape), beta - mean * factor]
         layer.set_weights([np.asarray(value, np.float32) for value in values])
-    return plain, plain_settings
+    return plain
 
 
 def save_detector(path: Path, model: keras.Model, settings: DetectorSettings) -> None:

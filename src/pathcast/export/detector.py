@@ -15,7 +15,7 @@ from pathcast.core.errors import GateFailedError
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.labelled import LabelledImages
 from pathcast.detection.model import serving_model
-from pathcast.detection.settings import TOP_K, DetectorSettings
+from pathcast.detection.settings import TOP_K
 from pathcast.detection.weights import without_normalisation
 from pathcast.export.onnx import save_onnx, to_onnx
 from pathcast.export.parity import open_session
@@ -30,8 +30,9 @@ _OUTPUTS = ("boxes", "scores", "classes", "embeddings")
 
 
 def to_served_onnx(model: keras.Model, top_k: int = TOP_K) -> onnx.ModelProto:
-    """The network without normalisation as the file that Triton serves: bytes in, the best cells out."""
-    served = serving_model(model, top_k)
+    """The network as the file that Triton serves: bytes in, the best cells out, normalisation folded in."""
+    plain = without_normalisation(model)
+    served = plain if "scores" in plain.output else serving_model(plain, top_k)
     return to_onnx(served, [name for name in _OUTPUTS if name in served.output], batch="N")
 
 
@@ -46,18 +47,17 @@ def onnx_predictor(file: Path | bytes, threads: int = 1) -> Predict:
     return predict
 
 
-def write_detector(
-    model: keras.Model, settings: DetectorSettings, frames: LabelledImages, target: Path, version: int = 1
-) -> Mapping[str, float]:
+def write_detector(model: keras.Model, frames: LabelledImages, target: Path, version: int = 1) -> Mapping[str, float]:
     """Write `target`/`version`/model.onnx and `target`/config.pbtxt; nothing is written if the file differs.
 
     On the real `frames`, boxes must agree within 0.05 px, scores within 1e-4 and both average precisions within
     .002 with those of the network. Returns the differences; GateFailedError where one is larger.
     """
-    plain, folded = without_normalisation(model, settings)
-    converted = to_served_onnx(plain)
-    file = converted.SerializeToString()
-    differences = compare(keras_predictor(model), onnx_predictor(file), frames, settings)
+    converted = to_served_onnx(model)
+    _, height, width, _ = model.inputs[0].shape
+    differences = compare(
+        keras_predictor(model), onnx_predictor(converted.SerializeToString()), frames, (width, height)
+    )
     limits = {
         "box_difference_px": BOX_TOLERANCE_PX,
         "score_difference": SCORE_TOLERANCE,
@@ -78,7 +78,7 @@ def write_detector(
     return differences
 
 
-def compare(reference: Predict, other: Predict, frames: LabelledImages, settings: DetectorSettings) -> dict[str, float]:
+def compare(reference: Predict, other: Predict, frames: LabelledImages, size: InputSize) -> dict[str, float]:
     """Largest differences of boxes (px of the input) and scores, and of average precision, over real frames.
 
     Every cell above a score of .001 is held against the nearest box of its class; the order of equal scores is
@@ -86,7 +86,7 @@ def compare(reference: Predict, other: Predict, frames: LabelledImages, settings
     """
     box_difference = score_difference = 0.0
     for image in frames:
-        batch = fitted(frames, image, settings).pixels[None]
+        batch = fitted(frames, image, size).pixels[None]
         expected, got = reference(batch), other(batch)
         strong = expected["scores"][0] >= _LEAST_SCORE
         apart = np.abs(expected["boxes"][0][strong][:, None] - got["boxes"][0][None]).max(axis=2)
@@ -98,7 +98,7 @@ def compare(reference: Predict, other: Predict, frames: LabelledImages, settings
         score_difference = max(score_difference, float(at_cell.max(initial=0.0)), float(in_order.max()))
     differences = {"box_difference_px": box_difference, "score_difference": score_difference}
     if frames.boxes_by_class():
-        one, two = (evaluate_network(each, frames, settings) for each in (reference, other))
+        one, two = (evaluate_network(each, frames, size) for each in (reference, other))
         differences["map50_difference"] = abs(one.map50 - two.map50)
         differences["map50_95_difference"] = abs(one.map50_95 - two.map50_95)
     return differences

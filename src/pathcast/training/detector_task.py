@@ -94,10 +94,10 @@ class DetectorTask:
             return detection_loss(model(images, training=False), boxes, classes, corners, strides)
 
         def validate() -> Mapping[str, float]:
-            scores = evaluate_network(found, self.val, self.settings)
+            scores = evaluate_network(found, self.val, self._size)
             losses = []
             for image in self.val.images[:: max(len(self.val) // 32, 1)]:
-                sample = fitted(self.val, image, self.settings)
+                sample = fitted(self.val, image, self._size)
                 losses.append(float(loss_of(*(tf.constant(array) for array in self._batch([sample])[:3]))))
             by_class = {f"{name}_ap50": value.ap50 for name, value in scores.classes.items()}
             counts = self.val.boxes_by_class()
@@ -112,6 +112,10 @@ class DetectorTask:
             }
 
         return validate
+
+    @property
+    def _size(self) -> InputSize:
+        return self.settings.input_width, self.settings.input_height
 
     def _chances(self) -> npt.NDArray[np.float64]:
         cameras = [image.camera for image in self.train]
@@ -150,10 +154,14 @@ def as_sample(labelled: LabelledImages, image: LabelledImage) -> Sample:
     return Sample(labelled.read(image), np.array(image.xyxy), tags)
 
 
-def fitted(labelled: LabelledImages, image: LabelledImage, settings: DetectorSettings) -> Sample:
+InputSize = tuple[int, int]
+"""Width and height of the network's input in pixels."""
+
+
+def fitted(labelled: LabelledImages, image: LabelledImage, size: InputSize) -> Sample:
     """The image as the platform will show it to the network, its boxes in input pixels."""
     sample = as_sample(labelled, image)
-    pixels = np.empty((settings.input_height, settings.input_width, 3), np.uint8)
+    pixels = np.empty((size[1], size[0], 3), np.uint8)
     fit = letterbox(sample.pixels, pixels)
     return Sample(pixels, fit.to_input(sample.boxes), sample.tags)
 
@@ -164,7 +172,7 @@ Predict = Callable[[UInt8Array], Mapping[str, npt.NDArray[Any]]]
 
 def keras_predictor(model: keras.Model) -> Predict:
     """The network as a function of arrays."""
-    served = serving_model(model)
+    served = model if "scores" in model.output else serving_model(model)
     traced = tf.function(
         lambda images: served(images, training=False),
         input_signature=[tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.uint8)],
@@ -177,13 +185,13 @@ def keras_predictor(model: keras.Model) -> Predict:
 
 
 def detect(
-    predict: Predict, labelled: LabelledImages, settings: DetectorSettings, *, score: float = VALIDATION_SCORE
+    predict: Predict, labelled: LabelledImages, size: InputSize, *, score: float = VALIDATION_SCORE
 ) -> list[Detections]:
     """What the network finds on every image, in the order of the set."""
     found: list[Detections] = []
     for start in range(0, len(labelled), VALIDATION_BATCH):
         chosen = labelled.images[start : start + VALIDATION_BATCH]
-        batch = np.empty((len(chosen), settings.input_height, settings.input_width, 3), np.uint8)
+        batch = np.empty((len(chosen), size[1], size[0], 3), np.uint8)
         fits = [letterbox(labelled.read(image), batch[row]) for row, image in enumerate(chosen)]
         out = predict(batch)
         for row, fit in enumerate(fits):
@@ -200,6 +208,6 @@ def detect(
     return found
 
 
-def evaluate_network(predict: Predict, labelled: LabelledImages, settings: DetectorSettings) -> DetectorScores:
+def evaluate_network(predict: Predict, labelled: LabelledImages, size: InputSize) -> DetectorScores:
     """COCO's average precision on a labelled set."""
-    return average_precision(detect(predict, labelled, settings), [image.truth() for image in labelled])
+    return average_precision(detect(predict, labelled, size), [image.truth() for image in labelled])

@@ -1,0 +1,142 @@
+"""The detector as a model family: prepared folder, task, export and evaluation by one name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.average_precision import average_precision
+from pathcast.detection.model import build_detector, serving_model
+from pathcast.detection.settings import DetectorSettings
+from pathcast.training.detector_data import SplitSettings, prepare, read_prepared
+from pathcast.training.detector_task import DetectorTask, detect, fitted
+from pathcast.training.family import Evaluation, Family, Gate, IntArray
+from pathcast.training.labelling import LabellingSettings
+from pathcast.training.recordings import read_recordings
+from pathcast.training.settings import TrainingSettings
+from pathcast.training.teachers import onnx_teacher
+
+SHIPPED = DetectorSettings(
+    width=0.1875, depth=0.33, depthwise=False, activation="relu", input_width=416, input_height=320
+)
+"""What the platform ships: at 4:3 it sees as many pixels of a frame as YOLOX-nano at its 416, in less time."""
+
+SAMPLING: Mapping[str, Any] = {"samples": 800, "boxes": 40, "balance": 0.5, "camera_weights": {}}
+"""How an epoch is drawn from the training images; see `DetectorTask`."""
+
+_EXPORT_FRAMES = 64
+_EXAMPLES = 4
+
+
+def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write a prepared folder from whatever `read_recordings` knows at or below `source`.
+
+    Options: those of `SplitSettings`; `teacher`, a served detector's ONNX file that labels videos; those of
+    `LabellingSettings`.
+    """
+    split_names, label_names = ({entry.name for entry in fields(kind)} for kind in (SplitSettings, LabellingSettings))
+    unknown = sorted(set(options) - split_names - label_names - {"teacher"})
+    if unknown:
+        known = ", ".join(sorted(split_names | label_names | {"teacher"}))
+        raise InvalidInputError(f"detector data: no option {', '.join(unknown)}; expected one of {known}")
+    rules = SplitSettings(**{name: _plain(value) for name, value in options.items() if name in split_names})
+    labelling = LabellingSettings(**{"every": 5, **{key: options[key] for key in label_names & set(options)}})
+    teacher = options.get("teacher")
+    sets = read_recordings(
+        source,
+        folder / "images",
+        teacher=None if teacher is None else onnx_teacher(Path(str(teacher))),
+        labelling=labelling,
+    )
+    about = {"source": str(source), "teacher": None if teacher is None else Path(str(teacher)).name}
+    return prepare(sets, folder, rules, about={**about, "labelling": asdict(labelling)})
+
+
+def task(folder: Path, settings: Mapping[str, Any]) -> DetectorTask:
+    """The training job on a prepared folder; `settings` are the network's and those of `SAMPLING`."""
+    network, sampling = _parted(settings)
+    weights = sampling.pop("camera_weights")
+    return DetectorTask(
+        read_prepared(folder, "train"), read_prepared(folder, "val"), network, weights=weights, **sampling
+    )
+
+
+def build(settings: Mapping[str, Any]) -> keras.Model:
+    """A fresh network with its served signature."""
+    return serving_model(build_detector(_parted(settings)[0]))
+
+
+def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:
+    # The exporter's imports take seconds, and most workers never export.
+    from pathcast.export.detector import write_detector
+
+    held_out = read_prepared(folder, "val")
+    step = max(len(held_out) // _EXPORT_FRAMES, 1)
+    chosen = {image.name for image in held_out.images[::step]}
+    return write_detector(model, held_out.where(lambda image: image.name in chosen), target)
+
+
+def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
+    from pathcast.export.detector import onnx_predictor
+    from pathcast.export.parity import open_session
+
+    labelled = read_prepared(folder, "test")
+    _, height, width, _ = open_session(onnx_file).get_inputs()[0].shape
+    found = detect(onnx_predictor(onnx_file), labelled, (width, height))
+    truth = [image.truth() for image in labelled]
+    scores = average_precision(found, truth)
+    metrics = {"map50": scores.map50, "map50_95": scores.map50_95}
+    metrics |= {f"{name}_ap50": value.ap50 for name, value in scores.classes.items()}
+
+    def metric_of(samples: IntArray) -> float:
+        picked = samples.tolist()
+        return average_precision([found[index] for index in picked], [truth[index] for index in picked]).map50
+
+    return Evaluation(metrics, len(labelled), metric_of)
+
+
+def _examples(folder: Path) -> Mapping[str, npt.NDArray[Any]]:
+    labelled = read_prepared(folder, "val")
+    size = (SHIPPED.input_width, SHIPPED.input_height)
+    return {"images": np.stack([fitted(labelled, image, size).pixels for image in labelled.images[:_EXAMPLES]])}
+
+
+def _parted(settings: Mapping[str, Any]) -> tuple[DetectorSettings, dict[str, Any]]:
+    sampling = {name: settings.get(name, value) for name, value in SAMPLING.items()}
+    return DetectorSettings.from_mapping({k: v for k, v in settings.items() if k not in SAMPLING}), sampling
+
+
+def _plain(value: Any) -> Any:
+    """Lists of JSON as the tuples that frozen settings hold."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+FAMILY = Family(
+    name="detector",
+    summary="people and vehicles in a frame: YOLOX, from random weights or from published ones",
+    prepare=prepare_images,
+    build=build,
+    task=task,
+    export=_export,
+    evaluate=_evaluate,
+    examples=_examples,
+    gate=Gate(metric="map50", higher_is_better=True, tolerance=0.01, latency_ms=60.0),
+    settings={**SHIPPED.as_mapping(), **SAMPLING},
+    training=TrainingSettings(
+        epochs=28,
+        batch_size=8,
+        learning_rate=1.5e-3,
+        weight_decay=5e-3,
+        clip_norm=10.0,
+        ema=0.995,
+        patience=1000,
+        checkpoint_steps=25,
+    ),
+)
