@@ -86,6 +86,7 @@ def identity_loss(embeddings: Any, identities: Any, cells: int = 256) -> Any:
     """
     width = embeddings.shape[-1]
     flat, names = ops.reshape(embeddings, (-1, width)), ops.reshape(identities, (-1,))
+    cells = min(cells, names.shape[0] or cells)
     _, order = ops.top_k(ops.cast(names >= 0, "float32"), cells)
     flat, names = ops.take(flat, order, axis=0), ops.take(names, order, axis=0)
     itself = ops.eye(cells, dtype="float32")

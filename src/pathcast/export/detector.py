@@ -20,7 +20,7 @@ from pathcast.detection.weights import without_normalisation
 from pathcast.export.onnx import save_onnx, to_onnx
 from pathcast.export.parity import open_session
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
-from pathcast.training.detector_task import Predict, evaluate_network, fitted, keras_predictor
+from pathcast.training.detector_task import InputSize, Predict, evaluate_network, fitted, keras_predictor
 
 BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-4

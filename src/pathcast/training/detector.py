@@ -21,7 +21,7 @@ from pathcast.training.family import Evaluation, Family, Gate, IntArray
 from pathcast.training.labelling import LabellingSettings
 from pathcast.training.recordings import read_recordings
 from pathcast.training.settings import TrainingSettings
-from pathcast.training.teachers import onnx_teacher
+from pathcast.training.teachers import find_teacher
 
 SHIPPED = DetectorSettings(
     width=0.1875, depth=0.33, depthwise=False, activation="relu", input_width=416, input_height=320
@@ -38,22 +38,26 @@ _EXAMPLES = 4
 def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Write a prepared folder from whatever `read_recordings` knows at or below `source`.
 
-    Options: those of `SplitSettings`; `teacher`, a served detector's ONNX file that labels videos; those of
-    `LabellingSettings`.
+    Options: those of `SplitSettings`; `teacher`, a detector that labels videos (`find_teacher`); those of
+    `LabellingSettings`; `without`, names of sets to leave out.
     """
     split_names, label_names = ({entry.name for entry in fields(kind)} for kind in (SplitSettings, LabellingSettings))
-    unknown = sorted(set(options) - split_names - label_names - {"teacher"})
+    known = split_names | label_names | {"teacher", "without"}
+    unknown = sorted(set(options) - known)
     if unknown:
-        known = ", ".join(sorted(split_names | label_names | {"teacher"}))
-        raise InvalidInputError(f"detector data: no option {', '.join(unknown)}; expected one of {known}")
-    rules = SplitSettings(**{name: _plain(value) for name, value in options.items() if name in split_names})
+        raise InvalidInputError(
+            f"detector data: no option {', '.join(unknown)}; expected one of {', '.join(sorted(known))}"
+        )
+    shares: dict[str, Any] = {name: options[name] for name in split_names & set(options)}
+    rules = SplitSettings(**{**shares, "held_out": _names(options.get("held_out", ()))})
     labelling = LabellingSettings(**{"every": 5, **{key: options[key] for key in label_names & set(options)}})
     teacher = options.get("teacher")
     sets = read_recordings(
         source,
         folder / "images",
-        teacher=None if teacher is None else onnx_teacher(Path(str(teacher))),
+        teacher=None if teacher is None else find_teacher(Path(str(teacher))),
         labelling=labelling,
+        without=_names(options.get("without", ())),
     )
     about = {"source": str(source), "teacher": None if teacher is None else Path(str(teacher)).name}
     return prepare(sets, folder, rules, about={**about, "labelling": asdict(labelling)})
@@ -113,9 +117,9 @@ def _parted(settings: Mapping[str, Any]) -> tuple[DetectorSettings, dict[str, An
     return DetectorSettings.from_mapping({k: v for k, v in settings.items() if k not in SAMPLING}), sampling
 
 
-def _plain(value: Any) -> Any:
-    """Lists of JSON as the tuples that frozen settings hold."""
-    return tuple(value) if isinstance(value, list) else value
+def _names(value: Any) -> tuple[str, ...]:
+    """A list of names, or one text with commas, as a command line gives it."""
+    return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
 
 
 FAMILY = Family(

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pathcast.training.loop import Task
 
 GROUP = "pathcast.families"
-BUILT_IN: Mapping[str, str] = {"forecaster": "pathcast.training.forecaster:FAMILY"}
+BUILT_IN: Mapping[str, str] = {
+    "detector": "pathcast.training.detector:FAMILY",
+    "forecaster": "pathcast.training.forecaster:FAMILY",
+}
 """Names of the project's own families, and where their definitions are."""
 
 IntArray = npt.NDArray[np.int64]

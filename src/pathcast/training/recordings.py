@@ -7,7 +7,7 @@ MOT sequences (`seqinfo.ini` and `gt/`, with images or a video beside it), masks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -37,14 +37,16 @@ def read_recordings(
     *,
     teacher: Teacher | None = None,
     labelling: LabellingSettings | None = None,
+    without: Sequence[str] = (),
     note: Callable[[str], None] = lambda text: None,
 ) -> list[LabelledImages]:
     """All sets at or below `source`; frames of videos are written below `work`.
 
-    `note` is told of each set before it is read. Videos without labels are left out where there is no teacher.
+    Files and folders named in `without` (a video without its suffix) are left out. `note` is told of each set before
+    it is read. Videos without labels are left out where there is no teacher.
     Raises InvalidInputError where nothing is recognised.
     """
-    found = list(_walk(source, work, teacher, labelling or LabellingSettings(every=5), note))
+    found = list(_walk(source, work, teacher, labelling or LabellingSettings(every=5), without, note))
     if not found:
         raise InvalidInputError(
             f"{source}: expected COCO JSON, YOLO text, Pascal VOC, MOT sequences, masks or videos, found none",
@@ -58,8 +60,11 @@ def _walk(
     work: Path,
     teacher: Teacher | None,
     labelling: LabellingSettings,
+    without: Sequence[str],
     note: Callable[[str], None],
 ) -> Iterator[LabelledImages]:
+    if {source.name, source.stem} & set(without):
+        return
     if source.is_file():
         if source.suffix == ".json":
             note(str(source))
@@ -90,7 +95,7 @@ def _walk(
         if path.suffix.lower() in VIDEO_SUFFIXES and len(sequences) == 1:
             continue
         if path.is_dir() or path.suffix == ".json" or path.suffix.lower() in VIDEO_SUFFIXES:
-            yield from _walk(path, work, teacher, labelling, note)
+            yield from _walk(path, work, teacher, labelling, without, note)
 
 
 def read_mot(directory: Path, work: Path, teacher: Teacher | None = None) -> LabelledImages:

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pathcast.core import InvalidInputError
+from pathcast.detection.coco_json import read_coco, write_coco
+from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.motion_masks import boxes_of_mask, read_motion_masks
+from pathcast.detection.voc_xml import read_voc, write_voc
+from pathcast.detection.yolo_text import read_yolo, write_yolo
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+REUSE = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def boxes(draw: st.DrawFn, width: int, height: int) -> list[float]:
+    x1 = draw(st.floats(0, width - 2, allow_nan=False, width=32))
+    y1 = draw(st.floats(0, height - 2, allow_nan=False, width=32))
+    x2 = draw(st.floats(x1 + 1, width, allow_nan=False))
+    y2 = draw(st.floats(y1 + 1, height, allow_nan=False))
+    return [x1, y1, x2, y2]
+
+
+@st.composite
+def labelled_images(draw: st.DrawFn) -> LabelledImage:
+    width, height = draw(st.integers(8, 64)), draw(st.integers(8, 64))
+    rows = draw(st.lists(boxes(width, height), max_size=5))
+    count = len(rows)
+    scores = draw(st.lists(st.one_of(st.just(float("nan")), st.floats(0, 1)), min_size=count, max_size=count))
+    when = draw(st.one_of(st.none(), st.integers(0, 10**9).map(lambda us: START + timedelta(microseconds=us))))
+    return LabelledImage(
+        draw(st.sampled_from(["images/a.png", "images/deep/b.png", "images/ü c.png"])),
+        width,
+        height,
+        rows,
+        draw(st.lists(st.integers(0, 5), min_size=count, max_size=count)),
+        ignored=draw(st.lists(st.booleans(), min_size=count, max_size=count)),
+        track_ids=draw(st.lists(st.integers(-1, 99), min_size=count, max_size=count)),
+        scores=scores,
+        camera=draw(st.sampled_from(["", "gate-1"])),
+        captured_at=when,
+    )
+
+
+def written(folder: Path, image: LabelledImage) -> LabelledImages:
+    """The set of that one image, whose file is there."""
+    path = folder / image.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((image.height, image.width, 3), np.uint8))
+    return LabelledImages(folder, (image,))
+
+
+@REUSE
+@given(image=labelled_images())
+def test_coco_json_brings_everything_back(image: LabelledImage, tmp_path: Path) -> None:
+    write_coco(tmp_path / "labels.json", LabelledImages(tmp_path, (image,)))
+    (again,) = read_coco(tmp_path / "labels.json")
+    np.testing.assert_allclose(again.xyxy, image.xyxy, atol=1e-9)
+    for name in ("class_ids", "ignored", "track_ids", "scores"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(image, name))
+    for name in ("name", "width", "height", "camera", "captured_at"):
+        assert getattr(again, name) == getattr(image, name)
+
+
+@REUSE
+@given(image=labelled_images())
+def test_yolo_text_brings_boxes_and_classes_back(
+    image: LabelledImage, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("yolo")
+    write_yolo(folder, written(folder, image))
+    (again,) = read_yolo(folder)
+    kept = ~image.ignored
+    np.testing.assert_allclose(again.xyxy, image.xyxy[kept], atol=1e-6)
+    np.testing.assert_array_equal(again.class_ids, image.class_ids[kept])
+    assert (again.name, again.width, again.height) == (image.name, image.width, image.height)
+
+
+@REUSE
+@given(image=labelled_images())
+def test_pascal_voc_brings_boxes_classes_and_doubts_back(
+    image: LabelledImage, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("voc")
+    write_voc(folder, LabelledImages(folder, (image,)))
+    (again,) = read_voc(folder)
+    np.testing.assert_allclose(again.xyxy, image.xyxy, atol=1e-6)
+    np.testing.assert_array_equal(again.class_ids, image.class_ids)
+    np.testing.assert_array_equal(again.ignored, image.ignored)
+
+
+def test_voc_counts_pixels_from_one(tmp_path: Path) -> None:
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "a.xml").write_text(
+        "<annotation><filename>a.jpg</filename><size><width>10</width><height>8</height><depth>3</depth></size>"
+        "<object><name>motorbike</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>10</xmax><ymax>8</ymax></bndbox>"
+        "</object><object><name>cat</name></object></annotation>"
+    )
+    (image,) = read_voc(tmp_path)
+    assert image.xyxy.tolist() == [[0, 0, 10, 8]]
+    assert image.class_ids.tolist() == [3]
+
+
+def coco(**changes: object) -> dict[str, object]:
+    document: dict[str, object] = {
+        "categories": [{"id": 7, "name": "person"}, {"id": 9, "name": "dog"}],
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 10, "height": 10}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4]}],
+    }
+    return {**document, **changes}
+
+
+def test_what_labelling_tools_write_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    annotations = [
+        {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "attributes": {"track_id": "", "score": None}},
+        {"id": 2, "image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 4]},
+    ]
+    path.write_text(json.dumps(coco(annotations=annotations)))
+    (image,) = read_coco(path)
+    assert image.xyxy.tolist() == [[1, 2, 4, 6]]
+    assert image.class_ids.tolist() == [0]
+    assert image.track_ids.tolist() == [-1]
+    assert np.isnan(image.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("no json", "not COCO JSON"),
+        ("[]", "not COCO JSON"),
+        (json.dumps({"categories": [], "images": []}), "'annotations' is missing"),
+        (
+            json.dumps(coco(annotations=[{"id": 5, "image_id": 2, "category_id": 7, "bbox": [0, 0, 1, 1]}])),
+            "annotation 5",
+        ),
+        (
+            json.dumps(coco(annotations=[{"id": 5, "image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}])),
+            "annotation 5",
+        ),
+        (json.dumps(coco(annotations=[{"id": 5, "image_id": 1, "category_id": 7, "bbox": [0, 1]}])), "not COCO JSON"),
+        (
+            json.dumps(coco(images=[{"id": 1, "file_name": "a.jpg", "width": 0, "height": 10}])),
+            "a.jpg: expected a size",
+        ),
+    ],
+)
+def test_other_json_is_refused_by_name(document: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text(document)
+    with pytest.raises(InvalidInputError, match=message):
+        read_coco(tmp_path / "labels.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("<annotation>", "not Pascal VOC"), ("<annotation/>", "filename is missing")],
+)
+def test_other_xml_is_refused_by_name(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "a.xml").write_text(content)
+    with pytest.raises(InvalidInputError, match=message):
+        read_voc(tmp_path)
+
+
+def test_moving_blobs_become_boxes_and_those_seen_in_part_are_ignored() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:30, 20:40] = 255
+    mask[40:60, 50:70] = 255  # at the lower border
+    mask[5:8, 60:63] = 255  # a speck
+    mask[32:50, 5:20] = 255
+    mask[32:50, 20:24] = 85  # at the border of the region of interest
+    mask[30:32, 20:40] = 170
+    boxes, ignored = boxes_of_mask(mask)
+    found = {tuple(box): doubt for box, doubt in zip(boxes, ignored, strict=True)}
+    assert found == {
+        (20, 10, 40, 30): False,
+        (50, 40, 70, 60): True,
+        (60, 5, 63, 8): True,
+        (5, 32, 20, 50): True,
+    }
+
+
+def test_masks_are_read_with_their_images(tmp_path: Path) -> None:
+    for name, value in (("groundtruth/gt000007.png", 255), ("input/in000007.jpg", 90)):
+        (tmp_path / name).parent.mkdir()
+        cv2.imwrite(str(tmp_path / name), np.pad(np.full((20, 20), value, np.uint8), 10))
+    (image,) = read_motion_masks(tmp_path)
+    assert image.name == "input/in000007.jpg"
+    assert image.xyxy.tolist() == [[10, 10, 30, 30]]
+    with pytest.raises(InvalidInputError, match="expected masks"):
+        read_motion_masks(tmp_path / "input")

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pathcast.core import Detections, InvalidInputError
+from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.training.detector import prepare_images
+from pathcast.training.detector_data import SplitSettings, prepare, read_prepared, split
+from pathcast.training.labelling import LabellingSettings, RecordedFrame, label
+from pathcast.training.recordings import read_mot, read_recordings
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def recording(camera: str, seconds: int, root: Path = Path()) -> LabelledImages:
+    """One image a second with one person."""
+    images = tuple(
+        LabelledImage(
+            f"{camera}/{second:04d}.png",
+            64,
+            48,
+            [[10, 10, 20, 30]],
+            [0],
+            camera=camera,
+            captured_at=START + timedelta(seconds=second),
+        )
+        for second in range(seconds)
+    )
+    return LabelledImages(root, images)
+
+
+def seconds_of(labelled: LabelledImages, camera: str) -> list[int]:
+    return [int(image.name[-8:-4]) for image in labelled if image.camera == camera]
+
+
+def test_every_camera_is_cut_by_time_with_gaps() -> None:
+    both = LabelledImages(Path(), recording("a", 101).images + recording("b", 51).images)
+    parts = split(both, SplitSettings(val=0.1, test=0.2, gap_s=2))
+    assert seconds_of(parts["train"], "a") == list(range(68))
+    assert seconds_of(parts["val"], "a") == list(range(70, 78))
+    assert seconds_of(parts["test"], "a") == list(range(80, 101))
+    assert seconds_of(parts["train"], "b") == list(range(33))
+    assert seconds_of(parts["test"], "b") == list(range(40, 51))
+
+
+def test_a_held_out_camera_is_test_alone() -> None:
+    both = LabelledImages(Path(), recording("a", 11).images + recording("b", 11).images)
+    parts = split(both, SplitSettings(held_out=("b",)))
+    assert seconds_of(parts["test"], "b") == list(range(11))
+    assert not seconds_of(parts["train"], "b")
+    assert not seconds_of(parts["val"], "b")
+
+
+def test_pictures_without_time_are_dealt_out_by_name() -> None:
+    stills = LabelledImages(Path(), tuple(LabelledImage(f"{n}.png", 64, 48) for n in range(400)))
+    parts = split(stills, SplitSettings(stills_val=0.2, stills_test=0.3))
+    shares = {name: len(part) / 400 for name, part in parts.items()}
+    assert shares == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.07)
+    again = split(LabelledImages(Path(), stills.images[::-1]), SplitSettings(stills_val=0.2, stills_test=0.3))
+    assert {image.name for image in again["test"]} == {image.name for image in parts["test"]}
+
+
+@pytest.mark.parametrize("wrong", [{"val": 0.5, "test": 0.5}, {"val": -0.1}, {"gap_s": -1.0}, {"stills_val": 1.0}])
+def test_shares_that_leave_nothing_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InvalidInputError, match="split: expected shares"):
+        SplitSettings(**wrong)  # type: ignore[arg-type]
+
+
+def noise(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+
+
+def test_a_prepared_folder_says_what_was_left_out_and_why(tmp_path: Path) -> None:
+    source = recording("a", 30, tmp_path / "raw")
+    for second in range(29):
+        noise(source.root / f"a/{second:04d}.png", 3 if second == 4 else second)
+    broken = source.images[6].changed(xyxy=[[50, 10, 80, 30]])
+    labelled = LabelledImages(source.root, (*source.images[:6], broken, *source.images[7:]))
+    card = prepare([labelled], tmp_path / "data", SplitSettings(gap_s=0), about={"teacher": None})
+    assert card["faults"] == {"unreadable": 1, "box reaches over the image": 1}
+    assert card["left_out_of_training"] == {"near-duplicate": 1}
+    train = read_prepared(tmp_path / "data", "train")
+    assert len(train) == card["parts"]["train"]["images"]
+    assert "0004.png" not in {Path(image.name).name for image in train}
+    assert train.read(train.images[0]).shape == (48, 64, 3)
+    assert next(image for image in train if image.name.endswith("0006.png")).xyxy.tolist() == [[50, 10, 64, 30]]
+    listed = json.loads((tmp_path / "data" / "faults.json").read_text())
+    assert {entry["kind"] for entry in listed} == {"unreadable", "box reaches over the image", "near-duplicate"}
+
+
+def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="none is left of 0"):
+        prepare([recording("a", 3, tmp_path)], tmp_path / "data")
+
+
+def teacher(seen: dict[int, list[tuple[float, float]]]) -> object:
+    """Boxes at x with a score, by the value of a frame's first pixel."""
+
+    def look(pixels: np.ndarray) -> Detections:
+        found = seen.get(int(pixels[0, 0, 0]), [])
+        return Detections([[x, 10, x + 10, 30] for x, _ in found], [score for _, score in found], [0] * len(found))
+
+    return look
+
+
+def frames(count: int) -> list[RecordedFrame]:
+    return [
+        RecordedFrame(f"{n}.jpg", START + timedelta(seconds=n / 10), np.full((48, 64, 3), n, np.uint8))
+        for n in range(count)
+    ]
+
+
+def test_what_lasts_is_labelled_and_what_flickers_or_is_weak_is_ignored() -> None:
+    seen = {n: [(10.0 + n * 0.2, 0.9)] for n in range(8)}
+    seen[3] = [*seen[3], (45.0, 0.9)]
+    seen[5] = [(11.0, 0.2), (30.0, 0.05)]
+    labelled = label(frames(8), teacher(seen), "gate", LabellingSettings(sure=0.4, unsure=0.1, frames=3))  # type: ignore[arg-type]
+    assert [len(image) for image in labelled] == [1, 1, 1, 2, 1, 1, 1, 1]
+    assert labelled[3].ignored.tolist() == [False, True]
+    assert labelled[5].ignored.tolist() == [True]
+    assert {int(image.track_ids[0]) for image in labelled} == {1}
+    assert labelled[0].scores.tolist() == pytest.approx([0.9])
+    assert labelled[0].camera == "gate"
+
+
+def test_the_tracker_sees_every_frame_even_if_few_are_kept() -> None:
+    seen = {n: [(10.0 + n * 0.2, 0.9)] for n in range(9)}
+    labelled = label(frames(9), teacher(seen), "gate", LabellingSettings(frames=9, every=4))  # type: ignore[arg-type]
+    assert [image.name for image in labelled] == ["0.jpg", "4.jpg", "8.jpg"]
+    assert not any(image.ignored.any() for image in labelled)
+
+
+def mot_folder(folder: Path, frames_: int = 6) -> Path:
+    (folder / "gt").mkdir(parents=True)
+    (folder / "seqinfo.ini").write_text(
+        "[Sequence]\nname=gate\nframeRate=2\nseqLength=6\nimWidth=64\nimHeight=48\nimDir=img1\nimExt=.jpg\n"
+    )
+    rows = [f"{n},7,10,10,10,20,{int(n != 2)},-1,-1,-1" for n in range(1, 7)]
+    (folder / "gt" / "gt.txt").write_text("\n".join(rows))
+    for number in range(1, frames_ + 1):
+        noise(folder / "img1" / f"{number:06d}.jpg", number)
+    return folder
+
+
+def test_a_mot_sequence_keeps_identities_times_and_what_to_ignore(tmp_path: Path) -> None:
+    labelled = read_mot(mot_folder(tmp_path / "gate"), tmp_path / "work")
+    assert [image.track_ids.tolist() for image in labelled] == [[7]] * 6
+    assert [image.ignored.tolist() for image in labelled] == [[False], [True], *[[False]] * 4]
+    times = [image.captured_at for image in labelled]
+    assert times[5] - times[0] == timedelta(seconds=2.5)
+    assert labelled.images[0].xyxy.tolist() == [[10, 10, 20, 30]]
+
+
+def test_a_teacher_adds_the_classes_that_mot_does_not_label(tmp_path: Path) -> None:
+    def look(pixels: np.ndarray) -> Detections:
+        return Detections([[10, 10, 20, 30], [30, 20, 50, 40]], [0.9, 0.8], [0, 2])
+
+    labelled = read_mot(mot_folder(tmp_path / "gate"), tmp_path / "work", look)
+    assert labelled.images[3].class_ids.tolist() == [0, 2]
+    assert labelled.images[3].track_ids.tolist() == [7, -1]
+
+
+def test_all_layouts_below_a_folder_are_found(tmp_path: Path) -> None:
+    mot_folder(tmp_path / "gate")
+    noise(tmp_path / "pictures" / "images" / "a.png", 1)
+    (tmp_path / "pictures" / "labels").mkdir()
+    (tmp_path / "pictures" / "labels" / "a.txt").write_text("2 0.5 0.5 0.25 0.5\n")
+    told: list[str] = []
+    sets = read_recordings(tmp_path, tmp_path / "work", note=told.append)
+    assert sorted(len(each) for each in sets) == [1, 6]
+    assert len(told) == 2
+    (only,) = read_recordings(tmp_path, tmp_path / "work", without=("gate",))
+    assert only.boxes_by_class() == {"car": 1}
+
+
+def test_a_folder_of_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="found none"):
+        read_recordings(tmp_path, tmp_path / "work")
+
+
+def test_the_family_prepares_and_refuses_unknown_options(tmp_path: Path) -> None:
+    mot_folder(tmp_path / "raw" / "gate")
+    card = prepare_images(tmp_path / "raw", tmp_path / "data", {"val": 0.2, "test": 0.2, "gap_s": 0})
+    assert {part: facts["images"] for part, facts in card["parts"].items()} == {"train": 3, "val": 1, "test": 2}
+    with pytest.raises(InvalidInputError, match="no option speed; expected one of .*teacher"):
+        prepare_images(tmp_path / "raw", tmp_path / "other", {"speed": 1})
