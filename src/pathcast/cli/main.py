@@ -14,11 +14,13 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     bench_forecaster,
     bench_mot,
     bench_tracker,
+    data,
     demo,
     evaluate,
     evaluate_forecaster,
     evaluate_tracker,
     export,
+    label,
     models,
     platform,
     scores,
@@ -44,12 +46,14 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 
 app.add_typer(bench.app)
+app.add_typer(data.app)
 app.add_typer(evaluate.app)
 app.add_typer(export.app)
 app.add_typer(models.app)
 platform.register(app)
 app.command(epilog="Example: pathcast batch gate.mp4 --out gate --detector detector/1/model.onnx")(batch.batch)
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)
+app.command(epilog="Example: pathcast label gate.mp4 --teacher detector/1/model.onnx --output labels")(label.label)
 app.command(epilog="Example: pathcast train forecaster --data eth_ucy --workers 2 --output forecaster")(train.train)
 app.command(epilog="Example: pathcast stream gate.mp4 --camera gate-1 --fps 7")(stream.stream)
 app.command(epilog="Example: pathcast scores --hours 6 --by camera --by hour --json scores.json")(scores.scores)

@@ -14,9 +14,7 @@ from keras import ops
 
 from pathcast.core.arrays import Float32Array
 from pathcast.detection.assignment import assign
-
-PADDING, IGNORED = -1, -2
-"""In place of a class: no box at all, and a box that counts neither way."""
+from pathcast.detection.samples import IGNORED
 
 BOX_WEIGHT = 5.0
 IDENTITY_WEIGHT = 0.1

@@ -57,6 +57,14 @@ def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
     return model
 
 
+@keras.saving.register_keras_serializable(package="pathcast")
+class Folded(keras.layers.Layer):  # type: ignore[misc]
+    """In the place of a normalisation that the convolution before it has taken over: passes on what it gets."""
+
+    def call(self, features: Any, training: bool = False, mask: Any = None) -> Any:
+        return features
+
+
 def without_normalisation(model: keras.Model) -> keras.Model:
     """The same function with every batch normalisation folded into the convolution before it."""
     names = {layer.name for layer in model.layers}
@@ -65,7 +73,7 @@ def without_normalisation(model: keras.Model) -> keras.Model:
         if not isinstance(layer, keras.layers.Layer):
             return layer
         if isinstance(layer, keras.layers.BatchNormalization):
-            return keras.layers.Identity(name=layer.name)
+            return Folded(name=layer.name)
         config = layer.get_config()
         if f"{layer.name}.bn" in names:
             config["use_bias"] = True

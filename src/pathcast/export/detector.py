@@ -15,12 +15,13 @@ from pathcast.core.errors import GateFailedError
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.labelled import LabelledImages
 from pathcast.detection.model import serving_model
+from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.weights import without_normalisation
 from pathcast.export.onnx import save_onnx, to_onnx
 from pathcast.export.parity import open_session
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
-from pathcast.training.detector_task import InputSize, Predict, evaluate_network, fitted, keras_predictor
+from pathcast.training.detector_task import Predict, evaluate_network, keras_predictor
 
 BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.trained_model import TrainedModel
 from pathcast.detection.average_precision import average_precision
 from pathcast.detection.model import build_detector, serving_model
-from pathcast.detection.settings import DetectorSettings
+from pathcast.detection.samples import fitted
+from pathcast.detection.settings import SIZES, DetectorSettings
+from pathcast.detection.weights import load_yolox
+from pathcast.detection.yolox_import import read_yolox
 from pathcast.training.detector_data import SplitSettings, prepare, read_prepared
-from pathcast.training.detector_task import DetectorTask, detect, fitted
+from pathcast.training.detector_task import DetectorTask, detect
 from pathcast.training.family import Evaluation, Family, Gate, IntArray
 from pathcast.training.labelling import LabellingSettings
+from pathcast.training.network import read_weights
 from pathcast.training.recordings import read_recordings
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.teachers import find_teacher
@@ -75,6 +80,17 @@ def task(folder: Path, settings: Mapping[str, Any]) -> DetectorTask:
 def build(settings: Mapping[str, Any]) -> keras.Model:
     """A fresh network with its served signature."""
     return serving_model(build_detector(_parted(settings)[0]))
+
+
+def published_weights(file: Path, size: str) -> TrainedModel:
+    """A YOLOX ONNX file as a trained model to start from; its normalisation is folded in and stays so."""
+    if size not in SIZES:
+        raise InvalidInputError(f"size {size!r}: expected one of {', '.join(SIZES)}")
+    source = read_yolox(file)
+    settings = replace(SIZES[size], normalised=False, input_width=source.width, input_height=source.height)
+    model = load_yolox(source, settings)
+    record = {"source": file.name, "note": "published weights of YOLOX, trained on COCO, cut to the platform's classes"}
+    return TrainedModel("detector", {**settings.as_mapping(), **SAMPLING}, read_weights(model), record)
 
 
 def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:

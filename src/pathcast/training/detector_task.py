@@ -19,11 +19,12 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.detection.augmentation import AugmentationSettings, Sample, augmented
 from pathcast.detection.average_precision import DetectorScores, average_precision
 from pathcast.detection.grid import grid
-from pathcast.detection.labelled import LabelledImage, LabelledImages
-from pathcast.detection.losses import IGNORED, PADDING, detection_loss
+from pathcast.detection.labelled import LabelledImages
+from pathcast.detection.losses import detection_loss
 from pathcast.detection.model import build_detector, serving_model
 from pathcast.detection.postprocess import NMS_IOU, to_detections
 from pathcast.detection.preprocess import letterbox
+from pathcast.detection.samples import PADDING, InputSize, as_sample, fitted
 from pathcast.detection.settings import DetectorSettings
 from pathcast.detection.weights import load_detector
 from pathcast.training.share import Share
@@ -146,24 +147,6 @@ class DetectorTask:
             classes[row, : len(order)] = sample.tags[order, 0]
             identities[row, : len(order)] = sample.tags[order, 1]
         return images, boxes, classes, identities
-
-
-def as_sample(labelled: LabelledImages, image: LabelledImage) -> Sample:
-    """An image with its boxes, of which the tags are class (or IGNORED) and identity."""
-    tags = np.stack([np.where(image.ignored, IGNORED, image.class_ids), image.track_ids], axis=1)
-    return Sample(labelled.read(image), np.array(image.xyxy), tags)
-
-
-InputSize = tuple[int, int]
-"""Width and height of the network's input in pixels."""
-
-
-def fitted(labelled: LabelledImages, image: LabelledImage, size: InputSize) -> Sample:
-    """The image as the platform will show it to the network, its boxes in input pixels."""
-    sample = as_sample(labelled, image)
-    pixels = np.empty((size[1], size[0], 3), np.uint8)
-    fit = letterbox(sample.pixels, pixels)
-    return Sample(pixels, fit.to_input(sample.boxes), sample.tags)
 
 
 Predict = Callable[[UInt8Array], Mapping[str, npt.NDArray[Any]]]

@@ -7,7 +7,8 @@ from keras import ops
 
 from pathcast.detection.assignment import assign, pairwise_iou
 from pathcast.detection.grid import grid
-from pathcast.detection.losses import IGNORED, PADDING, detection_loss, identity_loss, paired_iou
+from pathcast.detection.losses import detection_loss, identity_loss, paired_iou
+from pathcast.detection.samples import IGNORED, PADDING
 
 HEIGHT, WIDTH = 64, 96
 CORNERS, STRIDES = grid(HEIGHT, WIDTH)

@@ -1,0 +1,190 @@
+"""`pathcast data`: labelled images checked, converted, corrected and looked at."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from pathcast.detection.labelled import LabelledImages
+
+app = typer.Typer(name="data", no_args_is_help=True, help="Labelled images: check, convert, correct, draw.")
+
+
+class LabelFormat(StrEnum):
+    """Label formats that are written."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
+    MOT = "mot"
+
+
+SOURCE = typer.Argument(..., help="COCO JSON, or a folder of YOLO text, Pascal VOC, a MOT sequence or masks.")
+WORK = typer.Option(Path("frames"), help="Folder for the frames of a sequence that is a video.")
+
+
+@app.command("check", epilog="Example: pathcast data check coco128 --json faults.json")
+def check(
+    source: Path = SOURCE,
+    work: Path = WORK,
+    json: Path | None = typer.Option(None, help="Also write every fault to this file."),
+) -> None:
+    """Look at every file: unreadable images, boxes empty or outside, the same box or image twice.
+
+    Ends with 1 where something is wrong. Blurred, dark and repeated frames are listed and are no fault.
+    """
+    from dataclasses import asdict
+
+    import msgspec
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pathcast.detection.quality import unfit, validate
+
+    faults, hints, images = [], [], 0
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for labelled in _read(source, work):
+            images += len(labelled)
+            bar = progress.add_task("checking", total=len(labelled))
+            found = validate(labelled, lambda name, bar=bar: progress.advance(bar))  # type: ignore[misc]
+            faults += found
+            unreadable = {fault.name for fault in found if fault.kind == "unreadable"}
+            hints += unfit(labelled.where(lambda image, bad=unreadable: image.name not in bad))  # type: ignore[misc]
+    console = Console()
+    for fault in faults:
+        console.print(f"{fault.name}: {fault.kind}: {fault.detail}", markup=False, highlight=False, soft_wrap=True)
+    for hint in hints:
+        console.print(f"{hint.name}: {hint.kind} ({hint.detail})", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{images} images, {len(faults)} faults, {len(hints)} not worth learning from")
+    if json is not None:
+        report = {
+            "images": images,
+            "faults": [asdict(each) for each in faults],
+            "unfit": [asdict(each) for each in hints],
+        }
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command("convert", epilog="Example: pathcast data convert labels/labels.json --to yolo --output yolo")
+def convert(
+    source: Path = SOURCE,
+    to: LabelFormat = typer.Option(..., help="The format to write."),
+    output: Path = typer.Option(..., help="Folder for the labels and a copy of the images."),
+    work: Path = WORK,
+) -> None:
+    """Write labels in another format, with the images where that format wants them."""
+    import shutil
+
+    from rich.console import Console
+
+    from pathcast.detection.coco_json import write_coco
+    from pathcast.detection.labelled import LabelledImages
+    from pathcast.detection.voc_xml import write_voc
+    from pathcast.detection.yolo_text import write_yolo
+    from pathcast.training.mot_labels import write_mot
+    from pathcast.training.recordings import write_jpeg
+
+    count = 0
+    for labelled in _read(source, work):
+        place = "JPEGImages" if to is LabelFormat.VOC else "img1" if to is LabelFormat.MOT else "images"
+        moved = []
+        for number, image in enumerate(labelled, start=1):
+            # MOT numbers its frames; the others keep their names.
+            inner = f"{number:06d}.jpg" if to is LabelFormat.MOT else _below_images(image.name)
+            target = output / place / inner
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if to is LabelFormat.MOT and Path(image.name).suffix.lower() not in (".jpg", ".jpeg"):
+                write_jpeg(target, labelled.read(image))
+            else:
+                shutil.copyfile(labelled.root / image.name, target)
+            moved.append(image.changed(name=f"{place}/{inner}"))
+        found = LabelledImages(output, tuple(moved))
+        if to is LabelFormat.COCO:
+            write_coco(output / "labels.json", found)
+        else:
+            {LabelFormat.YOLO: write_yolo, LabelFormat.VOC: write_voc, LabelFormat.MOT: write_mot}[to](output, found)
+        count += len(found)
+    Console().print(f"{output}: {count} images as {to.value}", markup=False, highlight=False)
+
+
+@app.command("correct", epilog="Example: pathcast data correct labels/labels.json --by cvat.json")
+def correct(
+    labels: Path = typer.Argument(..., help="The COCO JSON that was handed out."),
+    by: Path = typer.Option(..., help="The COCO JSON that came back from CVAT or Label Studio."),
+    output: Path | None = typer.Option(None, help="Where to write the result; default: over the labels."),
+    json: Path | None = typer.Option(None, help="Also write what changed to this file."),
+) -> None:
+    """Take back what people made of the labels; images that they did not return keep theirs.
+
+    Images are known by their names, with or without folders. Boxes of the returned images are people's now: they
+    carry no teacher's score, and none is ignored unless they said so.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from pathcast.detection.coco_json import read_coco, write_coco
+    from pathcast.detection.corrections import corrected
+
+    merged, counts = corrected(read_coco(labels), read_coco(by))
+    write_coco(output or labels, merged)
+    Console().print(
+        f"{output or labels}: {counts['images']} images corrected; boxes {counts['kept']} kept, "
+        f"{counts['changed']} moved or renamed, {counts['added']} added, {counts['removed']} removed",
+        markup=False,
+        highlight=False,
+    )
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(counts)))
+
+
+@app.command("sheet", epilog="Example: pathcast data sheet labels/labels.json --augmented --output sheet.png")
+def sheet(
+    source: Path = SOURCE,
+    output: Path = typer.Option(Path("sheet.png"), help="The picture to write."),
+    augmented: bool = typer.Option(False, help="As training varies them, instead of as they are."),
+    count: int = typer.Option(16, min=1, max=100, help="How many images."),
+    seed: int = typer.Option(1, min=0, help="Seed of the choice and of the variations."),
+    work: Path = WORK,
+) -> None:
+    """Draw images with their boxes; ignored ones are grey."""
+    from rich.console import Console
+
+    from pathcast.training.detector_sheet import draw_sheet
+
+    draw_sheet(_read(source, work), output, vary=augmented, count=count, seed=seed)
+    Console().print(f"{output}: {count} images", markup=False, highlight=False)
+
+
+@app.command("weights", epilog="Example: pathcast data weights yolox_nano.onnx --size nano --output nano")
+def weights(
+    file: Path = typer.Argument(..., help="A published YOLOX ONNX file with COCO's 80 classes."),
+    size: str = typer.Option("nano", help="nano, tiny, small, medium or large: the size of the file."),
+    output: Path = typer.Option(..., help="Folder for weights.npz and model.json."),
+) -> None:
+    """Published weights as a folder to start a training from: `pathcast train detector --init FOLDER`."""
+    from rich.console import Console
+
+    from pathcast.training.backend import use_tensorflow
+
+    use_tensorflow()
+    from pathcast.training.detector import published_weights
+
+    published_weights(file, size).save(output)
+    Console().print(f"{output}: YOLOX {size}, ready for --init", markup=False, highlight=False)
+
+
+def _read(source: Path, work: Path) -> list[LabelledImages]:
+    from pathcast.training.recordings import read_recordings
+
+    return read_recordings(source, work)
+
+
+def _below_images(name: str) -> str:
+    parts = Path(name).parts
+    return str(Path(*parts[1:])) if parts[0] in ("images", "JPEGImages", "img1") and len(parts) > 1 else name

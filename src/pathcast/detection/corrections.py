@@ -1,0 +1,74 @@
+"""What people made of a teacher's labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.labelled import LabelledImage, LabelledImages
+
+_SAME_BOX_PX = 1.0
+_SAME_OBJECT_IOU = 0.5
+
+
+def corrected(given: LabelledImages, returned: LabelledImages) -> tuple[LabelledImages, dict[str, int]]:
+    """`given` with the boxes of the images that came back, and how many boxes were kept, changed, added, removed.
+
+    Images are matched by name or, where tools flatten folders, by its last part. A box that overlaps one of before
+    keeps its track number; teacher's scores go. Raises InvalidInputError for an image that was not given.
+    """
+    by_name = {image.name: image for image in given}
+    by_last: dict[str, list[LabelledImage]] = {}
+    for image in given:
+        by_last.setdefault(Path(image.name).name, []).append(image)
+    counts = dict.fromkeys(("images", "kept", "changed", "added", "removed"), 0)
+    new: dict[str, LabelledImage] = {}
+    for image in returned:
+        candidates = [by_name[image.name]] if image.name in by_name else by_last.get(Path(image.name).name, [])
+        if len(candidates) != 1 or candidates[0].name in new:
+            raise InvalidInputError(
+                f"{image.name}: expected the name of one image that was given, once, got {len(candidates)} of them"
+            )
+        before = candidates[0]
+        if (image.width, image.height) != (before.width, before.height):
+            raise InvalidInputError(
+                f"{image.name}: expected {before.width}x{before.height} as given, got {image.width}x{image.height}"
+            )
+        new[before.name] = _merged(before, image, counts)
+        counts["images"] += 1
+    return LabelledImages(given.root, tuple(new.get(image.name, image) for image in given)), counts
+
+
+def _merged(before: LabelledImage, after: LabelledImage, counts: dict[str, int]) -> LabelledImage:
+    free = set(range(len(before)))
+    tracks = np.array(after.track_ids)
+    for row in range(len(after)):
+        overlaps = _iou(after.xyxy[row], before.xyxy)
+        best = max(free, key=lambda index: overlaps[index], default=None)
+        if best is None or overlaps[best] < _SAME_OBJECT_IOU:
+            counts["added"] += 1
+            continue
+        free.discard(best)
+        same_place = np.abs(after.xyxy[row] - before.xyxy[best]).max() <= _SAME_BOX_PX
+        same = (
+            same_place and after.class_ids[row] == before.class_ids[best] and after.ignored[row] == before.ignored[best]
+        )
+        counts["kept" if same else "changed"] += 1
+        tracks[row] = before.track_ids[best]
+    counts["removed"] += len(free)
+    return before.changed(
+        xyxy=after.xyxy,
+        class_ids=after.class_ids,
+        ignored=after.ignored,
+        track_ids=tracks,
+        scores=np.full(len(after), np.nan),
+    )
+
+
+def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = (high - low).clip(0).prod(axis=1)
+    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared
+    return np.asarray(shared / np.maximum(union, 1e-9))

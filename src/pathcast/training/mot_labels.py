@@ -1,0 +1,51 @@
+"""Labelled images as a MOT sequence: people alone, by frame number and identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.classes import PERSON
+from pathcast.detection.labelled import LabelledImages
+from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
+
+
+def write_mot(directory: Path, labelled: LabelledImages) -> None:
+    """Write `seqinfo.ini` and `gt/gt.txt`; the images are the frames 1, 2, …, in the order of the set.
+
+    Ignored boxes get confidence 0. Boxes without an identity get numbers of their own. The frame rate follows from
+    the times; without them it is 10. Raises InvalidInputError where the images are of several sizes or cameras.
+    """
+    sizes = {(image.width, image.height) for image in labelled}
+    cameras = {image.camera for image in labelled}
+    if len(sizes) != 1 or len(cameras) != 1:
+        raise InvalidInputError(
+            f"{labelled.root}: a MOT sequence is one camera at one size, got {sorted(cameras)} at {sorted(sizes)}"
+        )
+    frames, ids, boxes, confidences = [], [], [], []
+    last = max((int(image.track_ids.max(initial=0)) for image in labelled), default=0)
+    for number, image in enumerate(labelled, start=1):
+        for row in np.flatnonzero(image.class_ids == PERSON).tolist():
+            identity = int(image.track_ids[row])
+            if identity < 1:
+                last += 1
+                identity = last
+            frames.append(number)
+            ids.append(identity)
+            boxes.append(image.xyxy[row])
+            confidences.append(float(not image.ignored[row]))
+    (width, height), camera = sizes.pop(), cameras.pop()
+    (directory / "gt").mkdir(parents=True, exist_ok=True)
+    name = camera or directory.name
+    write_sequence_info(directory, SequenceInfo(name, _rate(labelled), len(labelled), width, height))
+    table = np.array(boxes, np.float64).reshape(-1, 4)
+    write_boxes(directory / "gt" / "gt.txt", MotBoxes(frames, ids, table, confidences))
+
+
+def _rate(labelled: LabelledImages) -> float:
+    times = [image.captured_at for image in labelled if image.captured_at is not None]
+    if len(times) < 2 or times[-1] <= times[0]:
+        return 10.0
+    return (len(times) - 1) / (times[-1] - times[0]).total_seconds()

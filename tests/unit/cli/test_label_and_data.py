@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
+
+from pathcast.cli.main import app
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.coco_json import read_coco
+from pathcast.training.recordings import read_recordings
+
+RUNNER = CliRunner()
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = RUNNER.invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector that finds the same person and, less surely, the same car on every image."""
+    constants = {
+        "boxes": np.array([[[8, 8, 24, 56], [30, 20, 60, 40]]], np.float32),
+        "scores": np.array([[0.9, 0.2]], np.float32),
+        "classes": np.array([[0, 2]], np.int64),
+    }
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+        for name, value in constants.items()
+    ]
+    nodes.append(helper.make_node("Identity", ["images"], ["unused"]))
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 64, 96, 3])],
+        [
+            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [1, 2, 4]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 2]),
+            helper.make_tensor_value_info("classes", TensorProto.INT64, [1, 2]),
+        ],
+    )
+    path = tmp_path_factory.mktemp("teacher") / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(7):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labels(teacher: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("labels")
+    arguments = (
+        "--teacher",
+        teacher,
+        "--output",
+        output,
+        "--every",
+        2,
+        "--camera",
+        "gate",
+        "--json",
+        output / "n.json",
+    )
+    run("label", pictures, *arguments)
+    return output
+
+
+def test_a_teacher_labels_a_folder(labels: Path, pictures: Path) -> None:
+    assert (
+        json.loads((labels / "n.json").read_text()).items()
+        >= {
+            "images": 4,
+            "boxes": {"person": 4},
+            "ignored_boxes": 4,
+        }.items()
+    )
+    found = read_coco(labels / "labels.json")
+    assert [image.name for image in found] == [f"images/{number}.jpg" for number in (0, 2, 4, 6)]
+    assert {image.camera for image in found} == {"gate"}
+    assert found.images[1].xyxy.tolist() == [[8, 8, 24, 56], [30, 20, 60, 40]]
+    assert found.images[1].ignored.tolist() == [False, True]
+    assert found.read(found.images[0]).shape == (64, 96, 3)
+
+
+def test_where_from_must_be_clear(teacher: Path) -> None:
+    with pytest.raises(InvalidInputError, match="expected a SOURCE, or --camera"):
+        run("label", "--teacher", teacher)
+
+
+@pytest.mark.parametrize("kind", ["yolo", "voc", "coco", "mot"])
+def test_labels_are_converted_and_read_again(kind: str, labels: Path, tmp_path: Path) -> None:
+    run("data", "convert", labels / "labels.json", "--to", kind, "--output", tmp_path / kind)
+    source = tmp_path / kind / "labels.json" if kind == "coco" else tmp_path / kind
+    (again,) = read_recordings(source, tmp_path / "work")
+    assert again.boxes_by_class() == {"person": 4}
+    for image in again:
+        np.testing.assert_allclose(image.xyxy[~image.ignored], [[8, 8, 24, 56]], atol=1e-6)
+        assert again.read(image).shape == (64, 96, 3)
+
+
+def test_faults_are_listed_and_end_with_1(labels: Path, tmp_path: Path) -> None:
+    assert "0 faults" in run("data", "check", labels / "labels.json")
+    document = json.loads((labels / "labels.json").read_text())
+    document["annotations"][0]["bbox"] = [90, 60, 20, 20]
+    document["annotations"][2]["bbox"] = [5, 5, 0, 3]
+    broken = labels / "broken.json"
+    broken.write_text(json.dumps(document))
+    output = run("data", "check", broken, "--json", tmp_path / "faults.json", code=1)
+    assert "images/0.jpg: box reaches over the image" in output
+    assert "images/2.jpg: empty box" in output
+    assert len(json.loads((tmp_path / "faults.json").read_text())["faults"]) == 2
+
+
+def test_what_people_corrected_is_taken_back(labels: Path, tmp_path: Path) -> None:
+    document = json.loads((labels / "labels.json").read_text())
+    document["images"] = document["images"][:1]
+    document["images"][0]["file_name"] = "0.jpg"
+    document["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 16, 46]}]
+    (tmp_path / "back.json").write_text(json.dumps(document))
+    target = tmp_path / "labels.json"
+    run("data", "correct", labels / "labels.json", "--by", tmp_path / "back.json", "--output", target)
+    first, second = read_coco(target, labels).images[:2]
+    assert first.xyxy.tolist() == [[10, 10, 26, 56]]
+    assert second.xyxy.tolist() == [[8, 8, 24, 56], [30, 20, 60, 40]]
+
+
+@pytest.mark.parametrize("flags", [[], ["--augmented"]])
+def test_a_sheet_shows_the_images(flags: list[str], labels: Path, tmp_path: Path) -> None:
+    run("data", "sheet", labels / "labels.json", "--count", 5, "--output", tmp_path / "sheet.png", *flags)
+    picture = cv2.imread(str(tmp_path / "sheet.png"))
+    assert picture.shape == (2 * 320, 3 * 416, 3)
+    assert (picture[320:, 2 * 416 :] == 0).all()
+    assert picture[:320].std() > 10
