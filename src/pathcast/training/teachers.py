@@ -55,7 +55,7 @@ def onnx_teacher(file: Path, threads: int = 1) -> Teacher:
 def ultralytics_teacher(file: Path) -> Teacher:
     """A YOLO of Ultralytics, trained on COCO's 80 classes. AGPL-3.0: what that asks of you is yours to judge."""
     try:
-        from ultralytics import YOLO  # type: ignore[import-not-found]
+        from ultralytics import YOLO
     except ImportError as error:
         raise InvalidInputError(
             f"{file}: an Ultralytics model needs the package ultralytics (AGPL-3.0), which is not installed",
