@@ -171,6 +171,11 @@ def test_hours_outlive_the_raw_rows(postgres: Any, camera_id: str, write: Write)
             assert figures_of(first) == pytest.approx(expected(stored[0] + late))
             drop_expired(connection, datetime(2003, 4, 1, 12, tzinfo=UTC))
         assert drop_expired(connection, datetime(2003, 4, 1, 12, tzinfo=UTC)) == ([], False)
+        # Dropped by hand, the other day's hours stay as well.
+        both = read_score_summaries(connection, *span, by=("hour",), camera_id=camera_id)
+        connection.execute("SELECT drop_raw_before(%s)", (old + timedelta(days=2),))
+        assert not connection.execute("SELECT 1 FROM forecasts WHERE camera_id = %s", (camera_id,)).fetchall()
+        assert read_score_summaries(connection, *span, by=("hour",), camera_id=camera_id) == both
 
 
 def test_nothing_goes_before_its_time(empty_postgres: Any) -> None:
