@@ -15,6 +15,7 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     bench_mot,
     bench_tracker,
     data,
+    bench_training,
     demo,
     evaluate,
     evaluate_forecaster,

@@ -179,11 +179,10 @@ class _Training:
                 f"training: the loss of epoch {self._epoch} is {loss}",
                 hint="lower the learning rate or look at the data",
             )
-        live = self._step.live_weights()
         kept = self._step.kept_weights()
         self._step.use(kept)
         figures = self._figures()
-        self._step.use(live)
+        self._step.use_live()
         improved = figures["score"] < self._best_score()
         if improved:
             self._best = kept

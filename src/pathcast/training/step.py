@@ -24,16 +24,18 @@ Batch = tuple[npt.NDArray[Any], ...]
 class TrainingStep:
     """The network, its optimiser and the running average of its weights, which take their steps together.
 
-    All gradients and the loss travel as one flat vector, so that a step costs one exchange. Moving statistics
-    (of batch normalisation) travel with them and become the mean over workers.
+    All weights are one flat vector here, and so are their gradients, which travel with the loss in one exchange a
+    step; a network of many small variables would spend more time on starting operations than on computing.
+    Moving statistics (of batch normalisation) travel along and become the mean over workers.
     """
 
     def __init__(self, task: Task, model: keras.Model, settings: TrainingSettings, workers: Workers) -> None:
         self.model = model
         self._task, self._settings, self._workers = task, settings, workers
-        self._trainable = model.trainable_variables
-        self._statistics = [v for v in model.non_trainable_variables if "float" in str(v.dtype)]
-        self.averages = [tf.Variable(variable.value, trainable=False) for variable in self._trainable]
+        self._trainable = [variable.value for variable in model.trainable_variables]
+        self._statistics = [v.value for v in model.non_trainable_variables if "float" in str(v.dtype)]
+        self._weights = keras.Variable(_flatten(self._trainable).numpy(), name="weights")
+        self._averages = tf.Variable(self._weights.value, trainable=False)
         self._part = BatchPart()
         self._dropout = share_dropout(model, self._part)
         self._adamw = keras.optimizers.AdamW(
@@ -41,26 +43,29 @@ class TrainingStep:
         )
         scaled = settings.precision == "float16"
         self._optimizer = keras.optimizers.LossScaleOptimizer(self._adamw) if scaled else self._adamw
-        self._optimizer.build(self._trainable)
+        self._optimizer.build([self._weights])
         self._gradient = tf.function(self._traced_gradient)
         self._update = tf.function(self._traced_update)
 
     @property
     def state(self) -> list[Any]:
         """Every variable that a checkpoint must hold, in a fixed order."""
-        return [*(v.value for v in (*self.model.variables, *self._optimizer.variables)), *self.averages]
+        keras_variables = (*self.model.variables, self._weights, *self._optimizer.variables)
+        return [*(variable.value for variable in keras_variables), self._averages]
 
     def kept_weights(self) -> list[npt.NDArray[Any]]:
         """Copies of what is validated and kept: the averaged weights, and the statistics as they are."""
-        return [variable.numpy() for variable in (*self.averages, *(v.value for v in self._statistics))]
-
-    def live_weights(self) -> list[npt.NDArray[Any]]:
-        """Copies of the weights that learn, and of the statistics."""
-        return [variable.value.numpy() for variable in (*self._trainable, *self._statistics)]
+        averages = self._unflatten(self._averages)
+        return [tensor.numpy() for tensor in (*averages, *self._statistics)]
 
     def use(self, weights: Sequence[npt.NDArray[Any]]) -> None:
-        """Give the network other weights and statistics, as the two methods above return them."""
+        """Give the network other weights and statistics, as `kept_weights` returns them."""
         for variable, value in zip((*self._trainable, *self._statistics), weights, strict=True):
+            variable.assign(value)
+
+    def use_live(self) -> None:
+        """Give the network the weights that learn."""
+        for variable, value in zip(self._trainable, self._unflatten(self._weights.value), strict=True):
             variable.assign(value)
 
     def take(self, batch: Batch, step: int, steps: int) -> Any:
@@ -91,22 +96,24 @@ class TrainingStep:
         with tf.GradientTape() as tape:
             loss = tf.cast(self._task.loss(self.model, batch, elapsed), tf.float32)
             scaled = self._optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [v.value for v in self._trainable], unconnected_gradients="zero")
+        gradients = tape.gradient(scaled, self._trainable, unconnected_gradients="zero")
         return _flatten([*gradients, loss])
 
     def _traced_update(self, total: Any, decay: Any) -> Any:
-        workers = self._workers.share.count
+        workers, size = self._workers.share.count, self._weights.shape[0]
         mean = total / (workers * self._settings.accumulate)
-        statistics = [variable.value / workers for variable in self._statistics]
-        shapes = [v.shape for v in self._trainable] + [()] + [v.shape for v in self._statistics]
-        parts = _unflatten(self._workers.sum(tf.concat([mean, _flatten(statistics)], 0)), shapes)
-        gradients, loss = parts[: len(self._trainable)], parts[len(self._trainable)]
-        self._optimizer.apply(gradients, self._trainable)
-        for average, variable in zip(self.averages, self._trainable, strict=True):
-            average.assign_sub((1.0 - decay) * (average - variable.value))
-        for variable, value in zip(self._statistics, parts[len(self._trainable) + 1 :], strict=True):
+        statistics = [variable / workers for variable in self._statistics]
+        summed = self._workers.sum(tf.concat([mean, _flatten(statistics)], 0))
+        gradient, loss = summed[:size], summed[size]
+        self._optimizer.apply([gradient], [self._weights])
+        self._averages.assign_sub((1.0 - decay) * (self._averages - self._weights.value))
+        self.use_live()
+        for variable, value in zip(self._statistics, _split(summed[size + 1 :], self._statistics), strict=True):
             variable.assign(value)
         return loss
+
+    def _unflatten(self, flat: Any) -> list[Any]:
+        return _split(tf.convert_to_tensor(flat), self._trainable)
 
 
 def _flatten(tensors: Sequence[Any]) -> Any:
@@ -114,6 +121,9 @@ def _flatten(tensors: Sequence[Any]) -> Any:
     return tf.concat(flat, 0) if flat else tf.zeros(0)
 
 
-def _unflatten(flat: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
-    parts = tf.split(flat, [int(np.prod(shape)) for shape in shapes])
-    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
+def _split(flat: Any, like: Sequence[Any]) -> list[Any]:
+    """A flat vector cut into tensors of the shapes of others."""
+    if not like:
+        return []
+    parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in like])
+    return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, like, strict=True)]

@@ -223,6 +223,7 @@ def _outcome(result: Fit) -> dict[str, Any]:
         "epochs_run": len(result.reports),
         "best_epoch": 0 if best is None else best.epoch,
         "seconds_per_epoch": float(np.median([report.seconds for report in result.reports])),
+        "epoch_seconds": [round(report.seconds, 4) for report in result.reports],
         "losses": [report.loss for report in result.reports],
         "val_start": dict(result.start),
         "val": dict(result.start if best is None else best.figures),
