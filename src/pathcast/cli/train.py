@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -53,7 +54,9 @@ def train(
     resume: bool = typer.Option(False, help="Go on from the checkpoint in the output folder, if there is one."),
     restarts: int = typer.Option(0, min=0, help="With --workers: so many times, go on when a worker was killed."),
     mlflow: str | None = typer.Option(
-        None, envvar=TRACKING_VARIABLE, help="Record the run here; default: the local platform's MLflow, if it is up."
+        None,
+        envvar=TRACKING_VARIABLE,
+        help="MLflow server to record the run at; default: the local platform's, if it is up.",
     ),
     state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its MLflow and its database."),
     json: Path | None = typer.Option(None, help="Also write the figures to this file."),
@@ -244,6 +247,11 @@ def _tracking(given: str | None, state_dir: Path | None, console: Console) -> Se
     from pydantic import SecretStr
 
     if given is not None:
+        if urlsplit(given).scheme in ("", "file", "sqlite"):
+            raise InvalidInputError(
+                "--mlflow: expected the address of an MLflow server, got a local store",
+                hint="pathcast up starts a server, and runs are recorded there without --mlflow",
+            )
         return SecretStr(given)
     if state_dir is None:
         return None

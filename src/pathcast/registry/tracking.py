@@ -207,10 +207,12 @@ def tracking_client(tracking_uri: SecretStr) -> Any:
 
 def _address_without_credentials(tracking_uri: SecretStr) -> str:
     """The address alone, as MLflow's messages quote it; the credentials go where MLflow looks for them."""
-    parts = urlsplit(tracking_uri.get_secret_value())
-    if parts.username is not None:
-        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
-        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+    address = tracking_uri.get_secret_value()
+    parts = urlsplit(address)
+    if parts.username is None:
+        return address
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
