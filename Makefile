@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking local batch dev
 
-.PHONY: help install demo test check unit manifests integration format lock golden clean images images-test scan push \
+.PHONY: help install demo test check unit manifests integration bench format lock golden clean images images-test scan push \
 	upload retrain deploy smoke rollback compose-credentials
 .DEFAULT_GOAL := help
 
@@ -51,6 +51,10 @@ format: install ## Rewrite the code in the project's format
 lock: install ## Resolve requirements.lock anew from pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip compile pyproject.toml $(addprefix --extra ,$(EXTRAS)) --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+bench: install ## Every benchmark that needs no platform, the figures in bench/NAME.json
+	@mkdir -p bench
+	@for name in tracker training; do $(BIN)/pathcast bench $$name --json bench/$$name.json || exit 1; done
 
 golden: install ## Rewrite the golden files after an intended change
 	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/manifests/test_chart.py
