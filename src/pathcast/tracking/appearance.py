@@ -33,7 +33,7 @@ def weighed(pairs: Pairs, looks: Float32Array, seen: Float32Array, least: float,
     """
     first, second = looks[pairs.rows], seen[pairs.columns]
     known = first.any(axis=1) & second.any(axis=1)
-    cosines: Float64Array = (first * second).sum(axis=1, dtype=np.float64)
+    cosines: Float64Array = np.einsum("ij,ij->i", first, second).astype(np.float64)
     alike = np.clip((cosines - settings.least_cosine) / (1.0 - settings.least_cosine), 0.0, 1.0)
     mixed = (1.0 - settings.weight) * pairs.values + settings.weight * (least + (1.0 - least) * alike)
     values = np.where(known, mixed, pairs.values)
@@ -57,6 +57,6 @@ def recalled(
     across = boxes[0] - last[0][:, np.newaxis]
     down = boxes[1] - last[1][:, np.newaxis]
     rows, columns = (across**2 + down**2 <= reach[:, np.newaxis] ** 2).nonzero()
-    cosines: Float64Array = (looks[rows] * seen[columns]).sum(axis=1, dtype=np.float64)
+    cosines: Float64Array = np.einsum("ij,ij->i", looks[rows], seen[columns]).astype(np.float64)
     kept: Int64Array = (cosines >= settings.recall_cosine).nonzero()[0]
     return Pairs(rows[kept], columns[kept], cosines[kept])

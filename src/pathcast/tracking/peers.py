@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -72,7 +73,7 @@ def _make(kind: Callable[[], Any]) -> Peer:
 
 
 class UltralyticsPeer(Peer):
-    """Ultralytics' ByteTrack; it counts ids from 1, over all of its trackers in a process."""
+    """Ultralytics' ByteTrack; it counts ids from 1."""
 
     def convert(self, detections: Detections) -> Any:
         """The library's type of detections, copied."""
@@ -92,6 +93,8 @@ class UltralyticsPeer(Peer):
 
 def ultralytics_peers() -> dict[str, Callable[[], Peer]]:
     """The same for Ultralytics; raises PathcastError where it is not installed: it is AGPL and brings PyTorch."""
+    # Importing it would otherwise try to install what it lacks, by itself.
+    os.environ.setdefault("YOLO_AUTOINSTALL", "False")
     try:
         from ultralytics.trackers.byte_tracker import BYTETracker
         from ultralytics.utils import YAML, IterableSimpleNamespace
