@@ -109,10 +109,10 @@ def _moment(text: str) -> datetime:
 
 
 def _fetched(source: str, out: Path, state_dir: Path) -> Path:
+    if not source.startswith("s3://"):
+        return Path(source)
     from pathcast.serving.batch import s3
 
-    if not source.startswith(s3.SCHEME):
-        return Path(source)
     return s3.fetch(s3.connect(load_settings(state_dir)), source, out / "source")
 
 

@@ -126,28 +126,33 @@ class _Run:
 
     def work(self) -> None:
         """Read, analyse and write until the video ends."""
+        try:
+            with ThreadPoolExecutor(1, "read") as reading, ThreadPoolExecutor(1, "write") as writing:
+                self._work(reading, writing)
+        finally:
+            self._analyzer.close()
+            if self._writer is not None:
+                self._writer.abandon()
+
+    def _work(self, reading: ThreadPoolExecutor, writing: ThreadPoolExecutor) -> None:
         waiting: deque[Future[None]] = deque()
-        with ThreadPoolExecutor(1, "read") as reading, ThreadPoolExecutor(1, "write") as writing:
-            try:
-                first = self._progress.frames
-                for number, images in enumerate(self._chunks(reading)):
-                    if number and number % SEGMENT_CHUNKS == 0:
-                        waiting.append(writing.submit(self._close_segment, first, self._state()))
-                    observations = self._analyze(first, images)
-                    first += len(images)
-                    waiting.append(writing.submit(self._write, images, observations))
-                    while len(waiting) > _CHUNKS_AHEAD:
-                        waiting.popleft().result()
-                    self._advance(len(images))
-                waiting.append(writing.submit(self._close_segment, first, self._state()))
-                while waiting:
+        first = self._progress.frames
+        try:
+            for number, images in enumerate(self._chunks(reading)):
+                if number and number % SEGMENT_CHUNKS == 0:
+                    waiting.append(writing.submit(self._close_segment, first, self._state()))
+                observations = self._analyze(first, images)
+                first += len(images)
+                waiting.append(writing.submit(self._write, images, observations))
+                while len(waiting) > _CHUNKS_AHEAD:
                     waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
-                self._analyzer.close()
-        if self._writer is not None:
-            self._writer.abandon()
+                self._advance(len(images))
+            waiting.append(writing.submit(self._close_segment, first, self._state()))
+            while waiting:
+                waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
     def _chunks(self, reading: ThreadPoolExecutor) -> Iterator[list[UInt8Array]]:
         ahead = deque(reading.submit(self._read) for _ in range(_CHUNKS_AHEAD))
