@@ -102,7 +102,16 @@ def _unpack_promtool(target: Path) -> None:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise ToolMissing("promtool comes from Debian's package prometheus, and this machine has no apt-get")
     with tempfile.TemporaryDirectory() as folder:
-        _run(["apt-get", "download", "--quiet", "prometheus"], Path(folder), "promtool")
+        download = ["apt-get", "download", "--quiet", "prometheus"]
+        try:
+            _run(download, Path(folder), "promtool")
+        except ToolMissing:
+            # Package lists that are missing or old; lists of our own need no root.
+            own = [f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}/cache", "-oAPT::Sandbox::User=root"]
+            for part in ("lists/partial", "cache/archives/partial"):
+                (Path(folder) / part).mkdir(parents=True)
+            _run(["apt-get", *own, "update", "--quiet"], Path(folder), "promtool")
+            _run(["apt-get", *own, *download[1:]], Path(folder), "promtool")
         (package,) = Path(folder).glob("prometheus_*.deb")
         _run(["dpkg-deb", "-x", str(package), "unpacked"], Path(folder), "promtool")
         shutil.copyfile(Path(folder) / "unpacked/usr/bin/promtool", target)
