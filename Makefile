@@ -39,7 +39,7 @@ unit: install ## Tests that need no server
 	@$(BIN)/pytest tests/unit tests/quality tests/manifests --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/serving
 
 manifests: install ## Kubernetes manifests and the chart against schemas and our own checks (part of unit)
-	@$(BIN)/pytest tests/manifests -s
+	@$(BIN)/pytest tests/manifests
 
 integration: install ## Tests against the real servers
 	@$(BIN)/pytest tests/integration

@@ -18,7 +18,8 @@ Check = Callable[[Json, Landscape], Iterator[Finding]]
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _LABEL = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_CRON = re.compile(r"(@(hourly|daily|weekly|monthly|yearly))|([\d*/,-]+ ){4}[\d*/,-]+")
+_CRON_FIELD = r"(\*|\d+(-\d+)?)(/\d+)?(,(\*|\d+(-\d+)?)(/\d+)?)*"
+_CRON = re.compile(rf"@(hourly|daily|weekly|monthly|yearly)|{_CRON_FIELD}( {_CRON_FIELD}){{4}}")
 _VERBS = {"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "use", "bind"}
 _CLUSTER_WIDE = {"Namespace", "ClusterTrainingRuntime", "ClusterServingRuntime", "ClusterRole", "ClusterRoleBinding"}
 _PERCENT = re.compile(r"\d{1,3}%")
@@ -414,6 +415,9 @@ def _kafka(resource: Json, landscape: Landscape) -> Iterator[Finding]:
     ports, names = [[at(item, key) for item in listeners] for key in ("port", "name")]
     if len(set(ports)) < len(ports) or len(set(names)) < len(names):
         yield "spec.kafka.listeners", "a port or a name stands twice"
+    for peer in (peer for item in listeners for peer in at(item, "networkPolicyPeers") or ()):
+        if not landscape.selected(at(peer, "podSelector")):
+            yield "spec.kafka.listeners", f"networkPolicyPeers takes no pod: {at(peer, 'podSelector')}"
     for port in ports:
         if not isinstance(port, int) or not 9092 <= port < 65_536:
             yield "spec.kafka.listeners", f"expected a port from 9092 on, got {port}"
@@ -426,6 +430,12 @@ def _node_pool(resource: Json, landscape: Landscape) -> Iterator[Finding]:
             yield "spec.storage", f"not a quantity: {size}"
     yield from _amounts("spec", resource.get("spec"))
     yield from _strimzi_template("spec.template", at(resource, "spec", "template"))
+    for spread in at(resource, "spec", "template", "pod", "topologySpreadConstraints") or ():
+        own = {**(at(resource, "metadata", "labels") or {}), "strimzi.io/pool-name": at(resource, "metadata", "name")}
+        if not takes(at(spread, "labelSelector"), own):
+            yield "spec.template.pod.topologySpreadConstraints", "its selector does not take the pool's pods"
+        if at(spread, "whenUnsatisfiable") not in ("DoNotSchedule", "ScheduleAnyway"):
+            yield "spec.template.pod.topologySpreadConstraints", "unknown whenUnsatisfiable"
     for key in ("-Xms", "-Xmx"):
         value = at(resource, "spec", "jvmOptions", key)
         if value is not None and not re.fullmatch(r"\d+[mMgG]", str(value)):
@@ -528,6 +538,8 @@ def _tf_job(resource: Json, landscape: Landscape) -> Iterator[Finding]:
     for role, replica in (at(resource, "spec", "tfReplicaSpecs") or {}).items():
         if role not in ("Chief", "Master", "Worker", "PS", "Evaluator"):
             yield "spec.tfReplicaSpecs", f"unknown role {role}"
+        if not isinstance(at(replica, "replicas"), int) or at(replica, "replicas") < 1:
+            yield f"spec.tfReplicaSpecs.{role}", f"expected 1 replica or more, got {at(replica, 'replicas')}"
         if at(replica, "restartPolicy") not in (None, "Always", "OnFailure", "Never", "ExitCode"):
             yield f"spec.tfReplicaSpecs.{role}", f"unknown restartPolicy {at(replica, 'restartPolicy')}"
         names = [at(item, "name") for item in at(replica, "template", "spec", "containers") or ()]

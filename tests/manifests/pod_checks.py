@@ -296,6 +296,8 @@ def _restricted(pod: PodView, landscape: Landscape) -> Iterator[Finding]:
         yield "securityContext.seccompProfile", f"expected RuntimeDefault, got {at(outer, 'seccompProfile', 'type')}"
     if outer.get("fsGroupChangePolicy") not in (None, "Always", "OnRootMismatch"):
         yield "securityContext.fsGroupChangePolicy", f"unknown policy {outer['fsGroupChangePolicy']}"
+    if outer.get("runAsNonRoot") not in (None, True):
+        yield "securityContext.runAsNonRoot", "expected true"
     for key in ("runAsGroup", "fsGroup"):
         if outer.get(key) is not None and not _is_user(outer[key]):
             yield f"securityContext.{key}", f"expected a group other than root's, got {outer[key]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tests.manifests.object_checks import known_metrics
-from tests.manifests.objects import CHART, at
+from tests.manifests.objects import CHART, ROOT, at
 from tests.manifests.worlds import rendered
 
 CASES = {
@@ -78,6 +78,8 @@ def test_dashboards_show_what_there_is() -> None:
 
 def test_every_alert_has_its_runbook() -> None:
     names = {at(rule, "alert") for group in rules()["groups"] for rule in group["rules"]} - {None}
+    page = (ROOT / "docs" / "operations.md").read_text()
     for rule in (rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule):
-        assert rule["annotations"]["runbook"].endswith(f"#{rule['alert'].lower()}")
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert f"\n### {rule['alert']}\n" in page
     assert len(names) == 11
