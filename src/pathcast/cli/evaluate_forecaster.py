@@ -1,4 +1,4 @@
-"""`pathcast evaluate forecaster`: the learned forecaster and the baselines on ETH/UCY."""
+"""`pathcast evaluate forecaster`: the learned forecaster and the baselines, scene by scene."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 @app.command("forecaster", epilog="Example: pathcast evaluate forecaster --data eth_ucy --leave-one-out --json it.json")
 def evaluate_forecaster(
-    data: Path = typer.Option(..., help="Folder in the ETH/UCY layout: all_data/, train/ and val/."),
+    data: Path = typer.Option(
+        ..., help="ETH/UCY (all_data/, train/, val/), TrajNet or MOT in metres; see docs/data.md."
+    ),
     leave_one_out: bool = typer.Option(False, help="Train five models, each tested on the scene it never saw."),
     folds: int | None = typer.Option(None, min=2, help="Train K models, each tested on tracks that it never saw."),
     models: Path | None = typer.Option(None, help="With --leave-one-out: keep the five models in this folder."),
@@ -44,9 +46,10 @@ def evaluate_forecaster(
     """
     import msgspec
 
+    from pathcast.core.trajectory import METRES
     from pathcast.forecasting.analysis import HORIZON_S, by_horizon, by_speed, calibration, pool
-    from pathcast.forecasting.eth_ucy import SCENES, read_test
     from pathcast.forecasting.evaluation import Scores, evaluate_baselines, score_predictions
+    from pathcast.forecasting.sources import read_scenes
     from pathcast.training.backend import use_tensorflow
 
     if sum((leave_one_out, folds is not None, model is not None)) > 1:
@@ -56,7 +59,10 @@ def evaluate_forecaster(
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
-    scenes = {scene: read_test(data, scene) for scene in SCENES}
+    scenes = read_scenes(data)
+    units = {windows.units for windows in scenes.values()}
+    if units != {METRES}:
+        raise InvalidInputError(f"{data}: expected trajectories in {METRES}, got {', '.join(sorted(units))}")
     use_tensorflow(threads)
     from pathcast.training.settings import TrainingSettings
 

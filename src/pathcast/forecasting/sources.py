@@ -9,14 +9,16 @@ from pathlib import Path
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import Trajectory
 from pathcast.forecasting.data_card import DataCard, describe
-from pathcast.forecasting.eth_ucy import FRAMES_PER_STEP
+from pathcast.forecasting.eth_ucy import FRAMES_PER_STEP, SCENES, read_test
 from pathcast.forecasting.mot_truth import SEQUENCE_FILE, TRUTH_FILE, looks_like_truth, read_truth
 from pathcast.forecasting.quality import AS_RECORDED, TrackQuality, choose
 from pathcast.forecasting.track_folder import is_track_folder, read_track_folder
 from pathcast.forecasting.track_rows import on_steps, read_lines
 from pathcast.forecasting.trajnet import read_ndjson, read_rows, read_text
+from pathcast.forecasting.windows import Windows, cut_windows
 
 ETH_UCY, MOT, TRAJNET_TEXT, TRAJNET_NDJSON = "eth_ucy", "mot", "trajnet_text", "trajnet_ndjson"
+_ALL_DATA = "all_data"
 _EXPECTED = (
     "expected a folder with all_data/ (ETH/UCY), a folder of MOT sequences (seqinfo.ini and gt/gt.txt), or TrajNet "
     "files (*.txt of frame, id, x, y, or *.ndjson)"
@@ -47,6 +49,19 @@ def read_tracks(
     return kept, describe(kept, source=str(source), layout=layout, selection=selection, drops=drops)
 
 
+def read_scenes(source: Path) -> dict[str, Windows]:
+    """The windows of each scene to be judged on, by name: ETH/UCY's five scenes, or every recording.
+
+    Recordings without a window are left out. Raises InvalidInputError as `read_tracks` does.
+    """
+    if (source / _ALL_DATA).is_dir():
+        return {scene: read_test(source, scene) for scene in SCENES}
+    recordings: dict[str, list[Trajectory]] = {}
+    for trajectory in read_tracks(source)[0]:
+        recordings.setdefault(trajectory.camera_id, []).append(trajectory)
+    return {name: cut_windows(found) for name, found in recordings.items()}
+
+
 def _choose_again(found: list[Trajectory], card: DataCard, quality: TrackQuality) -> tuple[list[Trajectory], DataCard]:
     kept, drops = choose(found, quality)
     if not drops and kept:
@@ -69,8 +84,8 @@ def _recognise(source: Path, frame_rate: float | None) -> tuple[str, list[tuple[
     """The layout, and each recording with what reads it."""
     if not source.exists():
         raise InvalidInputError(f"{source}: no such file or folder", hint=_EXPECTED)
-    if (source / "all_data").is_dir():
-        return ETH_UCY, [(path, _read_eth_ucy) for path in _files(source / "all_data", "*.txt")]
+    if (source / _ALL_DATA).is_dir():
+        return ETH_UCY, [(path, _read_eth_ucy) for path in _files(source / _ALL_DATA, "*.txt")]
     sequences = [path.parent for path in sorted(source.rglob(SEQUENCE_FILE))] if source.is_dir() else []
     if sequences:
         return MOT, [(path, _read_truth) for path in sequences]

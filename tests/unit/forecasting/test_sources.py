@@ -15,7 +15,7 @@ from pathcast.core import InvalidInputError
 from pathcast.forecasting.data_card import DataCard
 from pathcast.forecasting.grid import sample_on_grid
 from pathcast.forecasting.quality import TrackQuality
-from pathcast.forecasting.sources import read_tracks
+from pathcast.forecasting.sources import read_scenes, read_tracks
 
 DATA = Path(os.environ.get("PATHCAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 ALL = TrackQuality(min_steps=1, max_speed_per_s=float("inf"))
@@ -212,6 +212,18 @@ def test_gaps_split_and_drops_are_counted(tmp_path: Path) -> None:
     assert [(drop.reason, drop.trajectories, drop.steps) for drop in card.drops] == [("shorter than 20 steps", 2, 29)]
     everything, _ = read_tracks(tmp_path, quality=ALL)
     assert [(each.track_id, each.first_step, len(each)) for each in everything] == [(1, 0, 25), (1, 30, 10), (2, 0, 19)]
+
+
+def test_scenes_are_recordings(tmp_path: Path) -> None:
+    contents = {"a/x.txt": walk(range(25)), "b.txt": walk(range(21)) + walk(range(20), 2), "c.txt": walk(range(5))}
+    scenes = read_scenes(files(tmp_path, contents))
+    assert {name: len(windows) for name, windows in scenes.items()} == {"a/x": 6, "b": 3}
+
+
+@pytest.mark.skipif(not (DATA / "eth_ucy").is_dir(), reason=f"{DATA}/eth_ucy is not there; PATHCAST_DATA names it")
+def test_scenes_of_eth_ucy_are_the_published_five() -> None:
+    counts = {name: len(windows) for name, windows in read_scenes(DATA / "eth_ucy").items()}
+    assert counts == {"eth": 364, "hotel": 1197, "univ": 24334, "zara1": 2356, "zara2": 5910}
 
 
 def test_the_card_is_the_same_after_json_and_tells_its_figures(tmp_path: Path) -> None:
