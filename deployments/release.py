@@ -56,7 +56,7 @@ def deploy(target: Target) -> None:
 @app.command(epilog="Example: KUBECONFIG=staging.conf python -m deployments.release smoke staging")
 def smoke(target: Target) -> None:
     """Run the chart's own test on the cluster."""
-    _run(["helm", "test", RELEASE, "--namespace", namespace(os.environ), "--logs", "--timeout", "10m"])
+    _run(smoke_command(os.environ))
 
 
 @app.command(epilog="Example: KUBECONFIG=staging.conf python -m deployments.release rollback staging")
@@ -96,6 +96,11 @@ def deploy_command(target: Environment, digests: Mapping[str, str], environment:
         repository = image_reference(IMAGES[name], environment).rpartition(":")[0]
         command += ["--set-string", f"{value}.repository={repository},{value}.digest={digests[name]}"]
     return [*command, "--rollback-on-failure", "--wait", "--timeout", "15m"]
+
+
+def smoke_command(environment: Mapping[str, str]) -> list[str]:
+    """Helm's command line that runs the chart's test and shows what it printed."""
+    return ["helm", "test", RELEASE, "--namespace", namespace(environment), "--logs", "--timeout", "10m"]
 
 
 def rollback_command(history: Sequence[Mapping[str, object]], where: Sequence[str]) -> list[str]:

@@ -1,11 +1,13 @@
 """The images as they are built: what is in them, how large they are, how they run with next to no rights."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from deployments.images.build import IMAGES, PROJECT
+from deployments.images.build import IMAGES, PROJECT, build_command, write_input
 from tests.images.conftest import Workshop, run
 
 LARGEST_STREAM_BYTES = 600_000_000
@@ -113,3 +115,18 @@ def test_a_base_without_a_digest_is_refused(workshop: Workshop, stream_image: st
             *("build", "--network", "none", "--build-arg", f"PYTHON_BASE={workshop.environment['PYTHON_BASE']}"),
             *("--file", str(image.dockerfile), str(PROJECT)),
         )
+
+
+def test_tritons_image_gives_the_library_to_the_bases_own_python(workshop: Workshop, tmp_path: Path) -> None:
+    """On a base with this Python instead of Triton's, which has no other source than a registry."""
+    image = dataclasses.replace(IMAGES["pathcast-triton"], python="3.11")
+    write_input(image)
+    base = workshop.environment["PYTHON_BASE"]
+    reference = "localhost/pathcast-triton:test"
+    run(*build_command("buildah", image, base, reference, workshop.environment), environment=workshop.environment)
+    # The next build of the real image fetches its own wheels.
+    shutil.rmtree(image.input)
+    assert workshop.configuration(reference)["User"] == "1000:1000"
+    code = "import pathcast.serving.mot.endpoint as found; print(found.__file__)"
+    printed = workshop.run(reference, ["python3", "-I", "-c", code], {}, tmp_path)
+    assert printed.startswith("/opt/pathcast/pathcast/")

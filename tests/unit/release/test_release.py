@@ -1,4 +1,7 @@
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +22,11 @@ from deployments.release import (
     namespace,
     read_digests,
     rollback_command,
+    smoke_command,
     upload_pipelines,
 )
 from pathcast.core.errors import InvalidInputError
+from tests.manifests.tools import ToolMissing, helm
 
 DIGESTS = {"pathcast-stream": "sha256:" + "1" * 64, "pathcast-train": "sha256:" + "2" * 64}
 WHERE = ["--namespace", "pathcast"]
@@ -130,3 +135,21 @@ def test_retrain_starts_the_continuous_training(compiled: list[Path], monkeypatc
 @pytest.mark.parametrize("arguments", [["deploy"], ["smoke", "test"], ["rollback", ""]])
 def test_an_environment_must_be_named(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, arguments, env={"ENVIRONMENT": ""}).exit_code == 2
+
+
+def test_helm_knows_every_option() -> None:
+    try:
+        program = str(helm())
+    except ToolMissing as error:
+        print(f"\nhelm's options are NOT checked: {error}", file=sys.stderr)
+        pytest.skip(f"helm's options are NOT checked: {error}")
+    commands = [
+        deploy_command(Environment.STAGING, DIGESTS, {}),
+        smoke_command({}),
+        rollback_command(_history("superseded", "deployed"), WHERE),
+        rollback_command(_history("deployed"), WHERE),
+    ]
+    for _, verb, *rest in commands:
+        text = subprocess.run([program, verb, "--help"], capture_output=True, text=True, check=True).stdout
+        known = set(re.findall(r"--[a-z-]+", text))
+        assert {part for part in rest if part.startswith("--")} <= known
