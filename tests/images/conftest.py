@@ -70,7 +70,7 @@ class Workshop:
                 "terminal": False,
                 "args": arguments,
                 "env": variables,
-                "cwd": configuration["WorkingDir"],
+                "cwd": configuration["WorkingDir"] or "/",
                 "user": {"uid": int(user), "gid": int(group)},
                 "capabilities": {kind: [] for kind in spec["process"]["capabilities"]},
                 "noNewPrivileges": True,
