@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pathcast.core import InvalidInputError, Trajectory
 from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
-from pathcast.forecasting.quality import AS_RECORDED, TrackQuality, choose, plausible_speed_per_s
+from pathcast.forecasting.quality import AS_RECORDED, TrackQuality, choose, plausible_speed_per_s, stands
 
 
 def trajectory(step_lengths: list[float], track_id: int = 1, class_id: int = 0, units: str = METRES) -> Trajectory:
@@ -46,6 +46,26 @@ def test_an_outlier_of_one_step_goes_and_the_rest_stays() -> None:
         ("cut at 2 steps that are too fast", 1, 0),
         ("shorter than 20 steps", 1, 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("step_lengths", "units", "expected"),
+    [
+        ([0.0] * 40, METRES, True),
+        ([0.2, -0.2] * 20, METRES, True),
+        ([0.0] * 20 + [3.0, -3.0] + [0.0] * 20, METRES, True),
+        ([0.02] * 40, METRES, True),
+        ([0.03] * 40, METRES, False),
+        ([0.0] * 60 + [1.0] * 10, METRES, True),
+        ([1.0] * 10 + [0.0] * 5, METRES, False),
+        ([0.6], METRES, False),
+        ([], METRES, True),
+        ([0.02] * 40, FRAME_HEIGHTS, False),
+        ([0.001] * 40, FRAME_HEIGHTS, True),
+    ],
+)
+def test_who_stands(step_lengths: list[float], units: str, expected: bool) -> None:
+    assert stands(trajectory(step_lengths, units=units)) is expected
 
 
 @given(standing=st.integers(0, 30), moving=st.integers(0, 30), share=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]))
