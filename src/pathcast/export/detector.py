@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import onnx
 
-from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import GateFailedError
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.labelled import LabelledImages
@@ -19,9 +17,9 @@ from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.weights import without_normalisation
 from pathcast.export.onnx import save_onnx, to_onnx
-from pathcast.export.parity import open_session
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
-from pathcast.training.detector_task import Predict, evaluate_network, keras_predictor
+from pathcast.training.detector_task import keras_predictor
+from pathcast.training.predictors import Predict, evaluate_network, onnx_predictor
 
 BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-4
@@ -35,17 +33,6 @@ def to_served_onnx(model: keras.Model, top_k: int = TOP_K) -> onnx.ModelProto:
     plain = without_normalisation(model)
     served = plain if "scores" in plain.output else serving_model(plain, top_k)
     return to_onnx(served, [name for name in _OUTPUTS if name in served.output], batch="N")
-
-
-def onnx_predictor(file: Path | bytes, threads: int = 1) -> Predict:
-    """A served file as a function of images."""
-    session = open_session(file, threads=threads)
-    names = [value.name for value in session.get_outputs()]
-
-    def predict(images: UInt8Array) -> Mapping[str, Any]:
-        return dict(zip(names, session.run(names, {"images": images}), strict=True))
-
-    return predict
 
 
 def write_detector(model: keras.Model, frames: LabelledImages, target: Path, version: int = 1) -> Mapping[str, float]:

@@ -20,10 +20,11 @@ from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.detection.weights import load_yolox
 from pathcast.detection.yolox_import import read_yolox
 from pathcast.training.detector_data import SplitSettings, prepare, read_prepared
-from pathcast.training.detector_task import DetectorTask, detect
+from pathcast.training.detector_task import DetectorTask
 from pathcast.training.family import Evaluation, Family, Gate, IntArray
 from pathcast.training.labelling import LabellingSettings
 from pathcast.training.network import read_weights
+from pathcast.training.predictors import detect, onnx_predictor
 from pathcast.training.recordings import read_recordings
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.teachers import find_teacher
@@ -104,7 +105,6 @@ def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, floa
 
 
 def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
-    from pathcast.export.detector import onnx_predictor
     from pathcast.export.parity import open_session
 
     labelled = read_prepared(folder, "test")

@@ -14,23 +14,17 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.augmentation import AugmentationSettings, Sample, augmented
-from pathcast.detection.average_precision import DetectorScores, average_precision
 from pathcast.detection.grid import grid
 from pathcast.detection.labelled import LabelledImages
 from pathcast.detection.losses import detection_loss
 from pathcast.detection.model import build_detector, serving_model
-from pathcast.detection.postprocess import NMS_IOU, to_detections
-from pathcast.detection.preprocess import letterbox
 from pathcast.detection.samples import PADDING, InputSize, as_sample, fitted
 from pathcast.detection.settings import DetectorSettings
 from pathcast.detection.weights import load_detector
+from pathcast.training.predictors import Predict, evaluate_network
 from pathcast.training.share import Share
-
-VALIDATION_SCORE = 0.005
-VALIDATION_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +143,6 @@ class DetectorTask:
         return images, boxes, classes, identities
 
 
-Predict = Callable[[UInt8Array], Mapping[str, npt.NDArray[Any]]]
-"""(n, h, w, 3) RGB → the served outputs."""
-
-
 def keras_predictor(model: keras.Model) -> Predict:
     """The network as a function of arrays."""
     served = model if "scores" in model.output else serving_model(model)
@@ -165,32 +155,3 @@ def keras_predictor(model: keras.Model) -> Predict:
         return {name: value.numpy() for name, value in traced(tf.constant(images)).items()}
 
     return predict
-
-
-def detect(
-    predict: Predict, labelled: LabelledImages, size: InputSize, *, score: float = VALIDATION_SCORE
-) -> list[Detections]:
-    """What the network finds on every image, in the order of the set."""
-    found: list[Detections] = []
-    for start in range(0, len(labelled), VALIDATION_BATCH):
-        chosen = labelled.images[start : start + VALIDATION_BATCH]
-        batch = np.empty((len(chosen), size[1], size[0], 3), np.uint8)
-        fits = [letterbox(labelled.read(image), batch[row]) for row, image in enumerate(chosen)]
-        out = predict(batch)
-        for row, fit in enumerate(fits):
-            found.append(
-                to_detections(
-                    out["boxes"][row],
-                    out["scores"][row],
-                    out["classes"][row],
-                    fit,
-                    score_threshold=score,
-                    nms_iou=NMS_IOU,
-                )
-            )
-    return found
-
-
-def evaluate_network(predict: Predict, labelled: LabelledImages, size: InputSize) -> DetectorScores:
-    """COCO's average precision on a labelled set."""
-    return average_precision(detect(predict, labelled, size), [image.truth() for image in labelled])

@@ -1,0 +1,155 @@
+"""A detector's convolutions in eight bits, accepted only where the scores stay.
+
+Weights are int8 with a scale per output channel, activations uint8 with scales from real frames (Jacob et al., 2018,
+arXiv:1712.05877; ONNX's quantize-dequantize form, https://onnxruntime.ai/docs/performance/model-optimizations/
+quantization.html). What follows the predictions, boxes, scores and the choice of the best, stays in float32: in eight
+bits it would move boxes by pixels.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.detection.labelled import LabelledImages
+from pathcast.detection.samples import InputSize, fitted
+from pathcast.export.parity import open_session
+from pathcast.training.predictors import evaluate_network, onnx_predictor
+
+MAP_DROP = 0.01
+CALIBRATION_FRAMES = 64
+QUANTISED = ("Conv", "Relu", "MaxPool", "Concat", "Resize", "Add")
+"""Convolutions, and what lies between them: a step in float32 between two of eight bits costs more than it keeps."""
+
+_LATENCY_RUNS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What eight bits cost and gained: average precisions (fractions) and times (ms, one thread, side by side)."""
+
+    model: onnx.ModelProto
+    map50: float
+    map50_before: float
+    map50_95: float
+    map50_95_before: float
+    ms: float
+    ms_before: float
+
+    def figures(self) -> Mapping[str, float]:
+        """Plain numbers for JSON and for the model card."""
+        return {
+            "map50": self.map50,
+            "map50_float32": self.map50_before,
+            "map50_95": self.map50_95,
+            "map50_95_float32": self.map50_95_before,
+            "ms": self.ms,
+            "ms_float32": self.ms_before,
+            "ratio": self.ms / self.ms_before,
+        }
+
+
+class _Frames(CalibrationDataReader):  # type: ignore[misc]
+    """The calibration frames, one by one."""
+
+    def __init__(self, batches: Iterator[UInt8Array]) -> None:
+        self._batches = batches
+
+    def get_next(self) -> dict[str, Any] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {"images": batch}
+
+
+def quantise_detector(
+    file: Path, calibration: LabelledImages, judged: LabelledImages, *, map_drop: float = MAP_DROP
+) -> Quantised:
+    """The served `file` in eight bits, calibrated on frames and judged on others.
+
+    Raises GateFailedError where AP50 or AP50-95 on `judged` drops by more than `map_drop`, InvalidInputError where
+    a set is empty or the file is not a detector.
+    """
+    if not len(calibration) or not judged.boxes_by_class():
+        raise InvalidInputError("quantisation: expected frames to calibrate with and labelled ones to judge on")
+    _, height, width, _ = open_session(file).get_inputs()[0].shape
+    size = (width, height)
+    model = _quantised(file, calibration, size)
+    data = model.SerializeToString()
+    before = evaluate_network(onnx_predictor(file), judged, size)
+    after = evaluate_network(onnx_predictor(data), judged, size)
+    ms_before, ms = side_by_side(file, data, size)
+    result = Quantised(model, after.map50, before.map50, after.map50_95, before.map50_95, ms, ms_before)
+    drops = {"map50": before.map50 - after.map50, "map50_95": before.map50_95 - after.map50_95}
+    if max(drops.values()) > map_drop:
+        raise GateFailedError(
+            f"int8: expected drops of at most {map_drop} on {len(judged)} images, got {drops}",
+            hint="calibrate with frames of the same cameras, or serve float32",
+        )
+    return result
+
+
+def side_by_side(
+    one: Path | bytes, other: Path | bytes, size: InputSize, runs: int = _LATENCY_RUNS
+) -> tuple[float, float]:
+    """Median times in ms of one image on one thread, the two files taking turns."""
+    sessions = [open_session(file) for file in (one, other)]
+    image = np.random.default_rng(0).integers(0, 256, (1, size[1], size[0], 3), dtype=np.uint8)
+    times: list[list[float]] = [[], []]
+    for number in range(runs + 3):
+        for session, taken in zip(sessions, times, strict=True):
+            started = time.perf_counter()
+            session.run(None, {"images": image})
+            if number >= 3:
+                taken.append(1000 * (time.perf_counter() - started))
+    return float(np.median(times[0])), float(np.median(times[1]))
+
+
+def _quantised(file: Path, calibration: LabelledImages, size: InputSize) -> onnx.ModelProto:
+    step = max(len(calibration) // CALIBRATION_FRAMES, 1)
+    frames = (fitted(calibration, image, size).pixels[None] for image in calibration.images[::step])
+    graph = onnx.load(str(file)).graph
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "int8.onnx"
+        # onnxruntime advises a preparation step that this export does not need, on the root logger.
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            quantize_static(
+                str(file),
+                str(target),
+                _Frames(frames),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(QUANTISED),
+                nodes_to_exclude=after_predictions(graph),
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+        finally:
+            logging.disable(before)
+        model = onnx.load(str(target))
+    model.producer_name = "pathcast"
+    return model
+
+
+def after_predictions(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes behind the last convolutions: all that no convolution follows."""
+    producers = {name: node for node in graph.node for name in node.output}
+    feeding: set[str] = set()
+    stack = [name for node in graph.node if node.op_type == "Conv" for name in node.input]
+    while stack:
+        node = producers.get(stack.pop())
+        if node is not None and node.name not in feeding:
+            feeding.add(node.name)
+            stack += node.input
+    return [node.name for node in graph.node if node.name not in feeding and node.op_type != "Conv"]

@@ -1,0 +1,75 @@
+"""A detector learns 16 images by heart, is exported, and gives the same as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+
+from pathcast.core.errors import GateFailedError
+from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.settings import DetectorSettings
+from pathcast.export.detector import write_detector
+from pathcast.export.quantize import quantise_detector
+from pathcast.training.detector_task import DetectorTask
+from pathcast.training.loop import fit
+from pathcast.training.predictors import evaluate_network, onnx_predictor
+from pathcast.training.settings import TrainingSettings
+
+NETWORK = DetectorSettings(0.125, 0.33, depthwise=False, activation="relu", input_width=160, input_height=128)
+IMAGES = 16
+SEED = 11
+
+
+def scenes(folder: Path) -> LabelledImages:
+    """Standing figures and lying boxes of changing colours on textured ground: two classes told apart by shape."""
+    random = np.random.default_rng(SEED)
+    found = []
+    for number in range(IMAGES):
+        ground = random.integers(60, 140, (16, 20, 3), dtype=np.uint8)
+        pixels = cv2.resize(ground, (160, 128), interpolation=cv2.INTER_CUBIC)
+        boxes, classes = [], []
+        for place in random.permutation(6)[: random.integers(2, 5)]:
+            kind = int(random.integers(2))
+            width, height = (random.integers(12, 18), random.integers(32, 46))
+            if kind:
+                width, height = height, width
+            left = 4 + 52 * (place % 3) + random.integers(0, 52 - width)
+            top = 6 + 60 * (place // 3) + random.integers(0, 60 - height)
+            colour = random.integers(150, 256, 3).tolist()
+            cv2.rectangle(pixels, (left, top), (left + width - 1, top + height - 1), colour, -1)
+            boxes.append([left, top, left + width, top + height])
+            classes.append(2 * kind)
+        name = f"{number}.png"
+        cv2.imwrite(str(folder / name), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        found.append(LabelledImage(name, 160, 128, boxes, classes))
+    return LabelledImages(folder, tuple(found))
+
+
+@pytest.mark.timeout(900)
+def test_sixteen_images_are_learned_by_heart_and_survive_the_export(tmp_path: Path) -> None:
+    labelled = scenes(tmp_path)
+    task = DetectorTask(labelled, labelled, NETWORK, samples=400, boxes=8)
+    training = TrainingSettings(
+        epochs=4, batch_size=8, learning_rate=3e-3, weight_decay=0.0, clip_norm=10.0, ema=0.95, patience=100
+    )
+    result = fit(task, training)
+    assert result.best is not None
+    figures = result.best.figures
+    assert result.start["map50"] < 0.1
+    assert figures["map50"] >= 0.95, figures
+    differences = write_detector(result.model, labelled, tmp_path / "detector")
+    assert differences["map50_difference"] <= 0.002
+    served = evaluate_network(onnx_predictor(tmp_path / "detector" / "1" / "model.onnx"), labelled, (160, 128))
+    assert served.map50 == pytest.approx(figures["map50"], abs=0.002)
+    assert (tmp_path / "detector" / "config.pbtxt").is_file()
+    file = tmp_path / "detector" / "1" / "model.onnx"
+    small = quantise_detector(file, labelled, labelled)
+    assert small.map50 >= small.map50_before - 0.01
+    assert len(small.model.SerializeToString()) < 0.5 * file.stat().st_size
+    with pytest.raises(GateFailedError, match="int8: expected drops of at most -1"):
+        quantise_detector(file, labelled, labelled, map_drop=-1.0)
