@@ -21,6 +21,7 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     evaluate_forecaster,
     evaluate_tracker,
     export,
+    export_detector,
     label,
     models,
     platform,

@@ -60,10 +60,15 @@ def write_detector(model: keras.Model, frames: LabelledImages, target: Path, ver
         )
     path = target / str(version) / "model.onnx"
     save_onnx(converted, path)
-    config = render_config("detector", path, ServingOptions(parameters={"class_names": ",".join(CLASS_NAMES)}))
-    check_config(config, path)
-    (target / "config.pbtxt").write_text(config, encoding="utf-8")
+    write_config(target, path)
     return differences
+
+
+def write_config(folder: Path, file: Path) -> None:
+    """Write `folder`/config.pbtxt for the served file; a server with a GPU and one without take it as it is."""
+    config = render_config("detector", file, ServingOptions(parameters={"class_names": ",".join(CLASS_NAMES)}))
+    check_config(config, file)
+    (folder / "config.pbtxt").write_text(config, encoding="utf-8")
 
 
 def compare(reference: Predict, other: Predict, frames: LabelledImages, size: InputSize) -> dict[str, float]:
