@@ -29,9 +29,10 @@ def evaluate() -> None:
 def evaluate_detector(
     data: Path = typer.Option(
         ...,
-        help="A folder in YOLO's text layout (images/, labels/; COCO's 80 ids), or one with a MOT sequence "
-        "(seqinfo.ini, gt/) and its video.",
+        help="COCO JSON; or a folder: YOLO's text layout (images/, labels/; COCO's 80 ids), Pascal VOC, masks of "
+        "moving objects, or a MOT sequence (seqinfo.ini, gt/) and its video.",
     ),
+    camera: str | None = typer.Option(None, help="Of COCO JSON, the images of this camera alone."),
     model: Path | None = typer.Option(None, help="A served-signature ONNX file; without it, what Triton serves."),
     name: str = typer.Option("detector", help="The served model's name."),
     score_threshold: float = typer.Option(0.001, min=0, max=1, help="Weaker detections are left out."),
@@ -55,7 +56,7 @@ def evaluate_detector(
     from pathcast.detection.postprocess import to_detections
     from pathcast.detection.preprocess import letterbox
 
-    total, labelled = _read(data)
+    total, labelled = _read(data, camera)
     run, height, width = _from_triton(name, state_dir) if model is None else _from_file(model, threads)
     batch = np.empty((1, height, width, 3), np.uint8)
     run(batch)
@@ -93,10 +94,20 @@ def evaluate_detector(
         json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)))
 
 
-def _read(data: Path) -> tuple[int, Labelled]:
+def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
     from pathcast.core.errors import InvalidInputError
+    from pathcast.detection.coco_json import read_coco
+    from pathcast.detection.motion_masks import read_motion_masks
+    from pathcast.detection.voc_xml import read_voc
     from pathcast.detection.yolo_text import image_files, read_labelled
 
+    readers = ((data / "Annotations", read_voc), (data / "groundtruth", read_motion_masks))
+    read = read_coco if data.suffix == ".json" else next((each for mark, each in readers if mark.is_dir()), None)
+    if read is not None:
+        labelled = read(data).where(lambda image: camera is None or image.camera == camera)
+        return len(labelled), ((labelled.read(image), image.truth()) for image in labelled)
+    if camera is not None:
+        raise InvalidInputError(f"--camera {camera}: {data} is not COCO JSON")
     if (data / "images").is_dir():
         return len(image_files(data)), read_labelled(data)
     sequences = sorted(path.parent for path in data.rglob("seqinfo.ini"))

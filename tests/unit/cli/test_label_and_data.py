@@ -146,3 +146,14 @@ def test_a_sheet_shows_the_images(flags: list[str], labels: Path, tmp_path: Path
     assert picture.shape == (2 * 320, 3 * 416, 3)
     assert (picture[320:, 2 * 416 :] == 0).all()
     assert picture[:320].std() > 10
+
+
+def test_a_detector_is_scored_on_coco_json_by_camera(labels: Path, teacher: Path, tmp_path: Path) -> None:
+    target = tmp_path / "scores.json"
+    data = ("--data", labels / "labels.json", "--model", teacher, "--json", target)
+    run("evaluate", "detector", *data, "--camera", "gate")
+    scores = json.loads(target.read_text())
+    assert scores["images"] == 4
+    assert scores["classes"] == {"person": {"ap50": pytest.approx(1.0), "ap50_95": pytest.approx(1.0)}}
+    with pytest.raises(InvalidInputError, match="at least one box that counts"):
+        run("evaluate", "detector", *data, "--camera", "other")
