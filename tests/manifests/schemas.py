@@ -6,6 +6,7 @@ PATHCAST_DATA. An explicit null is dropped before the check, as a server does. C
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -157,7 +158,7 @@ def _custom_schemas() -> dict[tuple[str, str], Json]:
 def _crd_specs() -> list[Json]:
     """The CRDs; parsing their YAML takes seconds, so the result is kept as JSON."""
     files = sorted(crds_dir().glob("*/*.yaml"))
-    stamp = "-".join(str(part) for part in (len(files), sum(file.stat().st_size for file in files)))
+    stamp = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
     kept = tools_dir() / f"crds-{stamp}.json"
     if not kept.exists():
         parsed = [yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader) for file in files]  # noqa: S506

@@ -43,3 +43,10 @@ def test_a_cluster_without_gpus_asks_for_none(name: str) -> None:
 
 def test_no_secret_has_a_value() -> None:
     assert [at(item, "metadata", "name") for name in WORLDS for item in world(name) if item["kind"] == "Secret"] == []
+
+
+def test_no_manifest_is_forgotten_by_its_kustomization() -> None:
+    for folder in kustomizations():
+        (listed,) = parse((folder / "kustomization.yaml").read_text())
+        files = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
+        assert files <= set(listed.get("resources", ())), folder

@@ -39,19 +39,19 @@ def tools_dir() -> Path:
 @cache
 def helm() -> Path:
     """The helm executable."""
-    return _kept(f"{_LAYER}/helm", lambda target: _unpack_layer("helm/helm", target))
+    return _kept(f"{_pinned(_LAYER)}/helm", lambda target: _unpack_layer("helm/helm", target))
 
 
 @cache
 def kubectl() -> Path:
     """The kubectl executable."""
-    return _kept(f"{_LAYER}/kubectl", lambda target: _unpack_layer("kubectl/kubectl", target))
+    return _kept(f"{_pinned(_LAYER)}/kubectl", lambda target: _unpack_layer("kubectl/kubectl", target))
 
 
 @cache
 def kubernetes_definitions() -> Path:
     """JSON with the strict schemas of every built-in kind, under `$defs`."""
-    return _kept(f"{_SCHEMAS}/definitions.json", _unpack_definitions)
+    return _kept(f"{_pinned(_SCHEMAS)}/definitions.json", _unpack_definitions)
 
 
 @cache
@@ -93,7 +93,7 @@ def _unpack_layer(member: str, target: Path) -> None:
 
 def _unpack_definitions(target: Path) -> None:
     with zipfile.ZipFile(_wheel(_SCHEMAS)) as wheel:
-        version = re.search(rf"^{_SCHEMAS}==(\S+)", _LOCK.read_text(), re.MULTILINE)[1]
+        version = _pinned(_SCHEMAS).rpartition("-")[2]
         folder = f"kubernetes_validate/kubernetes-json-schema/v{version}-local-strict"
         target.write_bytes(wheel.read(f"{folder}/_definitions.json"))
 
@@ -117,12 +117,22 @@ def _unpack_promtool(target: Path) -> None:
         shutil.copyfile(Path(folder) / "unpacked/usr/bin/promtool", target)
 
 
+@cache
+def _pinned(name: str) -> str:
+    """Name and version of the lock, NAME-VERSION."""
+    match = re.search(rf"^{re.escape(name)}==(\S+)", _LOCK.read_text(), re.MULTILINE)
+    if match is None:
+        raise ToolMissing(f"{_LOCK.name}: {name} is not in it")
+    return f"{name}-{match[1]}"
+
+
 def _wheel(name: str) -> Path:
     """The wheel of the lock, its hash checked by pip."""
     folder = tools_dir() / "wheels"
     line = next(line for line in _LOCK.read_text().splitlines() if line.startswith(f"{name}=="))
+    version = _pinned(name).rpartition("-")[2]
     normal = re.sub(r"[-_.]+", "_", name)
-    found = next(folder.glob(f"{normal}-*.whl"), None)
+    found = next(folder.glob(f"{normal}-{version}-*.whl"), None)
     if found is not None:
         return found
     with tempfile.TemporaryDirectory() as scratch:
