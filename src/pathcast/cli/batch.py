@@ -192,7 +192,7 @@ def _show(reports: dict[str, dict[str, Any]], models: tuple[str, ...], out: Path
     table.add_row("frames", *(str(report["frames"]) for report in values))
     table.add_row("resumed from frame", *(str(report["resumed_from_frame"]) for report in values))
     table.add_row("frames/s", *(f"{report['fps']:.1f}" for report in values))
-    for stage in ("decode", "detect", "track", "forecast", "draw", "encode"):
+    for stage in ("decode", "detect", "track", "forecast", "draw", "encode", "write"):
         spent = (f"{report['stage_ms'].get(stage, 0):.2f}" for report in values)
         table.add_row(f"{stage}, ms a frame", *spent)
     Console().print(table)

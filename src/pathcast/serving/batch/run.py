@@ -193,7 +193,7 @@ class _Run:
     def _close_segment(self, frames: int, analyzer: bytes) -> None:
         if self._writer is None:
             return
-        with self._stage("encode"):
+        with self._stage("write"):
             self._writer.close()
         self._writer = None
         self._progress.segments += 1

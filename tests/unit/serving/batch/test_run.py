@@ -50,7 +50,7 @@ def test_every_frame_is_in_every_file(video: Video, tmp_path: Path, batch_settin
         video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings, advance=done.append
     )
     assert (report["frames"], report["resumed_from_frame"], sum(done)) == (70, 0, 70)
-    assert {"decode", "detect", "track", "forecast", "draw", "encode"} <= set(report["stage_ms"])
+    assert {"decode", "detect", "track", "forecast", "draw", "encode", "write"} <= set(report["stage_ms"])
     assert json.loads((tmp_path / "out" / "batch.json").read_text())["frames"] == 70
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted((*FILES, "batch.json"))
     boxes = read_boxes(tmp_path / "out" / "tracks.txt", length=70, identified=True)
