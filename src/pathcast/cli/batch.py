@@ -27,6 +27,7 @@ def batch(
     detector: Path | None = typer.Option(
         None, help="ONNX file of the detector (served signature, or YOLOX as published); without it, Triton's."
     ),
+    detector_model: str = typer.Option("detector", help="Name of the detector in Triton."),
     forecaster: Path | None = typer.Option(
         None, help="ONNX file of the forecaster; without it Triton's, or constant velocity next to --detector."
     ),
@@ -70,7 +71,7 @@ def batch(
     paths = find_videos(place)
     # All are opened before any is worked on, so that a wrong one is told at once.
     videos = {out if len(paths) == 1 and path == place else out / path.stem: open_video(path, rate) for path in paths}
-    detect, forecast, models = _models(detector, forecaster, workers, state_dir)
+    detect, forecast, models = _models(detector, detector_model, forecaster, workers, state_dir)
     tracker = _tracker(appearance is not None, camera_motion)
     if appearance is not None:
         detect, look = _embedding(detect, appearance, tracker, workers)
@@ -117,7 +118,7 @@ def _fetched(source: str, out: Path, state_dir: Path) -> Path:
 
 
 def _models(
-    detector: Path | None, forecaster: Path | None, workers: int, state_dir: Path
+    detector: Path | None, name: str, forecaster: Path | None, workers: int, state_dir: Path
 ) -> tuple[Detector, Forecaster, tuple[str, ...]]:
     """The models to use, and what tells them from others."""
     from pathcast.serving.local_models import ConstantVelocity, FileDetector, FileForecaster
@@ -138,14 +139,15 @@ def _models(
         ) from error
     client = TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory)
     served = RemoteForecaster(client)
-    names = [f"detector {client.metadata('detector').versions[-1]}"]
+    remote = RemoteDetector(client, name)
+    names = [f"{name} {client.metadata(name).versions[-1]}"]
     if local is not None:
-        return RemoteDetector(client), local, (*names, f"{local.model} {local.version}")
+        return remote, local, (*names, f"{local.model} {local.version}")
     if client.ready(served.model):
         names.append(f"{served.model} {client.metadata(served.model).versions[-1]}")
     else:
         names.append("constant_velocity 1")
-    return RemoteDetector(client), served, tuple(names)
+    return remote, served, tuple(names)
 
 
 def _tracker(appearance: bool, camera_motion: bool) -> TrackerSettings:
