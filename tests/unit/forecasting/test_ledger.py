@@ -113,7 +113,7 @@ def test_a_track_out_of_sight_when_its_horizon_passes_is_scored_when_it_returns(
     assert sorted(score.made_at_step for score in scores if score.track_id == 2) == due
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     sights=st.lists(st.lists(st.booleans(), min_size=60, max_size=60), min_size=1, max_size=3),
     fps=st.sampled_from([2.5, 5.0]),
