@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.detection.preprocess import letterbox
 from pathcast.messaging.observation_codec import encode_observation
 from pathcast.serving.frame_analyzer import whole_blocks
+from pathcast.serving.remote_models import RemoteDetector
 from pathcast.serving.stream_client import StreamClient
 from pathcast.serving.triton_client import TritonClient
 
@@ -35,11 +36,13 @@ Progress = Callable[[], None]
 class Latencies:
     """Milliseconds for each frame (n,), each the least of some rounds, measured in turns.
 
-    `alone` is the detector's request and, where forecasts were due, the forecaster's with as many tracks;
-    `pixels` and `jpeg` are the endpoint's.
+    `alone` is the detector's request and, where forecasts were due, the forecaster's with as many tracks.
+    `by_hand` is that with what a client needs around it: decoding the JPEG, fitting it to the detector's input,
+    dropping overlapping boxes. `pixels` and `jpeg` are the endpoint's.
     """
 
     alone: Float64Array
+    by_hand: Float64Array
     pixels: Float64Array
     jpeg: Float64Array
 
@@ -86,40 +89,45 @@ def measure_latencies(
     """
     compressed = jpegs(images)
     every = [_round(address, images, compressed, fps, on_frame) for _ in range(rounds)]
-    alone, pixels, jpeg = (
-        np.min([getattr(each, name) for each in every], axis=0) for name in ("alone", "pixels", "jpeg")
-    )
-    return Latencies(alone, pixels, jpeg)
+    names = [field.name for field in fields(Latencies)]
+    return Latencies(**{name: np.min([getattr(each, name) for each in every], axis=0) for name in names})
 
 
 def _round(
     address: str, images: Sequence[UInt8Array], compressed: Sequence[bytes], fps: float, on_frame: Progress
 ) -> Latencies:
-    spent: dict[str, list[float]] = {"detector": [], "pixels": [], "jpeg": [], "forecaster": []}
+    spent: dict[str, list[float]] = {"detector": [], "by_hand": [], "pixels": [], "jpeg": [], "forecaster": []}
     with (
         TritonClient(address, shared_memory=True) as client,
         StreamClient(address, shared_memory=True) as of_pixels,
         StreamClient(address, shared_memory=True) as of_jpeg,
     ):
+        by_hand = RemoteDetector(client)
         canvas = np.empty((1, *client.metadata("detector").inputs["images"].shape[1:]), np.uint8)
         for index, image in enumerate(images):
             letterbox(image, canvas[0])
             moment = _START + timedelta(seconds=index / fps)
             calls: dict[str, Callable[[], Any]] = {
                 "detector": partial(client.infer, "detector", {"images": canvas}),
+                "by_hand": partial(_detect, by_hand, compressed[index]),
                 "pixels": partial(of_pixels.send, image, moment),
                 "jpeg": partial(of_jpeg.send, compressed[index], moment),
             }
             names = list(calls)
-            answers = {name: _timed(calls[name], spent[name]) for name in names[index % 3 :] + names[: index % 3]}
+            answers = {name: _timed(calls[name], spent[name]) for name in names[index % 4 :] + names[: index % 4]}
             due = len(answers["jpeg"].forecasts)
             observed = whole_blocks(np.zeros((max(due, 1), OBSERVED_STEPS, 2), np.float32))
             _timed(partial(client.infer, "forecaster", {"observed": observed}), spent["forecaster"])
             if not due:
                 spent["forecaster"][-1] = 0.0
             on_frame()
-    detector, pixels, jpeg, forecaster = (np.array(values[WARM_UP:]) for values in spent.values())
-    return Latencies(detector + forecaster, pixels, jpeg)
+    detector, own, pixels, jpeg, forecaster = (np.array(values[WARM_UP:]) for values in spent.values())
+    return Latencies(detector + forecaster, own + forecaster, pixels, jpeg)
+
+
+def _detect(detector: RemoteDetector, jpeg: bytes) -> None:
+    image: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    detector.detect([image])
 
 
 def _timed(call: Callable[[], Any], spent_ms: list[float]) -> Any:
