@@ -28,6 +28,7 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     scores,
     stream,
     train,
+    tune,
 )
 from pathcast.core.errors import PathcastError
 
@@ -57,6 +58,7 @@ app.command(epilog="Example: pathcast batch gate.mp4 --out gate --detector detec
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)
 app.command(epilog="Example: pathcast label gate.mp4 --teacher detector/1/model.onnx --output labels")(label.label)
 app.command(epilog="Example: pathcast train forecaster --data eth_ucy --workers 2 --output forecaster")(train.train)
+app.command(epilog="Example: pathcast tune forecaster --data eth_ucy --trials 30 --parallel 2 --yes")(tune.tune)
 app.command(epilog="Example: pathcast stream gate.mp4 --camera gate-1 --fps 7")(stream.stream)
 app.command(epilog="Example: pathcast scores --hours 6 --by camera --by hour --json scores.json")(scores.scores)
 

@@ -78,8 +78,8 @@ def train(
     if target.exists() and not target.is_dir():
         raise InvalidInputError(f"--output {target}: expected a folder, got a file")
     named = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "precision": precision, "seed": seed}
-    changes = {**_pairs("--set", change), **{name: value for name, value in named.items() if value is not None}}
-    options = {**_pairs("--option", option), **({} if held_out is None else {"held_out": held_out})}
+    changes = {**pairs("--set", change), **{name: value for name, value in named.items() if value is not None}}
+    options = {**pairs("--option", option), **({} if held_out is None else {"held_out": held_out})}
     place = read_place(os.environ.get(VARIABLE))
     if place is not None and workers > 1:
         raise InvalidInputError(f"--workers {workers}: TF_CONFIG already names {place.share.count} workers")
@@ -91,7 +91,7 @@ def train(
     use_tensorflow(threads or int(several))
     console = Console()
     if place is not None:
-        _work(place, family, data, target, changes, options, init, resume, _tracking(mlflow, None, console))
+        _work(place, family, data, target, changes, options, init, resume, tracking_at(mlflow, None, console))
         return
     if resume and str(data) == platform_tracks.NAME and is_prepared(target / "data"):
         # The platform has seen more by now; what was begun goes on with what it began with.
@@ -106,7 +106,7 @@ def train(
             options=options,
         )
     job = _job(family, data, target, changes, options, init)
-    tracking = _tracking(mlflow, state_dir, console)
+    tracking = tracking_at(mlflow, state_dir, console)
     console.print(f"{family}: data {job.data.version[:12]} in {job.data.folder}", markup=False, highlight=False)
     with Progress(
         *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn()),
@@ -242,7 +242,7 @@ def _launch(
     return TrainedModel.load(job.output, job.family.name)
 
 
-def _tracking(given: str | None, state_dir: Path | None, console: Console) -> SecretStr | None:
+def tracking_at(given: str | None, state_dir: Path | None, console: Console) -> SecretStr | None:
     """Where runs are recorded, if anywhere: as asked for, or at the local platform's MLflow when it answers."""
     from pydantic import SecretStr
 
@@ -321,7 +321,7 @@ def _report(model: TrainedModel, output: Path, console: Console, json: Path | No
         json.write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def _pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
+def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE texts; a value is JSON (a number, true, null, a list) or else text."""
     pairs: dict[str, Any] = {}
     for text in texts:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcast.core.errors import InvalidInputError
+from pathcast.training.search_space import TRAINING, Space
 from pathcast.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Family:
     - `export(model, folder, target)` writes `target`/config.pbtxt and `target`/1/model.onnx after parity with the
       network on real samples of the prepared `folder`; GateFailedError where it differs.
     - `evaluate(onnx_file, folder)` scores a served file on the held-out part.
+    - `search` is where tuning looks, by the names of settings of the family or of the training.
     - `examples(folder)` are a few real inputs by served name, for the signature, warm-up and smoke tests.
     """
 
@@ -89,6 +91,7 @@ class Family:
     gate: Gate
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    search: Space = field(default_factory=lambda: dict(TRAINING))
 
 
 def known_families() -> Mapping[str, str]:

@@ -25,6 +25,7 @@ from pathcast.forecasting.windows import Windows, cut_windows
 from pathcast.training.family import Evaluation, Family, Gate
 from pathcast.training.forecaster_data import prepare_windows, read_windows
 from pathcast.training.loop import EpochReport, fit
+from pathcast.training.search_space import TRAINING, Choice, Real
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share
 
@@ -215,4 +216,10 @@ FAMILY = Family(
     examples=lambda folder: {"observed": read_windows(folder, "test").observed[:8].astype(np.float32)},
     gate=Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=20.0, batch=1000),
     settings=ForecasterSettings().as_mapping(),
+    search={
+        **TRAINING,
+        "units": Choice((32, 48, 64, 96)),
+        "dropout": Real(0.0, 0.3),
+        "batch_size": Choice((128, 256, 512)),
+    },
 )

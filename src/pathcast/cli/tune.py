@@ -1,0 +1,198 @@
+"""`pathcast tune FAMILY`: settings, searched by trials."""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pathcast.cli.train import TRACKING_VARIABLE, pairs, tracking_at
+from pathcast.core.settings import STATE_DIR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pathcast.training.tuning import Estimate, Search, Study
+
+TRACKER = "tracker"
+
+
+def tune(
+    family: str = typer.Argument(..., help="A model family such as forecaster, or `tracker`."),
+    data: list[Path] = typer.Option(
+        ..., help="Raw or prepared data of the family; for the tracker MOT sequences, repeatable. Never test data."
+    ),
+    detections: list[str] = typer.Option(["det"], help="Tracker: folder, in or beside a sequence, of det.txt."),
+    trials: int = typer.Option(30, min=1, help="How many settings are tried, those of a resumed search included."),
+    parallel: int = typer.Option(1, min=1, help="Trials at a time, each a process."),
+    threads: int = typer.Option(1, min=1, help="CPU threads of each."),
+    fix: list[str] = typer.Option([], "--set", help="KEY=VALUE: a setting of all trials, not searched; repeatable."),
+    option: list[str] = typer.Option([], help="KEY=VALUE: how raw data is prepared; repeatable."),
+    output: Path | None = typer.Option(None, help="Folder of the search; default: tune-FAMILY."),
+    resume: bool = typer.Option(False, help="Go on with the search in the output folder."),
+    price: float = typer.Option(0.0, min=0, help="What an hour of one trial's machine costs, for the estimate."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Start without asking."),
+    seed: int = typer.Option(1, min=0, help="Of the sampler; with several processes their order matters too."),
+    mlflow: str | None = typer.Option(
+        None, envvar=TRACKING_VARIABLE, help="Record here; default: the local platform's MLflow, if it is up."
+    ),
+    state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its MLflow."),
+    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+) -> None:
+    """Search settings for the least validation score of a network, or the largest HOTA of the tracker.
+
+    Prints what it will take before it starts: trials x time / parallel, with the time of a trial measured. The
+    first trial is the settings as they are; trials that fall behind are stopped early. After a kill, --resume goes
+    on.
+    """
+    console = Console()
+    target = output or Path(f"tune-{family.rpartition(':')[2]}")
+    fixed = pairs("--set", fix)
+    search = _search(family, data, detections, fixed, pairs("--option", option), threads, target)
+    from pathcast.training.tuning import Study
+
+    study = Study(search, target, seed=seed)
+    study.open(resume=resume)
+    left = max(trials - len(study.ended()), 0)
+    with console.status("measuring how long a trial takes"):
+        estimate = _estimate(left, parallel, threads, search.open().seconds())
+    _announce(console, estimate, price)
+    if not yes:
+        typer.confirm("Start?", abort=True)
+    uri = tracking_at(mlflow, state_dir, console)
+    runs = None
+    if uri is not None:
+        from pathcast.training.tuning_runs import SearchRuns
+
+        runs = SearchRuns(uri, search.name, search.value_name, target)
+        for trial in study.ended():
+            runs.add(trial)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(search.name, total=trials, completed=trials - left)
+
+        def ended(trial: Any) -> None:
+            bar.advance(task)
+            value = "" if trial.value is None else f" {search.value_name} {trial.value:.5g}"
+            bar.console.print(f"trial {trial.number}: {trial.state.name.lower()}{value}", markup=False, highlight=False)
+            if runs is not None:
+                runs.add(trial)
+
+        study.run(trials, parallel, ended)
+    best = study.best()
+    summary = _summary(search, study)
+    target.mkdir(parents=True, exist_ok=True)
+    result = target / "best.json"
+    result.write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    pictures = study.plot(target / "plots")
+    if runs is not None:
+        runs.finish(best, [result, *pictures])
+    _report(console, search, summary, target)
+    if json is not None:
+        json.write_text(json_text.dumps({**summary, **_figures(estimate, price)}, indent=2) + "\n", encoding="utf-8")
+
+
+def _search(
+    family: str,
+    data: list[Path],
+    detections: list[str],
+    fixed: Mapping[str, Any],
+    options: Mapping[str, Any],
+    threads: int,
+    target: Path,
+) -> Search:
+    from pathcast.core.errors import InvalidInputError
+
+    if family == TRACKER:
+        from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
+
+        return TrackerSearch(find_sequences(data), tuple(detections), fixed)
+    if len(data) != 1:
+        raise InvalidInputError(f"--data: expected one folder for {family}, got {len(data)}")
+    from pathcast.training.family import find_family
+    from pathcast.training.family_tuning import FamilySearch
+    from pathcast.training.prepared import is_prepared, prepare
+
+    folder = data[0]
+    if not is_prepared(folder):
+        folder = prepare(find_family(family), folder, target / "data", options).folder
+    elif options:
+        raise InvalidInputError(f"--option {', '.join(options)}: {folder} is prepared already; give the raw data")
+    return FamilySearch(family, folder, fixed, threads)
+
+
+def _estimate(trials: int, parallel: int, threads: int, trial_s: float) -> Estimate:
+    from pathcast.training.tuning import Estimate
+
+    together = min(parallel, max(trials, 1))
+    return Estimate(trials, together, trial_s, max(1.0, together * threads / (os.cpu_count() or 1)))
+
+
+def _announce(console: Console, estimate: Estimate, price: float) -> None:
+    text = (
+        f"{estimate.trials} trials x {estimate.trial_s:.1f} s / {estimate.parallel} at a time"
+        f"{f' x {estimate.slowdown:.1f} for shared cores' if estimate.slowdown > 1 else ''}"
+        f": {_duration(estimate.total_s)} at the most (trials that fall behind stop early); "
+        f"{estimate.machine_hours:.2f} machine hours"
+    )
+    cost = f", {estimate.machine_hours * price:.2f} at {price:g} an hour" if price else "; give --price for the cost"
+    console.print(text + cost, markup=False, highlight=False)
+
+
+def _figures(estimate: Estimate, price: float) -> dict[str, float]:
+    return {
+        "estimate_trial_s": round(estimate.trial_s, 3),
+        "estimate_total_s": round(estimate.total_s, 1),
+        "estimate_machine_hours": round(estimate.machine_hours, 4),
+        "estimate_cost": round(estimate.machine_hours * price, 4),
+    }
+
+
+def _summary(search: Search, study: Study) -> dict[str, Any]:
+    best, ended = study.best(), study.ended()
+    states = [trial.state.name.lower() for trial in ended]
+    return {
+        "family": search.name,
+        "objective": search.value_name,
+        "direction": "maximize" if search.maximize else "minimize",
+        "best": best.value,
+        "best_trial": best.number,
+        "start": next((trial.value for trial in ended if trial.number == 0), None),
+        "settings": {**search.fixed, **best.params},
+        "trials": {state: states.count(state) for state in sorted(set(states))},
+    }
+
+
+def _report(console: Console, search: Search, summary: Mapping[str, Any], target: Path) -> None:
+    start = "" if summary["start"] is None else f" (settings as they were: {summary['start']:.5g})"
+    counts = ", ".join(f"{count} {state}" for state, count in summary["trials"].items())
+    console.print(
+        f"best {search.value_name} {summary['best']:.5g} in trial {summary['best_trial']}{start}; {counts}; "
+        f"plots and best.json in {target}",
+        markup=False,
+        highlight=False,
+    )
+    chosen = " ".join(f"--set {name}={json_text.dumps(value)}" for name, value in summary["settings"].items())
+    if search.name != TRACKER:
+        console.print(f"pathcast train {search.name} {chosen}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _duration(3725.4)
+    '1 h 2 min 5 s'
+    >>> _duration(42)
+    '42 s'
+    """
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [(hours, "h"), (minutes, "min"), (left, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        parts.pop(0)
+    return " ".join(f"{value} {unit}" for value, unit in parts)

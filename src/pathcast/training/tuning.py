@@ -1,0 +1,258 @@
+"""The search for settings: Optuna's trials, in processes of their own, in a file that a later start goes on from.
+
+The sampler is TPE (Bergstra et al. 2011), which takes running trials for bad ones, so that processes look in
+different places. The first trial is the settings as they are. A trial that is worse at a step than the median
+of the others at that step is stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.training.search_space import Space, suggest, without
+
+STUDY_FILE = "study.journal"
+_STUDY = "search"
+_FACTS, _REASON = "facts", "reason"
+_POLL_S = 0.5
+_UNPRUNED_TRIALS = 4
+
+
+class Trials(Protocol):
+    """A search in a process that runs its trials."""
+
+    def run(self, values: Mapping[str, Any], report: Callable[[int, float], None]) -> float:
+        """The value of one trial; `report(step, value)` may raise to stop it."""
+        ...
+
+    def seconds(self) -> float:
+        """How long a trial takes that is not stopped."""
+        ...
+
+
+class Search(Protocol):
+    """What is searched; small and picklable."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def value_name(self) -> str: ...
+
+    @property
+    def maximize(self) -> bool: ...
+
+    @property
+    def space(self) -> Space: ...
+
+    @property
+    def fixed(self) -> Mapping[str, Any]: ...
+
+    def facts(self) -> dict[str, Any]: ...
+
+    def start(self) -> Mapping[str, Any]: ...
+
+    def open(self) -> Trials: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a search of `trials` takes at the most, `parallel` of them at a time, each as long as `trial_s` alone.
+
+    Trials that share cores take longer: `slowdown` times.
+    """
+
+    trials: int
+    parallel: int
+    trial_s: float
+    slowdown: float
+
+    @property
+    def total_s(self) -> float:
+        rounds = -(-self.trials // self.parallel)
+        return rounds * self.trial_s * self.slowdown
+
+    @property
+    def machine_hours(self) -> float:
+        """Hours of one trial's machine, all trials together."""
+        return self.trials * self.trial_s / 3600
+
+
+class Study:
+    """A search's trials, in `folder`."""
+
+    def __init__(self, search: Search, folder: Path, *, seed: int = 1) -> None:
+        self.search, self._folder, self._seed = search, folder, seed
+        self._space = without(search.space, search.fixed)
+
+    @property
+    def exists(self) -> bool:
+        return (self._folder / STUDY_FILE).exists()
+
+    def open(self, *, resume: bool) -> None:
+        """Begin, or go on; trials that a killed process left are tried again.
+
+        Raises InvalidInputError where there is a search already and `resume` is not asked for, or it is another.
+        """
+        if self.exists and not resume:
+            raise InvalidInputError(
+                f"{self._folder / STUDY_FILE}: a search lies there", hint="go on with --resume, or remove the file"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        facts = json.loads(
+            json.dumps({**self.search.facts(), "fixed": dict(self.search.fixed), "searched": sorted(self._space)})
+        )
+        known = self.exists
+        study = self._study()
+        if not known:
+            study.set_user_attr(_FACTS, facts)
+            study.enqueue_trial({name: value for name, value in self.search.start().items() if name in self._space})
+            return
+        before = study.user_attrs.get(_FACTS)
+        if before != facts:
+            raise InvalidInputError(f"{self._folder}: a search with {before} lies there, expected {facts}")
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+
+    def ended(self) -> list[FrozenTrial]:
+        """The trials that are done, in the order of their beginning; failed ones count."""
+        done = (TrialState.COMPLETE, TrialState.PRUNED)
+        return [t for t in self._study().get_trials(deepcopy=False) if t.state in done or _REASON in t.user_attrs]
+
+    def plot(self, folder: Path) -> list[Path]:
+        """Pictures of the search: its course, every trial's steps, what each setting did, which mattered."""
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+        from optuna.importance import PedAnovaImportanceEvaluator
+        from optuna.visualization import matplotlib as pictures
+
+        study = self._study()
+        drawn: dict[str, Callable[[], Any]] = {
+            "history": lambda: pictures.plot_optimization_history(study, target_name=self.search.value_name),
+            "steps": lambda: pictures.plot_intermediate_values(study),
+            "settings": lambda: pictures.plot_slice(study, target_name=self.search.value_name),
+        }
+        if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) > _UNPRUNED_TRIALS:
+            drawn["importance"] = lambda: pictures.plot_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator()
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            for name, draw in drawn.items():
+                draw()
+                paths.append(folder / f"{name}.png")
+                plt.savefig(paths[-1], bbox_inches="tight")
+                plt.close("all")
+        return paths
+
+    def best(self) -> FrozenTrial:
+        """The best trial; PathcastError where none came to an end."""
+        study = self._study()
+        if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            reasons = {str(trial.user_attrs.get(_REASON, "stopped")) for trial in self.ended()}
+            raise PathcastError(f"no trial came to an end: {'; '.join(sorted(reasons)) or 'none was run'}")
+        return study.best_trial
+
+    def run(self, trials: int, parallel: int, on_trial: Callable[[FrozenTrial], None]) -> None:
+        """Run until `trials` have ended, those before included; `on_trial` is told of each that ends.
+
+        Raises PathcastError when a process that runs trials dies; the search can go on from there.
+        """
+        seen = {trial.number for trial in self.ended()}
+        left = trials - len(seen)
+        if left <= 0:
+            return
+        context = multiprocessing.get_context("spawn")
+        tickets = context.Value("i", left)
+        processes = [
+            context.Process(target=_work, args=(self, tickets, number), daemon=True)
+            for number in range(min(parallel, left))
+        ]
+        try:
+            for process in processes:
+                process.start()
+            while any(process.is_alive() for process in processes):
+                seen |= self._tell(seen, on_trial)
+                time.sleep(_POLL_S)
+            self._tell(seen, on_trial)
+        finally:
+            _end(processes)
+        dead = [process.exitcode for process in processes if process.exitcode != 0]
+        if dead:
+            raise PathcastError(
+                f"search {self.search.name}: {len(dead)} of {len(processes)} processes died (exit status {dead[0]})",
+                hint="the trials that ended are kept: go on with --resume",
+            )
+
+    def _tell(self, seen: set[int], on_trial: Callable[[FrozenTrial], None]) -> set[int]:
+        new = [trial for trial in self.ended() if trial.number not in seen]
+        for trial in new:
+            on_trial(trial)
+        return {trial.number for trial in new}
+
+    def _study(self, worker: int = 0) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return optuna.create_study(
+            study_name=_STUDY,
+            storage=JournalStorage(JournalFileBackend(str(self._folder / STUDY_FILE))),
+            direction="maximize" if self.search.maximize else "minimize",
+            sampler=optuna.samplers.TPESampler(seed=self._seed + worker),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS),
+            load_if_exists=True,
+        )
+
+    def work(self, tickets: Any, worker: int) -> None:
+        """Run trials while there are tickets, in this process."""
+        study, trials = self._study(worker), self.search.open()
+
+        def objective(trial: optuna.Trial) -> float:
+            def report(step: int, value: float) -> None:
+                trial.report(value, step)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+            try:
+                return trials.run(suggest(self._space, trial), report)
+            except PathcastError as error:
+                trial.set_user_attr(_REASON, error.message)
+                raise
+
+        while _take(tickets):
+            study.optimize(objective, n_trials=1, catch=(PathcastError,))
+
+
+def _work(study: Study, tickets: Any, worker: int) -> None:
+    study.work(tickets, worker)
+
+
+def _take(tickets: Any) -> bool:
+    with tickets.get_lock():
+        tickets.value -= 1
+        return bool(tickets.value >= 0)
+
+
+def _end(processes: Sequence[SpawnProcess]) -> None:
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    for process in processes:
+        process.join()

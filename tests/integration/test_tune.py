@@ -1,0 +1,143 @@
+"""`pathcast tune` in several processes, through a kill, into the real MLflow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pathcast.cli.main import app
+from pathcast.core.settings import PlatformSettings
+from pathcast.registry.tracking import tracking_client
+from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
+from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
+from pathcast.training.tuning import Study
+
+pytestmark = pytest.mark.integration
+
+KILL_LIMIT_S = 60
+
+
+def make_sequence(folder: Path, name: str, seed: int, frames: int = 40) -> None:
+    """Six walkers who cross, of whom one in five detections is missing or moved."""
+    random = np.random.default_rng(seed)
+    numbers, ids = np.repeat(np.arange(1, frames + 1), 6), np.tile(np.arange(1, 7), frames)
+    left = random.uniform(0, 500, 6)[ids - 1] + random.uniform(-6, 6, 6)[ids - 1] * numbers
+    top = random.uniform(0, 300, 6)[ids - 1]
+    xyxy = np.stack((left, top, left + 40, top + 110), axis=1)
+    kept = random.random(len(ids)) > 0.2
+    seen = xyxy + random.normal(0, 3, (len(ids), 1))
+    for part, rows, boxes, marks, scores in (
+        ("gt", kept | True, xyxy, ids, np.ones(len(ids))),
+        ("det", kept, seen, ids * 0 - 1, random.uniform(0.3, 1, len(ids))),
+    ):
+        (folder / name / part).mkdir(parents=True)
+        write_boxes(
+            folder / name / part / f"{part}.txt", MotBoxes(numbers[rows], marks[rows], boxes[rows], scores[rows])
+        )
+    write_sequence_info(folder / name, SequenceInfo(name, 10, frames, 640, 480))
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sequences")
+    for seed, name in enumerate(("one", "two")):
+        make_sequence(folder, name, seed)
+    return folder
+
+
+def run_cli(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["tune", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_killed_search_goes_on_and_is_in_mlflow(
+    sequences: Path, tmp_path: Path, platform_settings: PlatformSettings
+) -> None:
+    output = tmp_path / "search"
+    command = ["tracker", "--data", str(sequences), "--parallel", "2", "--yes", "--output", str(output)]
+    command += ["--set", "confirm_hits=2"]
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "pathcast", "tune", *command, "--trials", "500", "--state-dir", str(tmp_path)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    study = Study(TrackerSearch(find_sequences([sequences]), ("det",), {"confirm_hits": 2}), output)
+    end = time.monotonic() + KILL_LIMIT_S
+    try:
+        while not study.exists or len(study.ended()) < 3:
+            assert killed.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    before = study.ended()
+    wanted = len(before) + 4
+    uri = platform_settings.mlflow_tracking_uri
+    out = run_cli(
+        *command,
+        "--trials",
+        wanted,
+        "--resume",
+        "--mlflow",
+        uri.get_secret_value(),
+        "--price",
+        2,
+        "--json",
+        tmp_path / "j",
+    )
+    assert "4 trials x " in out
+    assert " / 2 at a time" in out
+    assert " at 2 an hour" in out
+    ended = study.ended()
+    assert [trial.number for trial in ended][: len(before)] == [trial.number for trial in before]
+    assert len(ended) == wanted
+
+    summary = json.loads((tmp_path / "j").read_text())
+    assert summary["best"] >= summary["start"] == ended[0].value
+    assert summary["settings"]["confirm_hits"] == 2
+    assert summary["best"] == study.best().value
+    assert sum(summary["trials"].values()) == wanted
+    assert summary["estimate_cost"] == pytest.approx(2 * summary["estimate_machine_hours"], abs=1e-3)
+
+    client = tracking_client(uri)
+    experiment = client.get_experiment_by_name("tune-tracker")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs if run is not parent} == {parent.info.run_id}
+    assert len(runs) == 1 + wanted
+    assert parent.data.metrics["best_hota"] == pytest.approx(summary["best"])
+    assert {item.path for item in client.list_artifacts(parent.info.run_id)} >= {
+        "best.json",
+        "history.png",
+        "steps.png",
+    }
+
+
+def test_a_network_is_searched_by_its_validation_score(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    rows = []
+    for track in range(30):
+        places = random.uniform(-0.6, 0.6, 2) * np.arange(24)[:, None] + random.normal(0, 0.02, (24, 2))
+        rows += [(10 * step, track, x, y) for step, (x, y) in enumerate(places)]
+    (tmp_path / "walks.txt").write_text("".join(f"{f} {t} {x:.4f} {y:.4f}\n" for f, t, x, y in sorted(rows)))
+    small = [f"--set={name}={value}" for name, value in (("epochs", 1), ("batch_size", 32), ("units", 8), ("modes", 4))]
+    out = run_cli(
+        "forecaster", "--data", tmp_path / "walks.txt", *small, "--trials", 2, "--yes", "--output", tmp_path / "search",
+        "--state-dir", tmp_path,
+    )  # fmt: skip
+    assert "2 trials x " in out
+    summary = json.loads((tmp_path / "search" / "best.json").read_text())
+    assert summary["trials"] == {"complete": 2}
+    assert summary["direction"] == "minimize"
+    assert summary["best"] <= summary["start"]
+    assert {"learning_rate", "dropout", "epochs", "units"} <= summary["settings"].keys()
+    assert "pathcast train forecaster --set " in out

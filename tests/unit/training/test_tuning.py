@@ -1,0 +1,135 @@
+"""The search for settings, in this process: a parabola with its best point at 3."""
+
+import multiprocessing
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial, TrialState
+
+from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.training.search_space import Choice, Real, Whole, starting_point, suggest, without
+from pathcast.training.tracker_tuning import SPACE, TrackerSearch, find_sequences, tracker_settings
+from pathcast.training.tuning import Estimate, Study
+
+FAILS_ABOVE = 9.0
+
+
+class Parabola:
+    """Each trial reports its value three times; above FAILS_ABOVE the loss is not finite."""
+
+    name, value_name, maximize = "parabola", "height", False
+    space = {"x": Real(-10.0, 10.0)}
+    fixed: dict[str, object] = {}
+
+    def __init__(self, version="1"):
+        self._version = version
+
+    def facts(self):
+        return {"version": self._version}
+
+    def start(self):
+        return {"x": 2.0}
+
+    def open(self):
+        return self
+
+    def run(self, values, report):
+        if values["x"] > FAILS_ABOVE:
+            raise PathcastError("the loss is nan")
+        for step in (1, 2, 3):
+            report(step, (values["x"] - 3) ** 2)
+        return (values["x"] - 3) ** 2
+
+
+def work(study, trials):
+    study.work(multiprocessing.Value("i", trials), 0)
+
+
+@pytest.fixture
+def study(tmp_path):
+    study = Study(Parabola(), tmp_path / "search")
+    study.open(resume=False)
+    return study
+
+
+def test_a_search_begins_with_the_settings_as_they_are_and_finds_better_ones(study, tmp_path):
+    work(study, 20)
+    ended = study.ended()
+    assert ended[0].params == {"x": 2.0}
+    assert ended[0].value == 1.0
+    assert [trial.number for trial in ended] == list(range(20))
+    assert study.best().value < 0.5
+    assert TrialState.PRUNED in {trial.state for trial in ended}
+    pictures = study.plot(tmp_path / "plots")
+    assert {picture.stem for picture in pictures} == {"history", "steps", "settings", "importance"}
+    assert all(picture.stat().st_size > 5_000 for picture in pictures)
+
+
+def test_the_direction_is_the_searchs(tmp_path):
+    search = Parabola()
+    search.maximize = True
+    study = Study(search, tmp_path)
+    study.open(resume=False)
+    work(study, 8)
+    done = [trial.value for trial in study.ended() if trial.state == TrialState.COMPLETE]
+    assert study.best().value == max(done)
+
+
+def test_trials_that_fail_count_and_say_why(study, monkeypatch):
+    monkeypatch.setitem(globals(), "FAILS_ABOVE", -100.0)
+    work(study, 2)
+    assert [trial.user_attrs["reason"] for trial in study.ended()] == ["the loss is nan"] * 2
+    with pytest.raises(PathcastError, match="no trial came to an end: the loss is nan"):
+        study.best()
+
+
+def test_what_a_killed_process_left_is_tried_again(study, tmp_path):
+    work(study, 3)
+    killed = study._study().ask({"x": optuna.distributions.FloatDistribution(-10.0, 10.0)})
+    again = Study(Parabola(), tmp_path / "search")
+    again.open(resume=True)
+    assert len(again.ended()) == 3
+    work(again, 1)
+    assert again.ended()[-1].params == killed.params
+    assert [trial.number for trial in again.ended()] == [0, 1, 2, killed.number + 1]
+
+
+def test_another_search_in_the_same_folder_is_refused(study, tmp_path):
+    with pytest.raises(InvalidInputError, match="a search lies there"):
+        Study(Parabola(), tmp_path / "search").open(resume=False)
+    with pytest.raises(InvalidInputError, match="'version': '2'"):
+        Study(Parabola("2"), tmp_path / "search").open(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("trials", "parallel", "slowdown", "total_s", "hours"),
+    [(10, 1, 1.0, 600.0, 1 / 6), (10, 4, 1.0, 180.0, 1 / 6), (10, 4, 2.0, 360.0, 1 / 6), (0, 1, 1.0, 0.0, 0.0)],
+)
+def test_the_estimate_is_trials_times_time_by_parallel(trials, parallel, slowdown, total_s, hours):
+    estimate = Estimate(trials, parallel, trial_s=60.0, slowdown=slowdown)
+    assert estimate.total_s == total_s
+    assert estimate.machine_hours == pytest.approx(hours)
+
+
+def test_spaces_draw_hold_and_leave_out():
+    space = {"rate": Real(1e-4, 1e-1, log=True), "units": Whole(8, 64), "kind": Choice(("a", "b"))}
+    values = {"rate": 0.01, "units": 32, "kind": "b"}
+    assert suggest(space, FixedTrial(values)) == values
+    assert starting_point(space, {"rate": 0.01, "units": 128, "kind": "c", "other": 1}) == {"rate": 0.01}
+    assert without(space, {"units": 16}).keys() == {"rate", "kind"}
+    with pytest.raises(InvalidInputError, match="all of kind, rate, units fixed"):
+        without(space, values)
+
+
+def test_tracker_settings_reach_into_groups_and_start_in_the_space():
+    settings = tracker_settings({"confirm_hits": 2, "motion.measurement_std": 0.1})
+    assert (settings.confirm_hits, settings.motion.measurement_std) == (2, 0.1)
+    for name in ("nothing", "motion.nothing"):
+        with pytest.raises(InvalidInputError, match=f"no setting {name}"):
+            tracker_settings({name: 1})
+    assert TrackerSearch((), (), {}).start().keys() == SPACE.keys()
+
+
+def test_a_folder_without_sequences_is_named(tmp_path):
+    with pytest.raises(InvalidInputError, match="found no seqinfo.ini"):
+        find_sequences([tmp_path])
