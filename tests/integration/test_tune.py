@@ -120,24 +120,3 @@ def test_a_killed_search_goes_on_and_is_in_mlflow(
         "history.png",
         "steps.png",
     }
-
-
-def test_a_network_is_searched_by_its_validation_score(tmp_path: Path) -> None:
-    random = np.random.default_rng(1)
-    rows = []
-    for track in range(30):
-        places = random.uniform(-0.6, 0.6, 2) * np.arange(24)[:, None] + random.normal(0, 0.02, (24, 2))
-        rows += [(10 * step, track, x, y) for step, (x, y) in enumerate(places)]
-    (tmp_path / "walks.txt").write_text("".join(f"{f} {t} {x:.4f} {y:.4f}\n" for f, t, x, y in sorted(rows)))
-    small = [f"--set={name}={value}" for name, value in (("epochs", 1), ("batch_size", 32), ("units", 8), ("modes", 4))]
-    out = run_cli(
-        "forecaster", "--data", tmp_path / "walks.txt", *small, "--trials", 2, "--yes", "--output", tmp_path / "search",
-        "--state-dir", tmp_path,
-    )  # fmt: skip
-    assert "2 trials x " in out
-    summary = json.loads((tmp_path / "search" / "best.json").read_text())
-    assert summary["trials"] == {"complete": 2}
-    assert summary["direction"] == "minimize"
-    assert summary["best"] <= summary["start"]
-    assert {"learning_rate", "dropout", "epochs", "units"} <= summary["settings"].keys()
-    assert "pathcast train forecaster --set " in out

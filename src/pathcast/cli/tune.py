@@ -114,7 +114,11 @@ def _search(
         return TrackerSearch(find_sequences(data), tuple(detections), fixed)
     if len(data) != 1:
         raise InvalidInputError(f"--data: expected one folder for {family}, got {len(data)}")
-    from pathcast.training.family import find_family
+    from pathcast.training.backend import use_tensorflow
+    from pathcast.training.family import find_family, find_place
+
+    find_place(family)
+    use_tensorflow(threads)
     from pathcast.training.family_tuning import FamilySearch
     from pathcast.training.prepared import is_prepared, prepare
 
