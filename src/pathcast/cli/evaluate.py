@@ -39,6 +39,7 @@ def evaluate_detector(
     nms_iou: float = typer.Option(0.65, min=0, max=1, help="Overlap from which the weaker of two boxes goes."),
     threads: int = typer.Option(0, min=0, help="CPU threads for a file; 0: one per core."),
     state_dir: Path = typer.Option(Path(".pathcast"), help="The local platform's state, to find Triton."),
+    plots: Path | None = typer.Option(None, help="Folder for curves of precision and recall, and confusions."),
     json: Path | None = typer.Option(None, help="Write the scores to this file."),
 ) -> None:
     """Score a detector by COCO's average precision, over the classes that the data has.
@@ -80,6 +81,10 @@ def evaluate_detector(
     scores = average_precision(found, truth)
     ms_per_image = 1000 * seconds / len(found)
     _print(scores, len(found), ms_per_image, f"score ≥ {score_threshold:g}, NMS IoU {nms_iou:g}")
+    if plots is not None:
+        from pathcast.cli.detector_plots import write_plots
+
+        write_plots(plots, found, truth)
     if json is not None:
         measured = {
             "map50_95": scores.map50_95,

@@ -105,9 +105,31 @@ def sequence_truth(boxes: SequenceBoxes, length: int) -> list[GroundTruth]:
     return truth
 
 
+def precision_at_recall(
+    detections: Sequence[Detections], truth: Sequence[GroundTruth], class_names: Sequence[str] = CLASS_NAMES
+) -> dict[str, Float64Array]:
+    """By class that the truth has: the precision (101,) at recalls 0, 0.01, …, 1 and an IoU of 0.50."""
+    present = sorted({int(class_id) for image in truth for class_id in image.class_ids[~image.ignored]})
+    if not present:
+        return {}
+    table = _precision_table(detections, truth, present)
+    return {class_names[class_id]: table[0, :, column] for column, class_id in enumerate(present)}
+
+
 def _precision_by_class(
     detections: Sequence[Detections], truth: Sequence[GroundTruth], class_ids: Sequence[int]
 ) -> dict[int, ClassPrecision]:
+    table = _precision_table(detections, truth, class_ids)
+    return {
+        class_id: ClassPrecision(float(table[0, :, column].mean()), float(table[:, :, column].mean()))
+        for column, class_id in enumerate(class_ids)
+    }
+
+
+def _precision_table(
+    detections: Sequence[Detections], truth: Sequence[GroundTruth], class_ids: Sequence[int]
+) -> Float64Array:
+    """Precision (IoU, recall, class) over boxes of all areas, at most 100 detections an image."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     reference = COCO(
@@ -125,10 +147,7 @@ def _precision_by_class(
     run.accumulate()
     # (IoU, recall, class, area, detections): all areas, 100 detections.
     table: Float64Array = run.eval["precision"][:, :, :, 0, -1]
-    return {
-        class_id: ClassPrecision(float(table[0, :, column].mean()), float(table[:, :, column].mean()))
-        for column, class_id in enumerate(class_ids)
-    }
+    return table
 
 
 def _annotations(truth: Sequence[GroundTruth]) -> Iterable[dict[str, Any]]:

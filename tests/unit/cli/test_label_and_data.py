@@ -151,7 +151,9 @@ def test_a_sheet_shows_the_images(flags: list[str], labels: Path, tmp_path: Path
 def test_a_detector_is_scored_on_coco_json_by_camera(labels: Path, teacher: Path, tmp_path: Path) -> None:
     target = tmp_path / "scores.json"
     data = ("--data", labels / "labels.json", "--model", teacher, "--json", target)
-    run("evaluate", "detector", *data, "--camera", "gate")
+    run("evaluate", "detector", *data, "--camera", "gate", "--plots", tmp_path / "plots")
+    for name in ("precision_recall.png", "confusion.png"):
+        assert cv2.imread(str(tmp_path / "plots" / name)).std() > 1
     scores = json.loads(target.read_text())
     assert scores["images"] == 4
     assert scores["classes"] == {"person": {"ap50": pytest.approx(1.0), "ap50_95": pytest.approx(1.0)}}
