@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,9 @@ def evaluate_forecaster(
     if units != {METRES}:
         raise InvalidInputError(f"{data}: expected trajectories in {METRES}, got {', '.join(sorted(units))}")
     use_tensorflow(threads)
-    from pathcast.training.settings import TrainingSettings
+    from pathcast.training.forecaster import FROM_SCRATCH
 
-    training = TrainingSettings() if epochs is None else TrainingSettings(epochs=epochs)
+    training = FROM_SCRATCH if epochs is None else replace(FROM_SCRATCH, epochs=epochs)
     if leave_one_out:
         version, found = "leave-one-out", _leave_one_out(data, models, training, console)
     elif folds is not None:
@@ -151,7 +151,7 @@ def _folds(
 def _begin(bar: Progress, training: TrainingSettings) -> Callable[[str], Callable[[EpochReport], None]]:
     def begin(part: str) -> Callable[[EpochReport], None]:
         task = bar.add_task(f"training, {part}", total=training.epochs)
-        return lambda report: bar.update(task, completed=report.epoch)
+        return lambda report: bar.update(task, completed=report.epoch, total=report.epochs)
 
     return begin
 

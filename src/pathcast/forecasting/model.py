@@ -22,6 +22,10 @@ from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster
 
 HEADING_STEPS = 3
+ROUGH_FROM = 0.002
+EXACT_BELOW = 0.005
+"""Changes of the step, in data units: what counts as rough at all, and what as no change."""
+
 _TINY = 1e-6
 
 
@@ -62,6 +66,23 @@ class WalkerFrame(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="pathcast")
+class Roughness(keras.layers.Layer):  # type: ignore[misc]
+    """Observed (n, 8, 2) → (n, 2): how roughly the path was measured, in the unit of the data.
+
+    The mean logarithm of how much the step changes, and the share of changes that are nearly none. Hand-drawn
+    tracks are exact between their points, detected ones tremble at every step; the last displacement of the
+    former is the speed, of the latter mostly noise, and this is how the network tells which it sees.
+    """
+
+    def call(self, observed: Any) -> Any:
+        steps = observed[:, 1:, :] - observed[:, :-1, :]
+        changes = ops.sqrt(ops.sum(ops.square(steps[:, 1:, :] - steps[:, :-1, :]), axis=-1) + 1e-8)
+        rough = ops.mean(ops.log(changes + ROUGH_FROM), axis=-1, keepdims=True) / 2.0
+        exact = ops.mean(ops.exp(-ops.square(changes / EXACT_BELOW)), axis=-1, keepdims=True)
+        return ops.concatenate([rough, exact], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
 class WalkOn(keras.layers.Layer):  # type: ignore[misc]
     """Corrections (n, 12, 2 M) per step added to walking straight on, as world paths (n, M, 12, 2)."""
 
@@ -99,8 +120,11 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     """
     observed = keras.Input((OBSERVED_STEPS, 2), name="observed", dtype="float32")
     along, axes, scale, origin = WalkerFrame(settings.smallest_scale, name="walker_frame")(observed)
-    absolute = ops.repeat(ops.log(scale), OBSERVED_STEPS - 1, axis=1)
-    features = ops.concatenate([along, along - along[:, -1:, :], absolute], axis=-1)
+    measured = Roughness(name="roughness")(observed)
+    known = ops.concatenate([ops.log(scale[:, :, 0]), measured], axis=-1)
+    features = ops.concatenate(
+        [along, along - along[:, -1:, :], keras.layers.RepeatVector(OBSERVED_STEPS - 1, name="known")(known)], axis=-1
+    )
     encoded, hidden, cell = keras.layers.LSTM(
         settings.units, return_sequences=False, return_state=True, unroll=True, name="encoder"
     )(features)

@@ -21,19 +21,25 @@ class Windows:
 
     `paths` (n, 20, 2) float64 in `units`, consecutive steps 0.4 s apart: the first 8 are observed, the
     other 12 are the future. `tracks` (n,) int64: windows of one track share a number, so that a split can
-    keep them together.
+    keep them together. `recordings` (n,) int64: so do windows of one recording or camera, so that a large one
+    need not drown a small one; all one recording where none is given.
     """
 
     paths: Float64Array
     tracks: Int64Array
     units: str
+    recordings: Int64Array
 
-    def __init__(self, paths: npt.ArrayLike, tracks: npt.ArrayLike, units: str) -> None:
+    def __init__(
+        self, paths: npt.ArrayLike, tracks: npt.ArrayLike, units: str, recordings: npt.ArrayLike | None = None
+    ) -> None:
         points = frozen_array("paths", paths, np.float64, (None, WINDOW_STEPS, 2))
         require_finite("paths", points)
         object.__setattr__(self, "paths", points)
         object.__setattr__(self, "tracks", frozen_array("tracks", tracks, np.int64, (len(points),)))
         object.__setattr__(self, "units", check_units(units))
+        numbers = np.zeros(len(points), np.int64) if recordings is None else recordings
+        object.__setattr__(self, "recordings", frozen_array("recordings", numbers, np.int64, (len(points),)))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -50,7 +56,7 @@ class Windows:
 
     def select(self, rows: npt.NDArray[np.bool_] | Int64Array) -> Windows:
         """The windows under a boolean mask, or at the given indices in their order."""
-        return Windows(self.paths[rows], self.tracks[rows], self.units)
+        return Windows(self.paths[rows], self.tracks[rows], self.units, self.recordings[rows])
 
     def split_by_track(self, held_out: float, seed: int) -> tuple[Windows, Windows]:
         """Two sets that share no track, the second with about `held_out` of the tracks and at least one.
@@ -96,23 +102,27 @@ class Windows:
 def cut_windows(trajectories: Iterable[Trajectory], *, stride: int = 1) -> Windows:
     """Every window of 20 consecutive steps, started every `stride` steps, in the order of `trajectories`.
 
-    Trajectories of one camera and track id (a track with gaps) share a track number. Raises
-    InvalidInputError when no trajectory is long enough, or when units are mixed.
+    Trajectories of one camera and track id (a track with gaps) share a track number, those of one camera a
+    recording's. Raises InvalidInputError when no trajectory is long enough, or when units are mixed.
     """
     if stride < 1:
         raise InvalidInputError(f"stride: expected 1 or more, got {stride}")
     paths: list[Float64Array] = []
     tracks: list[int] = []
+    recordings: list[int] = []
     numbers: dict[tuple[str, int], int] = {}
+    cameras: dict[str, int] = {}
     units: set[str] = set()
     lengths: list[int] = []
     for trajectory in trajectories:
         units.add(trajectory.units)
         lengths.append(len(trajectory))
         number = numbers.setdefault((trajectory.camera_id, trajectory.track_id), len(numbers))
+        camera = cameras.setdefault(trajectory.camera_id, len(cameras))
         for start in range(0, len(trajectory) - WINDOW_STEPS + 1, stride):
             paths.append(trajectory.positions[start : start + WINDOW_STEPS])
             tracks.append(number)
+            recordings.append(camera)
     if not paths:
         longest = f"the longest of {len(lengths)} trajectories has {max(lengths)}" if lengths else "no trajectory given"
         raise InvalidInputError(
@@ -121,19 +131,26 @@ def cut_windows(trajectories: Iterable[Trajectory], *, stride: int = 1) -> Windo
         )
     if len(units) > 1:
         raise InvalidInputError(f"windows: expected trajectories in one unit, got {sorted(units)}")
-    return Windows(np.stack(paths), tracks, units.pop())
+    return Windows(np.stack(paths), tracks, units.pop(), recordings)
 
 
 def concatenate(parts: Sequence[Windows]) -> Windows:
-    """All windows of `parts` as one set; tracks of different parts stay apart."""
+    """All windows of `parts` as one set; tracks and recordings of different parts stay apart."""
     if not parts:
         raise InvalidInputError("concatenate: expected at least one set of windows, got none")
     units = {part.units for part in parts}
     if len(units) > 1:
         raise InvalidInputError(f"windows: expected sets in one unit, got {sorted(units)}")
-    tracks: list[Int64Array] = []
+    paths = np.concatenate([part.paths for part in parts])
+    tracks = _kept_apart([part.tracks for part in parts])
+    return Windows(paths, tracks, units.pop(), _kept_apart([part.recordings for part in parts]))
+
+
+def _kept_apart(numbers: Sequence[Int64Array]) -> Int64Array:
+    """The numbers of all parts, raised so that no two parts share one."""
+    raised: list[Int64Array] = []
     offset = 0
-    for part in parts:
-        tracks.append(part.tracks + offset)
-        offset += int(part.tracks.max(initial=-1)) + 1
-    return Windows(np.concatenate([part.paths for part in parts]), np.concatenate(tracks), units.pop())
+    for part in numbers:
+        raised.append(part + offset)
+        offset += int(part.max(initial=-1)) + 1
+    return np.concatenate(raised)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pathcast.core.arrays import Float32Array, Float64Array
+from pathcast.core.arrays import Float32Array, Float64Array, Int64Array
 from pathcast.core.trajectory import OBSERVED_STEPS, Trajectory
 from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.baselines import constant_velocity
@@ -30,6 +30,9 @@ from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share
 
 PREDICTION_BATCH = 4096
+FROM_SCRATCH = TrainingSettings(epochs=7, ema=0.985)
+"""Short on purpose: what is learned later fits the recordings it is learned from, and no others."""
+
 FINE_TUNING = TrainingSettings(epochs=40, batch_size=64, learning_rate=3e-4, ema=0.98, patience=10)
 
 
@@ -39,7 +42,11 @@ def _ignore(report: EpochReport) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ForecasterTask:
-    """The forecaster's part of the training loop. `temperature`: of the modes' competition, first and last."""
+    """The forecaster's part of the training loop. `temperature`: of the modes' competition, first and last.
+
+    Windows are drawn by chance, so that every recording counts the same, however long it is: a crowded square of
+    an hour would else drown the street corner that moves, or is measured, differently.
+    """
 
     windows_train: Windows
     windows_val: Windows
@@ -55,12 +62,13 @@ class ForecasterTask:
         return max(len(self.windows_train) // batch_size, 1)
 
     def batches(self, batch_size: int, random: np.random.Generator, share: Share) -> Iterator[tuple[Float32Array, ...]]:
-        varied = self.augmentation(self.windows_train.paths, random)
+        steps = self.steps_per_epoch(batch_size)
+        order = _balanced(self.windows_train.recordings, steps * batch_size, random)
+        varied = self.augmentation(self.windows_train.paths[order], random)
         # Positions far from 0 lose digits in float32, and the network does not care where it is.
         paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
-        order = random.permutation(len(paths))
-        for number in range(self.steps_per_epoch(batch_size)):
-            yield (paths[share.of(order[number * batch_size : (number + 1) * batch_size])],)
+        for number in range(steps):
+            yield (share.of(paths[number * batch_size : (number + 1) * batch_size]),)
 
     def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
         observed, future = batch[0][:, :OBSERVED_STEPS], batch[0][:, OBSERVED_STEPS:]
@@ -83,6 +91,15 @@ class ForecasterTask:
             return {**figures, "score": metrics.ade + metrics.fde / 2 + metrics.ade_best20 + metrics.fde_best20 / 2}
 
         return validate
+
+
+def _balanced(recordings: Int64Array, count: int, random: np.random.Generator) -> Int64Array:
+    """`count` rows by chance, about as many of each recording; if there is one alone, none twice where that can be."""
+    _, owner, sizes = np.unique(recordings, return_inverse=True, return_counts=True)
+    if len(sizes) == 1 and count <= len(recordings):
+        return random.permutation(len(recordings))[:count]
+    chances = 1.0 / (len(sizes) * sizes[owner])
+    return random.choice(len(recordings), count, p=chances)
 
 
 def keras_predictor(model: keras.Model) -> Predictor:
@@ -222,4 +239,5 @@ FAMILY = Family(
         "dropout": Real(0.0, 0.3),
         "batch_size": Choice((128, 256, 512)),
     },
+    training=FROM_SCRATCH,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,14 @@ def leave_one_out(
 ) -> Iterator[tuple[str, TrainedForecaster, Predictions]]:
     """Each scene with a model trained on all recordings but its own, and that model's forecasts there.
 
-    `root` is a folder in the ETH/UCY layout. `begin(scene)` gives what is told of its training's epochs.
+    `root` is a folder in the ETH/UCY layout. `begin(scene)` gives what is told of its training's epochs. Every model
+    takes as many steps as one that learns from everything: where there are fewer windows, more epochs.
     """
+    everything = len(read_split(root, None)[0])
     for scene in SCENES:
-        trained = train(*read_split(root, scene), training, progress=begin(scene))
+        windows_train, windows_val = read_split(root, scene)
+        epochs = round(training.epochs * everything / len(windows_train))
+        trained = train(windows_train, windows_val, replace(training, epochs=epochs), progress=begin(scene))
         yield scene, trained, predict(keras_predictor(restore_forecaster(trained)), read_test(root, scene))
 
 

@@ -7,7 +7,7 @@ import pytest
 from pathcast.core import InvalidInputError
 from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.losses import forecast_loss
-from pathcast.forecasting.model import build_forecaster, get_weights, restore_forecaster
+from pathcast.forecasting.model import Roughness, build_forecaster, get_weights, restore_forecaster
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
 
@@ -41,6 +41,16 @@ def test_moved_and_turned_walks_have_moved_and_turned_forecasts(shipped: keras.M
     moved_paths, moved_log_probs = predicted(shipped, moved)
     np.testing.assert_allclose(moved_paths, paths @ turn + [12.0, -7.0], atol=1e-3)
     np.testing.assert_allclose(moved_log_probs, log_probs, atol=1e-3)
+
+
+def test_roughness_tells_measured_from_drawn_paths() -> None:
+    drawn = np.repeat(np.arange(8.0)[None, :, None], 2, axis=2) * 0.3
+    corner = drawn.copy()
+    corner[:, 4:, 1] = corner[:, 4:5, 1]
+    trembling = drawn + RANDOM.normal(size=(1, 8, 2)) * 0.05
+    rough, exact = np.asarray(Roughness()(np.concatenate([drawn, corner, trembling]).astype(np.float32))).T
+    assert rough[0] < rough[1] < rough[2]
+    assert exact == pytest.approx([1.0, 5 / 6, 0.0], abs=1e-2)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 1e-7, 1e-3])

@@ -57,5 +57,5 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 def test_the_shipped_forecaster_loads() -> None:
     shipped = shipped_forecaster()
     assert shipped.settings.modes == 20
-    assert shipped.record["units"] == "m"
+    assert shipped.record["data_card"]["units"] == "m"
     assert all(np.isfinite(values).all() for values in shipped.weights.values())

@@ -56,6 +56,16 @@ def test_windows_refuse_values_that_are_not_finite() -> None:
         Windows(paths, [0, 0], METRES)
 
 
+def test_a_camera_is_a_recording_and_parts_keep_theirs_apart() -> None:
+    gate = trajectory(21)
+    yard = Trajectory("yard", 1, 0, 0, trajectory(20).positions, METRES)
+    both = cut_windows([gate, yard, gate])
+    assert both.recordings.tolist() == [0, 0, 1, 0, 0]
+    assert concatenate([both, cut_windows([yard])]).recordings.tolist() == [0, 0, 1, 0, 0, 2]
+    assert both.select(np.array([2, 0])).recordings.tolist() == [1, 0]
+    assert Windows(both.paths, both.tracks, METRES).recordings.tolist() == [0] * 5
+
+
 def test_concatenate_keeps_tracks_apart() -> None:
     both = concatenate([cut_windows([trajectory(21)]), cut_windows([trajectory(20), trajectory(20, track=2)])])
     assert both.tracks.tolist() == [0, 0, 1, 2]

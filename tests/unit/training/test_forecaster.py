@@ -5,12 +5,14 @@ import pytest
 
 from pathcast.core import InvalidInputError, PathcastError, Trajectory
 from pathcast.core.trajectory import METRES
+from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import shipped_forecaster
 from pathcast.forecasting.windows import Windows, cut_windows
-from pathcast.training.forecaster import fine_tune, train
+from pathcast.training.forecaster import ForecasterTask, fine_tune, train
 from pathcast.training.loop import EpochReport
 from pathcast.training.settings import TrainingSettings
+from pathcast.training.share import Share
 
 SMALL = ForecasterSettings(modes=4, units=8, dropout=0.0)
 
@@ -69,3 +71,36 @@ def test_fine_tuning_adapts_to_a_place_and_is_judged_on_other_tracks() -> None:
 def test_fine_tuning_needs_two_tracks() -> None:
     with pytest.raises(InvalidInputError, match="2 tracks or more"):
         fine_tune(turning_walks(1, seed=3), shipped_forecaster())
+
+
+PLAIN = Augmentation(mirror=0, reverse=0, log_speed=0, noisy=0)
+
+
+def drawn(sizes: tuple[int, ...], batch_size: int) -> np.ndarray:
+    """The recording of each window of one epoch; walkers of recording k go k + 1 a step."""
+    recordings = np.repeat(np.arange(len(sizes)), sizes)
+    paths = np.zeros((len(recordings), 20, 2))
+    paths[..., 0] = np.arange(20) * (recordings + 1)[:, None]
+    many = Windows(paths, np.arange(len(paths)), METRES, recordings)
+    task = ForecasterTask(many, many, SMALL, augmentation=PLAIN)
+    batches = [batch for (batch,) in task.batches(batch_size, np.random.default_rng(0), Share())]
+    assert [len(batch) for batch in batches] == [batch_size] * task.steps_per_epoch(batch_size)
+    return (np.concatenate(batches)[:, 8, 0] - 1).round().astype(int)
+
+
+@pytest.mark.parametrize("sizes", [(900, 90, 10), (990, 10)])
+def test_recordings_count_the_same_however_long_they_are(sizes: tuple[int, ...]) -> None:
+    shares = np.bincount(drawn(sizes, 64)) / 960
+    assert shares == pytest.approx([1 / len(sizes)] * len(sizes), abs=0.06)
+
+
+@pytest.mark.parametrize(("windows_", "batch_size", "wanted"), [(50, 24, 48), (10, 64, 64)])
+def test_one_recording_fills_batches(windows_: int, batch_size: int, wanted: int) -> None:
+    assert len(drawn((windows_,), batch_size)) == wanted
+
+
+def test_one_recording_is_seen_without_repeats() -> None:
+    walks = windows(20, seed=1)
+    task = ForecasterTask(walks, walks, SMALL, augmentation=PLAIN)
+    batches = [batch for (batch,) in task.batches(10, np.random.default_rng(0), Share())]
+    assert len(np.unique(np.concatenate(batches).reshape(-1, 40), axis=0)) == len(walks)
