@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,7 +108,9 @@ def train(
         )
     job = _job(family, data, target, changes, options, init)
     tracking = tracking_at(mlflow, state_dir, console)
-    console.print(f"{family}: data {job.data.version[:12]} in {job.data.folder}", markup=False, highlight=False)
+    console.print(
+        f"{family}: data {job.data.version[:12]} in {job.data.folder}", markup=False, highlight=False, emoji=False
+    )
     with Progress(
         *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn()),
         console=console,
@@ -172,6 +175,8 @@ def _work(
     from pathcast.training.workers import WorkerLostError, connect
 
     workers = connect(place)
+    # TensorFlow's server would catch it, and a pod that is stopped would wait for its grace period to end.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from pathcast.training.train_family import train_family
     from pathcast.training.worker_process import EventWriter, LineWriter
 
@@ -183,7 +188,7 @@ def _work(
     try:
         train_family(job, workers=workers, watcher=watcher, resume=resume)
     except PathcastError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, emoji=False)
         code = LOST_PEER_EXIT if isinstance(error, WorkerLostError) else 1
     # TensorFlow's server waits in an orderly end for workers that are gone, or falls over those that are going.
     sys.stdout.flush()
@@ -237,7 +242,9 @@ def _launch(
         except WorkersFailedError as error:
             if not (error.retryable and left):
                 raise
-            console.print(f"{error}\nstarting all workers again", style="yellow", markup=False, highlight=False)
+            console.print(
+                f"{error}\nstarting all workers again", style="yellow", markup=False, highlight=False, emoji=False
+            )
             resume = True
     return TrainedModel.load(job.output, job.family.name)
 
