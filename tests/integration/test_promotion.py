@@ -58,11 +58,18 @@ def register(lifecycle: ModelLifecycle, tmp_path_factory: pytest.TempPathFactory
         graph = helper.make_graph([node], "g", values[:1], values[1:], [constant])
         path: Path = tmp_path_factory.mktemp("model") / "model.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-        config = render_config(MODEL, path)
-        return lifecycle.register(
-            MODEL, path, config, card=f"# times {factor}\n", metrics={"factor": factor}, parameters={}, tags={},
-            data_card={}, example=ONES,
-        ).version  # fmt: skip
+        version = lifecycle.register(
+            MODEL,
+            path,
+            card=f"# times {factor}\n",
+            metrics={"factor": factor},
+            parameters={},
+            tags={},
+            data_card={},
+            example=ONES,
+        )
+        lifecycle.publish(MODEL, version, path, render_config(MODEL, path), card=f"# times {factor}\n")
+        return version
 
     return register
 

@@ -17,7 +17,8 @@ from pathcast.forecasting.metrics import ForecastMetrics, score, score_path
 from pathcast.forecasting.model import restore_forecaster
 from pathcast.forecasting.trained import shipped_forecaster
 from pathcast.forecasting.windows import Windows
-from pathcast.training.forecaster import FROM_SCRATCH, keras_predictor, train
+from pathcast.training.forecaster import FROM_SCRATCH
+from pathcast.training.forecaster_task import keras_predictor, train
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("PATHCAST_DATA", ROOT.parent / "shared" / "data")) / "eth_ucy"

@@ -112,7 +112,7 @@ def _one_model(folder: Path | None, scenes: Mapping[str, Windows]) -> tuple[str,
     from pathcast.forecasting.evaluation import predict
     from pathcast.forecasting.model import restore_forecaster
     from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
-    from pathcast.training.forecaster import keras_predictor
+    from pathcast.training.forecaster_task import keras_predictor
 
     trained = shipped_forecaster() if folder is None else TrainedForecaster.load(folder)
     predictor = keras_predictor(restore_forecaster(trained))

@@ -24,6 +24,7 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     export_detector,
     label,
     models,
+    pipeline,
     platform,
     scores,
     stream,
@@ -53,6 +54,7 @@ app.add_typer(data.app)
 app.add_typer(evaluate.app)
 app.add_typer(export.app)
 app.add_typer(models.app)
+app.add_typer(pipeline.app)
 platform.register(app)
 app.command(epilog="Example: pathcast batch gate.mp4 --out gate --detector detector/1/model.onnx")(batch.batch)
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)

@@ -15,6 +15,8 @@ from pathcast.forecasting.settings import ForecasterSettings
 
 FAMILY = "forecaster"
 
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedForecaster:
@@ -42,4 +44,4 @@ class TrainedForecaster:
 
 def shipped_forecaster() -> TrainedForecaster:
     """The forecaster that comes with the package: where fine-tuning starts."""
-    return TrainedForecaster.load(Path(__file__).parent / "weights")
+    return TrainedForecaster.load(SHIPPED_WEIGHTS)

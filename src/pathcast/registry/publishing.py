@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,10 +68,9 @@ def publish_model(
     Raises GateFailedError where Triton does not serve it or the smoke test fails; the champion before goes on.
     """
     lifecycle = ModelLifecycle(settings)
-    published = lifecycle.register(
+    version = lifecycle.register(
         model,
         onnx_path,
-        config_pbtxt,
         card=card,
         metrics=metrics or {},
         parameters=parameters or {},
@@ -79,9 +79,10 @@ def publish_model(
         training_tracks=training_tracks,
         example=example,
     )
-    lifecycle.deploy_challenger(model, published.version)
-    lifecycle.smoke_test(model, published.version, smoke_test)
-    lifecycle.promote(model, published.version)
+    published = lifecycle.publish(model, version, onnx_path, config_pbtxt, card=card)
+    lifecycle.deploy_challenger(model, version)
+    lifecycle.smoke_test(model, version, smoke_test)
+    lifecycle.promote(model, version)
     return published
 
 
@@ -101,7 +102,6 @@ class ModelLifecycle:
         self,
         model: str,
         onnx_path: Path,
-        config_pbtxt: str,
         *,
         card: str,
         metrics: Mapping[str, float],
@@ -110,19 +110,59 @@ class ModelLifecycle:
         data_card: Mapping[str, Any],
         training_tracks: Sequence[TrainingTracks] = (),
         example: Mapping[str, NDArray[Any]] | None = None,
-    ) -> PublishedModel:
-        """Make the file a version that is in the registry, in the repository and in the lineage, and serves nobody.
+        weights: Path | None = None,
+    ) -> int:
+        """Make the file a version in the registry and in the lineage, which serves nobody; return its number.
 
-        `data_card` and `training_tracks` say what it learned from; the lineage of its rows leads there.
+        `data_card` and `training_tracks` say what it learned from; the lineage of its rows leads there. `weights`
+        is the folder of the trained model, kept so that a later training can start from it.
         """
         version = self._registry.register(
-            model, onnx_path, card=card, metrics=metrics, parameters=parameters, tags=tags, example=example
+            model,
+            onnx_path,
+            card=card,
+            metrics=metrics,
+            parameters=parameters,
+            tags=tags,
+            example=example,
+            weights=weights,
         )
-        published = self._repository.add(model, onnx_path, config_pbtxt, version=version, card=card)
-        origin = StoredModelVersion(model, str(version), published.sha256, data_card, training_tracks)
+        sha256 = hashlib.sha256(onnx_path.read_bytes()).hexdigest()
+        origin = StoredModelVersion(model, str(version), sha256, data_card, training_tracks)
         with connect(self._settings.database_url, application_name="publishing") as connection:
             write_model_version(connection, origin)
-        return published
+        return version
+
+    def publish(self, model: str, version: int, onnx_path: Path, config_pbtxt: str, *, card: str) -> PublishedModel:
+        """Store a registered version in the repository, where it serves nobody yet."""
+        return self._repository.add(model, onnx_path, config_pbtxt, version=version, card=card)
+
+    def fetch_weights(self, model: str, target: Path) -> int | None:
+        """Write the champion's trained weights into `target`; its version, or None where none are kept."""
+        champion = self._registry.alias(model, CHAMPION)
+        if champion is None or not self._registry.fetch_weights(model, champion, target):
+            return None
+        return champion
+
+    def champion(self, model: str) -> int | None:
+        """The version that serves, or None."""
+        return self._registry.alias(model, CHAMPION)
+
+    def newest(self, model: str) -> int | None:
+        """The version that was registered last, or None."""
+        versions = self._registry.versions(model)
+        return versions[-1].version if versions else None
+
+    def fetch_champion(self, model: str, target: Path) -> int | None:
+        """Write the champion's file to `target` and return its version; None where there is no champion."""
+        champion = self._registry.alias(model, CHAMPION)
+        if champion is not None:
+            self._repository.fetch(model, champion, target)
+        return champion
+
+    def note_failure(self, model: str, run: str, reason: str) -> None:
+        """Keep in the registry that a run for `model` failed, and why."""
+        self._registry.log_failure(model, run, reason)
 
     def deploy_challenger(self, model: str, version: int) -> str:
         """Serve a version on trial; return the name that it is served under."""
@@ -202,9 +242,11 @@ class ModelLifecycle:
 
     def withdraw_challenger(self, model: str) -> None:
         """End the trial, whatever came of it; the version stays in registry and repository."""
-        with self._triton() as client:
-            client.unload(challenger_of(model))
-        self._repository.remove(challenger_of(model))
+        served = challenger_of(model)
+        if served in self._repository.models():
+            with self._triton() as client:
+                client.unload(served)
+            self._repository.remove(served)
         self._registry.drop_alias(model, CHALLENGER)
 
     def prune(self, model: str, keep: int) -> list[int]:

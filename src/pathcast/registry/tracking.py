@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from pydantic import SecretStr
 from pathcast.core.errors import PathcastError, ServiceUnavailableError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_ARTIFACT_FOLDER = "model"
+_ARTIFACT_FOLDER, _WEIGHTS_FOLDER = "model", "weights"
 # MLflow's own seven repetitions make a command wait four minutes for an absent server; these take some 7 s.
 _REPETITIONS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 
@@ -58,13 +59,17 @@ class ModelRegistry:
         parameters: Mapping[str, Any],
         tags: Mapping[str, str],
         example: Mapping[str, NDArray[Any]] | None = None,
+        weights: Path | None = None,
     ) -> int:
         """Log a run with the file and its card, register it as a new version, and return its number.
 
-        With an `example` of its inputs, the model in the registry carries its signature and the example.
+        With an `example` of its inputs, the model in the registry carries its signature and the example. `weights`
+        is a folder to keep beside it.
         """
         try:
             run_id = self._log_run(model, onnx_path, card, metrics, parameters, tags, example)
+            if weights is not None:
+                self._client.log_artifacts(run_id, str(weights), _WEIGHTS_FOLDER)
             self._ensure_model(model)
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{_ARTIFACT_FOLDER}"
             version = self._client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
@@ -114,6 +119,35 @@ class ModelRegistry:
         except MlflowException as error:
             raise translated(error) from error
 
+    def log_failure(self, model: str, run: str, reason: str) -> None:
+        """Keep a failed run in the model's experiment, with its reason."""
+        try:
+            tags = {"failure": reason[:5000], "pipeline_run": run}
+            run_id = self._client.create_run(self._experiment(model), tags=tags, run_name=run).info.run_id
+            self._client.set_terminated(run_id, status="FAILED")
+        except MlflowException as error:
+            raise translated(error) from error
+
+    def failures(self, model: str) -> list[tuple[str, str]]:
+        """Failed runs of the model's experiment, newest first: name and reason."""
+        try:
+            runs = self._client.search_runs([self._experiment(model)], "attributes.status = 'FAILED'")
+        except MlflowException as error:
+            raise translated(error) from error
+        return [(run.data.tags.get("pipeline_run", ""), run.data.tags.get("failure", "")) for run in runs]
+
+    def fetch_weights(self, model: str, version: int, target: Path) -> bool:
+        """Write what was registered as a version's weights into `target`; whether there was anything."""
+        try:
+            run_id = self._client.get_model_version(model, str(version)).run_id
+            found = self._client.list_artifacts(run_id, _WEIGHTS_FOLDER)
+            with TemporaryDirectory() as folder:
+                for item in found:
+                    shutil.copy2(self._client.download_artifacts(run_id, item.path, folder), target)
+        except MlflowException as error:
+            raise translated(error) from error
+        return bool(found)
+
     def metrics(self, model: str, version: int) -> dict[str, float]:
         """The metrics of the run that made a version."""
         try:
@@ -151,9 +185,8 @@ class ModelRegistry:
         tags: Mapping[str, str],
         example: Mapping[str, NDArray[Any]] | None,
     ) -> str:
-        experiment = self._client.get_experiment_by_name(model)
-        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(model)
-        run_id: str = self._client.create_run(experiment_id, tags=dict(tags), run_name=onnx_path.stem).info.run_id
+        created = self._client.create_run(self._experiment(model), tags=dict(tags), run_name=onnx_path.stem)
+        run_id: str = created.info.run_id
         for name, value in parameters.items():
             self._client.log_param(run_id, name, value)
         for name, number in metrics.items():
@@ -165,6 +198,10 @@ class ModelRegistry:
         self._client.log_text(run_id, card, f"{_ARTIFACT_FOLDER}/README.md")
         self._client.set_terminated(run_id)
         return run_id
+
+    def _experiment(self, model: str) -> str:
+        experiment = self._client.get_experiment_by_name(model)
+        return str(experiment.experiment_id if experiment else self._client.create_experiment(model))
 
     def _ensure_model(self, model: str) -> None:
         try:

@@ -23,6 +23,8 @@ from pathcast.training.settings import TrainingSettings
 if TYPE_CHECKING:
     import keras
 
+    from pathcast.core.settings import PlatformSettings
+    from pathcast.core.trained_model import TrainedModel
     from pathcast.training.loop import Task
 
 GROUP = "pathcast.families"
@@ -64,6 +66,15 @@ class Gate:
     batch: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to learn from of a platform's data: cameras (none: all), the last days, and the family's own options."""
+
+    cameras: tuple[str, ...]
+    days: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """All that the lifecycle knows of a family. Folders are the family's own business inside.
@@ -78,6 +89,10 @@ class Family:
     - `evaluate(onnx_file, folder)` scores a served file on the held-out part.
     - `search` is where tuning looks, by the names of settings of the family or of the training.
     - `examples(folder)` are a few real inputs by served name, for the signature, warm-up and smoke tests.
+    - `select(settings, folder, wanted)` writes what a platform has stored as raw data into `folder`, for `prepare`,
+      and returns its card with the number of `samples`; None where the family learns from files alone.
+    - `shipped()` are weights that come with the package; a training that starts from weights takes the settings
+      `fine_tuning` on top of `training`.
     """
 
     name: str
@@ -92,6 +107,9 @@ class Family:
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     search: Space = field(default_factory=lambda: dict(TRAINING))
+    select: Callable[[PlatformSettings, Path, Selection], Mapping[str, Any]] | None = None
+    shipped: Callable[[], TrainedModel] | None = None
+    fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
 def known_families() -> Mapping[str, str]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from pathcast.core.clock import SystemClock
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.settings import PlatformSettings
 from pathcast.forecasting.data_card import DataCard, describe
 from pathcast.forecasting.eth_ucy import RECORDINGS, SCENES, read_split, read_test, read_trajectories
 from pathcast.forecasting.quality import AS_RECORDED, TrackQuality
 from pathcast.forecasting.sources import ETH_UCY, read_tracks
 from pathcast.forecasting.windows import Windows, cut_windows
+from pathcast.storage import training_tracks as storage
+from pathcast.storage.connection import connect
+from pathcast.storage.training_tracks import TrackSelection
+from pathcast.training.family import Selection
 
 Part = Literal["train", "val", "test"]
 CARD_PAGE = "data_card.md"
@@ -56,7 +63,33 @@ def prepare_windows(source: Path, folder: Path, options: Mapping[str, Any]) -> M
         counts[f"windows_{part}"] = len(windows)
     used = ", ".join(f"{count} {name.removeprefix('windows_')}" for name, count in counts.items())
     (folder / CARD_PAGE).write_text(f"{card.to_markdown()}\nWindows: {used}.\n", encoding="utf-8")
-    return {**card.to_dict(), **counts}
+    return {**card.to_dict(), "samples": {name.removeprefix("windows_"): count for name, count in counts.items()}}
+
+
+def select_tracks(settings: PlatformSettings, folder: Path, wanted: Selection) -> Mapping[str, Any]:
+    """Write the platform's own tracks into `folder`; `samples` of the card are windows.
+
+    Options are those of `TrackSelection` (class_ids, units) and of `TrackQuality`.
+    """
+    options = dict(wanted.options)
+    names = {field.name for field in fields(TrackQuality)}
+    quality = TrackQuality(**{name: options.pop(name) for name in names & set(options)})
+    unknown = sorted(set(options) - {"class_ids", "units"})
+    if unknown:
+        known = ", ".join(sorted({*names, "class_ids", "units"}))
+        raise InvalidInputError(f"selection: no option {', '.join(unknown)}; expected one of {known}")
+    class_ids = tuple(options.get("class_ids", ()))
+    selection = TrackSelection.last_days(
+        wanted.days,
+        SystemClock().now(),
+        cameras=wanted.cameras,
+        class_ids=class_ids,
+        units=options.get("units"),
+        quality=quality,
+    )
+    with connect(settings.database_url, application_name="training") as connection:
+        card = storage.select_tracks(connection, selection, folder)
+    return {**card.to_dict(), "samples": card.windows}
 
 
 def read_windows(folder: Path, part: Part) -> Windows:

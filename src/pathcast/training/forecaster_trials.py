@@ -14,7 +14,7 @@ from pathcast.forecasting.evaluation import predict
 from pathcast.forecasting.model import restore_forecaster
 from pathcast.forecasting.trained import TrainedForecaster
 from pathcast.forecasting.windows import Windows, concatenate
-from pathcast.training.forecaster import keras_predictor, train
+from pathcast.training.forecaster_task import keras_predictor, train
 from pathcast.training.loop import EpochReport
 from pathcast.training.settings import TrainingSettings
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathcast.training.family import Family
 from pathcast.training.loop import EpochReport, Fit, Task, fit
 from pathcast.training.network import assign_weights, read_weights
 from pathcast.training.prepared import PreparedData
+from pathcast.training.provenance import git_commit
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share
 from pathcast.training.workers import Workers
@@ -228,26 +228,6 @@ def _outcome(result: Fit) -> dict[str, Any]:
         "val_start": dict(result.start),
         "val": dict(result.start if best is None else best.figures),
     }
-
-
-def git_commit() -> str | None:
-    """The commit that the package's source is at, with "+" where files differ from it; None outside a repository."""
-    folder = Path(__file__).parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ("git", "-C", str(folder), *arguments), capture_output=True, text=True, timeout=10, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    # An installed package may lie inside somebody else's repository.
-    if commit is None or git("ls-files", "--error-unmatch", str(Path(__file__))) is None:
-        return None
-    return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _ignore(*_: Any) -> None:

@@ -20,7 +20,7 @@ from pathcast.registry.publishing import publish_model
 from pathcast.registry.repository import PublishedModel
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.model_versions import TrainingTracks
-from pathcast.training.forecaster import fine_tune
+from pathcast.training.forecaster_task import fine_tune
 from pathcast.training.loop import EpochReport
 
 MODEL = "forecaster"

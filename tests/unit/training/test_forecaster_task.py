@@ -9,7 +9,7 @@ from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import shipped_forecaster
 from pathcast.forecasting.windows import Windows, cut_windows
-from pathcast.training.forecaster import ForecasterTask, fine_tune, train
+from pathcast.training.forecaster_task import ForecasterTask, fine_tune, train
 from pathcast.training.loop import EpochReport
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share

@@ -1,0 +1,1 @@
+"""Kubeflow components: paths in, one call into pathcast, paths out."""

@@ -1,0 +1,19 @@
+"""The end of every run, good or bad: the champion serves, nothing is left on trial, a failure is kept."""
+
+import os
+
+from kfp import dsl
+
+IMAGE = os.environ.get("PATHCAST_TRAIN_IMAGE", "pathcast-train:0.1.0")
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def roll_back(family: str, status: dsl.PipelineTaskFinalStatus) -> str:
+    """Make Triton serve the registry's champion and end the trial; the champion's version, or nothing."""
+    from pathcast.core.settings import load_settings
+    from pathcast.training.lifecycle import finish
+
+    failed = status.state not in ("SUCCEEDED", "SUCCESS")
+    reason = f"{status.error_code or status.state}: {status.error_message or 'see the log of the run'}"
+    champion = finish(load_settings(), family, status.pipeline_job_resource_name, reason if failed else None)
+    return "" if champion is None else str(champion)

@@ -1,0 +1,1 @@
+"""Kubeflow pipelines; they run unchanged on this machine and on a cluster."""

@@ -1,0 +1,189 @@
+"""Training of the forecaster: from windows, from scratch or from given weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pathcast.core.arrays import Float32Array, Float64Array, Int64Array
+from pathcast.core.trajectory import OBSERVED_STEPS, Trajectory
+from pathcast.forecasting.augmentation import Augmentation
+from pathcast.forecasting.baselines import constant_velocity
+from pathcast.forecasting.evaluation import Predictor, evaluate
+from pathcast.forecasting.losses import forecast_loss
+from pathcast.forecasting.metrics import ForecastMetrics, score_path
+from pathcast.forecasting.model import build_forecaster, get_weights, restore_forecaster, window_scale
+from pathcast.forecasting.settings import ForecasterSettings
+from pathcast.forecasting.trained import TrainedForecaster
+from pathcast.forecasting.windows import Windows, cut_windows
+from pathcast.training.forecaster import FINE_TUNING
+from pathcast.training.loop import EpochReport, fit
+from pathcast.training.settings import TrainingSettings
+from pathcast.training.share import Share
+
+PREDICTION_BATCH = 4096
+
+
+def _ignore(report: EpochReport) -> None:
+    """No progress wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForecasterTask:
+    """The forecaster's part of the training loop. `temperature`: of the modes' competition, first and last.
+
+    Windows are drawn by chance, so that every recording counts the same, however long it is: a crowded square of
+    an hour would else drown the street corner that moves, or is measured, differently.
+    """
+
+    windows_train: Windows
+    windows_val: Windows
+    settings: ForecasterSettings
+    initial: TrainedForecaster | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    temperature: tuple[float, float] = (2.0, 0.05)
+
+    def build(self) -> keras.Model:
+        return build_forecaster(self.settings) if self.initial is None else restore_forecaster(self.initial)
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        return max(len(self.windows_train) // batch_size, 1)
+
+    def batches(self, batch_size: int, random: np.random.Generator, share: Share) -> Iterator[tuple[Float32Array, ...]]:
+        steps = self.steps_per_epoch(batch_size)
+        order = _balanced(self.windows_train.recordings, steps * batch_size, random)
+        varied = self.augmentation(self.windows_train.paths[order], random)
+        # Positions far from 0 lose digits in float32, and the network does not care where it is.
+        paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
+        for number in range(steps):
+            yield (share.of(paths[number * batch_size : (number + 1) * batch_size]),)
+
+    def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
+        observed, future = batch[0][:, :OBSERVED_STEPS], batch[0][:, OBSERVED_STEPS:]
+        first, last = self.temperature
+        outputs = model(observed, training=True)
+        return forecast_loss(
+            outputs["paths"],
+            outputs["log_probs"],
+            future,
+            window_scale(observed, self.settings.smallest_scale)[:, 0],
+            temperature=first * (last / first) ** elapsed,
+        )
+
+    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+        predictor = keras_predictor(model)
+
+        def validate() -> Mapping[str, float]:
+            metrics = evaluate(predictor, self.windows_val)
+            figures = {name: float(value) for name, value in asdict(metrics).items() if value is not None}
+            return {**figures, "score": metrics.ade + metrics.fde / 2 + metrics.ade_best20 + metrics.fde_best20 / 2}
+
+        return validate
+
+
+def _balanced(recordings: Int64Array, count: int, random: np.random.Generator) -> Int64Array:
+    """`count` rows by chance, about as many of each recording; if there is one alone, none twice where that can be."""
+    _, owner, sizes = np.unique(recordings, return_inverse=True, return_counts=True)
+    if len(sizes) == 1 and count <= len(recordings):
+        return random.permutation(len(recordings))[:count]
+    chances = 1.0 / (len(sizes) * sizes[owner])
+    return random.choice(len(recordings), count, p=chances)
+
+
+def keras_predictor(model: keras.Model) -> Predictor:
+    """The network as a function of arrays."""
+    traced = tf.function(
+        lambda observed: model(observed, training=False),
+        input_signature=[tf.TensorSpec((None, OBSERVED_STEPS, 2), tf.float32)],
+    )
+
+    def predict(observed: Float64Array) -> tuple[Float32Array, Float32Array]:
+        parts = [
+            traced(tf.constant(observed[start : start + PREDICTION_BATCH], tf.float32))
+            for start in range(0, len(observed), PREDICTION_BATCH)
+        ]
+        return (
+            np.concatenate([part["paths"].numpy() for part in parts]),
+            np.concatenate([part["log_probs"].numpy() for part in parts]),
+        )
+
+    return predict
+
+
+def train(
+    windows_train: Windows,
+    windows_val: Windows,
+    training: TrainingSettings,
+    *,
+    settings: ForecasterSettings | None = None,
+    initial: TrainedForecaster | None = None,
+    augmentation: Augmentation | None = None,
+    progress: Callable[[EpochReport], None] = _ignore,
+) -> TrainedForecaster:
+    """Train on `windows_train`, choose the epoch by `windows_val`; from `initial` weights where given.
+
+    With `initial`, its settings are used and `settings` must be None. The record holds the settings, the
+    number of windows and the validation figures of the weights that were kept, before and after.
+    """
+    if initial is not None and settings is not None:
+        raise ValueError("settings come with the initial weights; give one of the two")
+    chosen = initial.settings if initial is not None else settings or ForecasterSettings()
+    varied = augmentation or Augmentation()
+    result = fit(ForecasterTask(windows_train, windows_val, training, initial, varied), training, on_epoch=progress)
+    best = result.best
+    record = {
+        "training": training.as_mapping(),
+        "augmentation": asdict(varied),
+        "windows_train": len(windows_train),
+        "windows_val": len(windows_val),
+        "units": windows_train.units,
+        "epochs_run": len(result.reports),
+        "best_epoch": 0 if best is None else best.epoch,
+        "val_start": dict(result.start),
+        "val": dict(result.start if best is None else best.figures),
+    }
+    return TrainedForecaster(chosen, get_weights(result.model), record)
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuning:
+    """A fine-tuned forecaster with its figures on tracks that it did not learn from, in `units`."""
+
+    forecaster: TrainedForecaster
+    units: str
+    windows_train: int
+    before: ForecastMetrics
+    after: ForecastMetrics
+    constant_velocity: ForecastMetrics
+
+
+def fine_tune(
+    trajectories: Sequence[Trajectory],
+    initial: TrainedForecaster,
+    *,
+    training: TrainingSettings = FINE_TUNING,
+    held_out: float = 0.25,
+    progress: Callable[[EpochReport], None] = _ignore,
+) -> FineTuning:
+    """Adapt a forecaster to the tracks of a place; about `held_out` of the tracks are kept for validation.
+
+    The epoch is chosen on the held-out tracks, and the initial weights stay where no epoch is better; so
+    `after` is never worse than `before` in the validation score and slightly optimistic. Raises
+    InvalidInputError when the trajectories give windows of fewer than two tracks.
+    """
+    windows_train, windows_val = cut_windows(trajectories).split_by_track(held_out, training.seed)
+    before = evaluate(keras_predictor(restore_forecaster(initial)), windows_val)
+    tuned = train(windows_train, windows_val, training, initial=initial, progress=progress)
+    return FineTuning(
+        forecaster=tuned,
+        units=windows_train.units,
+        windows_train=len(windows_train),
+        before=before,
+        after=evaluate(keras_predictor(restore_forecaster(tuned)), windows_val),
+        constant_velocity=score_path(constant_velocity(windows_val.observed), windows_val.future),
+    )

@@ -1,0 +1,273 @@
+"""The steps from data to a promoted model, for any family; each pipeline component calls one of them.
+
+Steps hand folders to each other: raw data → prepared data → trained model → exported model. Gates answer with a
+`Verdict`, in a file, so that one that failed is stored with the model and shown, and does not look like a crash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.core.settings import PlatformSettings
+from pathcast.core.trained_model import TrainedModel
+from pathcast.export.parity import open_session
+from pathcast.registry.gates import answers_gate, latency_gate, metric_gate
+from pathcast.registry.publishing import ModelLifecycle, challenger_of
+from pathcast.registry.verdicts import Verdict, failed
+from pathcast.serving.triton_client import TritonClient
+from pathcast.training.family import Evaluation, Selection, find_family
+from pathcast.training.jobs import launch_training
+from pathcast.training.prepared import open_prepared
+from pathcast.training.provenance import git_commit
+
+STARTS = ("random", "shipped", "champion")
+EXPORTED_ONNX = Path("1") / "model.onnx"
+CONFIG, CARD = "config.pbtxt", "README.md"
+LIVE_TOLERANCE = 1e-3
+PARITY_TOLERANCE = 1e-3
+"""Relative and absolute; a family's own export is stricter in its own units."""
+
+
+def write_verdict(verdict: Verdict, path: Path) -> None:
+    """The verdict as JSON."""
+    path.write_text(json.dumps(asdict(verdict), indent=2) + "\n", encoding="utf-8")
+
+
+def read_verdict(path: Path) -> Verdict:
+    """What `write_verdict` wrote."""
+    return Verdict(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_metrics(metrics: Mapping[str, float], path: Path) -> None:
+    """The metrics as JSON."""
+    path.write_text(json.dumps({name: float(value) for name, value in metrics.items()}) + "\n", encoding="utf-8")
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """What `write_metrics` wrote."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def select_data(settings: PlatformSettings, family: str, folder: Path, wanted: Selection) -> Mapping[str, Any]:
+    """Raw data of the family from what the platform has stored; its card."""
+    found = find_family(family)
+    if found.select is None:
+        raise InvalidInputError(
+            f"family {found.name}: learns from files alone, nothing that the platform stores is labelled for it",
+            hint=f"pathcast train {found.name} --data DIR",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return found.select(settings, folder, wanted)
+
+
+def validate_data(family: str, prepared: Path, *, min_samples: int) -> Verdict:
+    """Whether there is enough to learn from and to judge by: `min_samples` to train on, a tenth of it held out."""
+    card = open_prepared(prepared, find_family(family)).card
+    sizes = {part: int(card["samples"][part]) for part in ("train", "val", "test")}
+    wanted = {"train": min_samples, "val": max(min_samples // 10, 1), "test": max(min_samples // 10, 1)}
+    short = [f"{part}: expected {wanted[part]}, got {sizes[part]}" for part in wanted if sizes[part] < wanted[part]]
+    reason = "; ".join(short) or ", ".join(f"{part} {count}" for part, count in sizes.items())
+    return Verdict("data", not short, reason, {f"samples_{part}": float(count) for part, count in sizes.items()})
+
+
+def train_model(
+    settings: PlatformSettings,
+    family: str,
+    prepared: Path,
+    output: Path,
+    *,
+    start_from: str,
+    changes: Mapping[str, Any],
+    workers: int,
+    launcher: str,
+) -> TrainedModel:
+    """Train by `pathcast train` in processes of their own, from random, the shipped or the champion's weights.
+
+    Where the champion's weights are not kept, or there is no champion, the shipped ones are taken, or else random
+    ones. `launcher` is local, tfjob or trainjob. Raises PathcastError with the end of the failing worker's log.
+    """
+    if start_from not in STARTS:
+        raise InvalidInputError(f"start_from: expected one of {', '.join(STARTS)}, got {start_from!r}")
+    found = find_family(family)
+    with TemporaryDirectory() as scratch:
+        initial = Path(scratch) / "initial"
+        initial.mkdir()
+        has_weights = (
+            start_from == "champion" and ModelLifecycle(settings).fetch_weights(found.name, initial) is not None
+        )
+        if start_from != "random" and not has_weights and found.shipped is not None:
+            found.shipped().save(initial)
+            has_weights = True
+        wanted = {**(found.fine_tuning if has_weights else {}), **changes}
+        arguments = [family, f"--data={prepared}", f"--output={output}", f"--workers={workers}"]
+        arguments += [f"--set={name}={json.dumps(value)}" for name, value in wanted.items()]
+        arguments += [f"--init={initial}"] if has_weights else []
+        launch_training(launcher, arguments, workers, settings)
+    return TrainedModel.load(output, found.name)
+
+
+def export_onnx(family: str, trained: Path, prepared: Path, target: Path) -> Mapping[str, float]:
+    """Write the served model: `target`/config.pbtxt, 1/model.onnx and a card; the largest differences of parity."""
+    from pathcast.training.network import assign_weights
+
+    found = find_family(family)
+    model = TrainedModel.load(trained, found.name)
+    network = found.build(model.settings)
+    assign_weights(network, model.weights)
+    differences = found.export(network, open_prepared(prepared, found).folder, target)
+    card = target / CARD
+    if not card.exists():
+        card.write_text(_card(model), encoding="utf-8")
+    return differences
+
+
+def check_parity(family: str, trained: Path, exported: Path, prepared: Path) -> Verdict:
+    """Whether the exported file answers as the trained network does, on real samples."""
+    from pathcast.training.network import assign_weights
+
+    found = find_family(family)
+    model = TrainedModel.load(trained, found.name)
+    network = found.build(model.settings)
+    assign_weights(network, model.weights)
+    examples = found.examples(open_prepared(prepared, found).folder)
+    (inputs,) = examples.values()
+    expected = {name: np.asarray(values) for name, values in network(inputs, training=False).items()}
+    got = _answers(exported / EXPORTED_ONNX, examples, list(expected))
+    worst = 0.0
+    for name, wanted in expected.items():
+        if got[name].shape != wanted.shape:
+            return Verdict("parity", False, f"output {name}: expected shape {wanted.shape}, got {got[name].shape}")
+        allowed = PARITY_TOLERANCE * (1.0 + np.abs(wanted.astype(np.float64)))
+        worst = max(worst, float((np.abs(got[name] - wanted.astype(np.float64)) / allowed).max(initial=0.0)))
+    samples = len(inputs)
+    reason = f"{worst:.3g} of what is allowed ({PARITY_TOLERANCE:g} relative and absolute) over {samples} samples"
+    return Verdict("parity", worst <= 1.0, reason, {"share_of_tolerance": worst, "samples": float(samples)})
+
+
+def evaluate_model(
+    settings: PlatformSettings, family: str, exported: Path, prepared: Path, scratch: Path
+) -> tuple[Evaluation, tuple[Verdict, Verdict]]:
+    """The exported file on held-out samples, beside the champion on the same ones, and its latency."""
+    found = find_family(family)
+    folder = open_prepared(prepared, found).folder
+    challenger = found.evaluate(exported / EXPORTED_ONNX, folder)
+    champion = ModelLifecycle(settings).fetch_champion(found.name, scratch / "champion.onnx")
+    before = None if champion is None else found.evaluate(scratch / "champion.onnx", folder)
+    latency = latency_gate(found.gate, exported / EXPORTED_ONNX, found.examples(folder))
+    return challenger, (metric_gate(found.gate, challenger, before), latency)
+
+
+def register_model(
+    settings: PlatformSettings,
+    family: str,
+    trained: Path,
+    exported: Path,
+    prepared: Path,
+    metrics: Mapping[str, float],
+    verdicts: Iterable[Verdict],
+) -> int:
+    """Make it a version in the registry, with its data card, its code's commit and what the gates said so far.
+
+    A model that failed a gate is registered as well: the reason stands where people look for it.
+    """
+    found = find_family(family)
+    model, data = TrainedModel.load(trained, found.name), open_prepared(prepared, found)
+    lifecycle = ModelLifecycle(settings)
+    training = {f"training.{name}": value for name, value in model.record["training"].items()}
+    version = lifecycle.register(
+        found.name,
+        exported / EXPORTED_ONNX,
+        card=(exported / CARD).read_text(encoding="utf-8"),
+        metrics=metrics,
+        parameters={**model.settings, **training},
+        tags={"data_version": data.version, "git_commit": git_commit() or "unknown"},
+        data_card=data.card,
+        example={name: values[:1] for name, values in found.examples(data.folder).items()},
+        weights=trained,
+    )
+    for verdict in verdicts:
+        lifecycle.record(found.name, version, verdict)
+    return version
+
+
+def publish_model(settings: PlatformSettings, family: str, version: int, exported: Path) -> str:
+    """Store a registered version in the repository, where it serves nobody yet; the SHA-256 of its file."""
+    card = (exported / CARD).read_text(encoding="utf-8")
+    config = (exported / CONFIG).read_text(encoding="utf-8")
+    name, lifecycle = find_family(family).name, ModelLifecycle(settings)
+    return lifecycle.publish(name, version, exported / EXPORTED_ONNX, config, card=card).sha256
+
+
+def deploy_model(settings: PlatformSettings, family: str, version: int) -> str:
+    """Put a version on trial beside the champion; refused, as GateFailedError, where a gate has failed already."""
+    name, lifecycle = find_family(family).name, ModelLifecycle(settings)
+    _require(name, version, lifecycle.verdicts(name, version))
+    return lifecycle.deploy_challenger(name, version)
+
+
+def smoke_test(settings: PlatformSettings, family: str, version: int, exported: Path, prepared: Path) -> Verdict:
+    """Ask the live challenger for known answers: those of the file itself, on real samples, several times over."""
+    found = find_family(family)
+    examples = found.examples(open_prepared(prepared, found).folder)
+    expected = _answers(exported / EXPORTED_ONNX, examples)
+    with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as client:
+        for _ in range(5):
+            served = client.infer(challenger_of(found.name), examples, version=str(version)).outputs
+            verdict = answers_gate(served, expected, LIVE_TOLERANCE)
+            if not verdict.passed:
+                break
+    ModelLifecycle(settings).record(found.name, version, verdict)
+    return verdict
+
+
+def promote_model(settings: PlatformSettings, family: str, version: int) -> None:
+    """Make the version the champion; GateFailedError where a gate has not let it pass."""
+    ModelLifecycle(settings).promote(find_family(family).name, version)
+
+
+def finish(settings: PlatformSettings, model: str, run: str, failure: str | None) -> int | None:
+    """Leave a serving champion and no challenger behind, whatever happened; return the champion's version.
+
+    A `failure` is kept in the registry with the name of the run.
+    """
+    lifecycle = ModelLifecycle(settings)
+    if failure:
+        lifecycle.note_failure(model, run, failure)
+    lifecycle.withdraw_challenger(model)
+    return lifecycle.restore(model)
+
+
+def _require(model: str, version: int, verdicts: Iterable[Verdict]) -> None:
+    if refused := failed(verdicts):
+        reasons = "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in refused)
+        raise GateFailedError(f"{model} version {version} failed {reasons}", hint="the champion serves on")
+
+
+def _answers(
+    onnx_file: Path, inputs: Mapping[str, NDArray[Any]], names: list[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    session = open_session(onnx_file)
+    wanted = names or [output.name for output in session.get_outputs()]
+    absent = sorted(set(wanted) - {output.name for output in session.get_outputs()})
+    if absent:
+        raise InvalidInputError(f"{onnx_file}: expected outputs {wanted}, {absent} missing")
+    return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
+
+
+def _card(model: TrainedModel) -> str:
+    record = model.record
+    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in record["val"].items())
+    return (
+        f"# {model.family}\n\nData version `{record['data_version']}`, code `{record['git_commit'] or 'unknown'}`, "
+        f"release {record['release']}, epoch {record['best_epoch']} of {record['epochs_run']}.\n\n"
+        f"| validation | |\n|---|---|\n{rows}\n"
+    )
