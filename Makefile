@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking local batch dev
 
-.PHONY: help install demo test check unit manifests integration bench format lock golden clean images images-test scan push \
+.PHONY: help install demo test check unit manifests integration bench format lock compile golden clean images images-test scan push \
 	upload retrain deploy smoke rollback compose-credentials
 .DEFAULT_GOAL := help
 
@@ -56,8 +56,11 @@ bench: install ## Every benchmark that needs no platform, the figures in bench/N
 	@mkdir -p bench
 	@for name in tracker training; do $(BIN)/pathcast bench $$name --json bench/$$name.json || exit 1; done
 
+compile: install ## Compile the Kubeflow pipelines into build/pipelines
+	@$(BIN)/pathcast pipeline compile --output build/pipelines
+
 golden: install ## Rewrite the golden files after an intended change
-	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/manifests/test_chart.py
+	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/unit/pipelines tests/manifests/test_chart.py
 
 images: install ## Build the container images with docker, podman or buildah (PYTHON_BASE, TRITON_BASE: docs/operations.md)
 	@$(BIN)/python -m deployments.images.build build
@@ -77,7 +80,7 @@ compose-credentials: install ## Generate what deployments/compose needs: passwor
 upload: install ## Upload the compiled pipelines to KFP_ENDPOINT
 	@$(BIN)/python -m deployments.release upload
 
-retrain: install ## Start a run of the continuous training at KFP_ENDPOINT
+retrain: install ## Start a run of the training pipeline at KFP_ENDPOINT
 	@$(BIN)/python -m deployments.release retrain
 
 deploy: install ## Deploy the pushed images with helm: ENVIRONMENT=staging or production, KUBECONFIG

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RELEASE = "pathcast"
 CHART = PROJECT / "helm" / "pathcast"
 PIPELINES = PROJECT / "build" / "pipelines"
-RETRAIN = "continuous_training"
+RETRAIN = "train_model"
 """The pipeline that a change of the training code starts."""
 
 _VALUES = {"image": "pathcast-stream", "trainImage": "pathcast-train"}
@@ -78,13 +78,13 @@ def upload() -> None:
 
 @app.command(epilog="Example: KFP_ENDPOINT=https://pipelines.example python -m deployments.release retrain")
 def retrain() -> None:
-    """Start a run of the continuous training, as it was just compiled."""
+    """Start a run of the training pipeline, as it was just compiled."""
     client = _pipelines_client(os.environ)
     found = [file for file in compiled_pipelines(PIPELINES) if file.stem == RETRAIN]
     if not found:
         raise InvalidInputError(f"{PIPELINES}: {RETRAIN}.yaml is not there", hint="run `make compile`")
     name = f"{RETRAIN}-{os.environ.get('TAG') or 'manual'}"
-    started = client.create_run_from_pipeline_package(str(found[0]), run_name=name, experiment_name="continuous")
+    started = client.create_run_from_pipeline_package(str(found[0]), run_name=name, experiment_name="retrain")
     _console.print(f"started {name}: {started.run_id}")
 
 

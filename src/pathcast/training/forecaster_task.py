@@ -134,7 +134,7 @@ def train(
         raise ValueError("settings come with the initial weights; give one of the two")
     chosen = initial.settings if initial is not None else settings or ForecasterSettings()
     varied = augmentation or Augmentation()
-    result = fit(ForecasterTask(windows_train, windows_val, training, initial, varied), training, on_epoch=progress)
+    result = fit(ForecasterTask(windows_train, windows_val, chosen, initial, varied), training, on_epoch=progress)
     best = result.best
     record = {
         "training": training.as_mapping(),

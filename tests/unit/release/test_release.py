@@ -100,16 +100,16 @@ def test_digests_must_be_those_of_all_images(tmp_path: Path) -> None:
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> list[Path]:
-    for name in ("train_model", "continuous_training"):
+    for name in ("batch_inference", "train_model"):
         (tmp_path / f"{name}.yaml").write_text("components: {}\n")
     return compiled_pipelines(tmp_path)
 
 
 def test_a_known_pipeline_gets_a_version_and_a_new_one_is_made(compiled: list[Path]) -> None:
     client = create_autospec(kfp.Client, instance=True)
-    client.get_pipeline_id.side_effect = {"train_model": "id-1", "continuous_training": None}.get
-    assert upload_pipelines(client, compiled, "build-7") == ["continuous_training", "train_model"]
-    client.upload_pipeline.assert_called_once_with(str(compiled[0]), pipeline_name="continuous_training")
+    client.get_pipeline_id.side_effect = {"train_model": "id-1", "batch_inference": None}.get
+    assert upload_pipelines(client, compiled, "build-7") == ["batch_inference", "train_model"]
+    client.upload_pipeline.assert_called_once_with(str(compiled[0]), pipeline_name="batch_inference")
     client.upload_pipeline_version.assert_called_once_with(
         str(compiled[1]), pipeline_version_name="build-7", pipeline_id="id-1"
     )
@@ -120,7 +120,7 @@ def test_no_compiled_pipeline_is_an_error(tmp_path: Path) -> None:
         compiled_pipelines(tmp_path)
 
 
-def test_retrain_starts_the_continuous_training(compiled: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retrain_starts_the_training_pipeline(compiled: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     client = create_autospec(kfp.Client, instance=True)
     client.create_run_from_pipeline_package.return_value = SimpleNamespace(run_id="run-1")
     monkeypatch.setattr(release, "PIPELINES", compiled[0].parent)
@@ -128,7 +128,7 @@ def test_retrain_starts_the_continuous_training(compiled: list[Path], monkeypatc
     result = CliRunner().invoke(app, ["retrain"], env={"TAG": "build-7"})
     assert result.exit_code == 0, result.output
     client.create_run_from_pipeline_package.assert_called_once_with(
-        str(compiled[0]), run_name="continuous_training-build-7", experiment_name="continuous"
+        str(compiled[1]), run_name="train_model-build-7", experiment_name="retrain"
     )
 
 
