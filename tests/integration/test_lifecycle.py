@@ -42,7 +42,7 @@ def champion(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> di
     done = subprocess.run(
         command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-4000:]
     return dict(json.loads(target.read_text()))
 
 
@@ -83,7 +83,7 @@ def served(settings: PlatformSettings) -> str:
 def unchanged(platform_settings: PlatformSettings, champion: dict[str, object]) -> object:
     """After the test and the pipeline's last step the champion serves, and nothing is on trial."""
     yield
-    steps.finish(platform_settings, MODEL, "test-run", None)
+    steps.finish(platform_settings, FAMILY, "test-run", None)
     assert served(platform_settings) == str(champion["champion"])
     assert ModelLifecycle(platform_settings).champion(MODEL) == champion["champion"]
     with TritonClient(platform_settings.triton_grpc) as client:
@@ -116,7 +116,7 @@ def test_a_training_that_crashes(platform_settings: PlatformSettings, made: Path
             workers=1,
             launcher="local",
         )
-    steps.finish(platform_settings, MODEL, "crashed-run", str(raised.value))
+    steps.finish(platform_settings, FAMILY, "crashed-run", str(raised.value))
     name, reason = ModelRegistry(platform_settings.mlflow_tracking_uri).failures(MODEL)[0]
     assert name == "crashed-run"
     assert "the loss of epoch 1" in reason

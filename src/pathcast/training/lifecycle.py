@@ -234,12 +234,12 @@ def promote_model(settings: PlatformSettings, family: str, version: int) -> None
     ModelLifecycle(settings).promote(find_family(family).name, version)
 
 
-def finish(settings: PlatformSettings, model: str, run: str, failure: str | None) -> int | None:
+def finish(settings: PlatformSettings, family: str, run: str, failure: str | None) -> int | None:
     """Leave a serving champion and no challenger behind, whatever happened; return the champion's version.
 
     A `failure` is kept in the registry with the name of the run.
     """
-    lifecycle = ModelLifecycle(settings)
+    model, lifecycle = find_family(family).name, ModelLifecycle(settings)
     if failure:
         lifecycle.note_failure(model, run, failure)
     lifecycle.withdraw_challenger(model)
