@@ -90,7 +90,7 @@ def train(
         end_with_the_launcher()
     several = place is not None or workers > 1
     use_tensorflow(threads or int(several))
-    console = Console()
+    console = Console(emoji=False)
     if place is not None:
         _work(place, family, data, target, changes, options, init, resume, tracking_at(mlflow, None, console))
         return
