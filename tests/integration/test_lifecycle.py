@@ -104,7 +104,10 @@ def test_a_sixth_family_goes_from_data_to_champion(
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_training_that_crashes(platform_settings: PlatformSettings, made: Path, tmp_path: Path) -> None:
+def test_a_training_that_crashes(
+    platform_settings: PlatformSettings, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     with pytest.raises(PathcastError, match="exit code 1") as raised:
         steps.train_model(
             platform_settings,

@@ -97,6 +97,7 @@ def prepare(
         "about": dict(about or {}),
         "split": asdict(rules),
         "parts": {part: describe(labelled) for part, labelled in parts.items()},
+        "samples": {part: len(labelled) for part, labelled in parts.items()},
         "faults": dict(Counter(fault.kind for fault in faults)),
         "left_out_of_training": dict(Counter(fault.kind for fault in dropped)),
         "in_gaps": len(images) - len(names) - sum(map(len, parts.values())),

@@ -81,7 +81,7 @@ class Family:
 
     - `prepare(source, folder, options)` reads raw data and writes `folder` with its training, validation and
       held-out parts; it returns the data card (counts, spans, drops and why) and raises InvalidInputError naming
-      file, row and expectation.
+      file, row and expectation. `samples` in the card counts those of `train`, `val` and `test`.
     - `build(settings)` is the network with fresh weights, inputs and outputs named as served.
     - `task(folder, settings)` is the training job on a prepared folder.
     - `export(model, folder, target)` writes `target`/config.pbtxt and `target`/1/model.onnx after parity with the

@@ -80,7 +80,7 @@ def test_a_model_learns_from_the_chosen_cameras_and_says_so(
         train(tmp_path, *asked)
     card = begun[0].data.card
     assert (card["layout"], card["tracks"], card["units"]) == ("platform", 2 * WALKERS, "m")
-    assert card["windows_train"] + card["windows_val"] + card["windows_test"] == card["windows"] > 0
+    assert sum(card["samples"].values()) == card["windows"] > 0
     selection = {name: card["selection"][name] for name in ("cameras", "days", "max_standing_share", "class_ids")}
     assert selection == {"cameras": cameras, "days": 1.5, "max_standing_share": 0.5, "class_ids": [0]}
     span = (datetime(2026, 2, 28, 12, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))

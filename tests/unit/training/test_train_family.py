@@ -60,7 +60,7 @@ def test_a_family_is_found_by_name_or_place() -> None:
 
 
 def test_prepared_data_knows_its_content(tmp_path: Path, family: Family, data: PreparedData) -> None:
-    assert data.card["windows_train"] + data.card["windows_val"] + data.card["windows_test"] == 30 * 5
+    assert sum(data.card["samples"].values()) == 30 * 5
     assert data.version == content_version(data.folder)
     again = prepare(family, data.folder.parent / "walks.txt", tmp_path / "again")
     other = prepare(family, write_walks(tmp_path / "walks.txt", seed=2), tmp_path / "again")
@@ -104,7 +104,7 @@ def test_a_training_leaves_a_model_that_resumes_to_itself(
     assert loaded.settings["units"] == 8
     assert loaded.record == json.loads(json.dumps(model.record))
     assert loaded.record["data_version"] == data.version
-    assert loaded.record["data_card"]["windows_train"] == data.card["windows_train"]
+    assert loaded.record["data_card"]["samples"] == data.card["samples"]
     assert train_family(job, resume=True).record == loaded.record
     with pytest.raises(InvalidInputError, match="finished training with other training"):
         train_family(Job.of(family, data, job.output, {**SMALL, "epochs": 2}), resume=True)
@@ -118,7 +118,7 @@ def test_a_trained_model_is_exported_and_judged(
     network.set_weights([model.weights[variable.path] for variable in network.weights])
     assert max(family.export(network, data.folder, tmp_path / "served").values()) < 1e-4
     judged = family.evaluate(tmp_path / "served" / "1" / "model.onnx", data.folder)
-    assert judged.samples == data.card["windows_test"] == judged.metrics["windows"]
+    assert judged.samples == data.card["samples"]["test"] == judged.metrics["windows"]
     assert judged.metric_of(np.arange(judged.samples)) == pytest.approx(judged.metrics[family.gate.metric])
     assert family.examples(data.folder)["observed"].shape == (8, 8, 2)
 
