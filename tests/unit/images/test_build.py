@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,5 +166,7 @@ def test_dockerfiles_pass_hadolint() -> None:
         cwd=PROJECT, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     assert {str(image.dockerfile.relative_to(PROJECT)) for image in IMAGES.values()} < set(listed)
-    result = subprocess.run(["hadolint", *listed], cwd=PROJECT, capture_output=True, text=True)
+    result = subprocess.run(
+        [str(Path(sys.executable).with_name("hadolint")), *listed], cwd=PROJECT, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout
