@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking local batch dev
 
-.PHONY: help install demo test check unit manifests integration bench format lock compile golden clean images images-test scan push \
+.PHONY: help install demo test check unit quality manifests integration bench format lock compile golden clean images images-test scan push \
 	upload retrain deploy smoke rollback compose-credentials
 .DEFAULT_GOAL := help
 
@@ -26,7 +26,7 @@ install: .venv/installed ## Create .venv with everything, Triton included
 demo: install ## Video in; tracks, predicted paths and their measured error out: .pathcast/demo/report.html
 	@$(BIN)/pathcast demo
 
-test: check unit integration ## All checks and tests
+test: check unit quality integration ## All checks and tests
 
 check: install ## Format, lint, types, import contracts, Dockerfiles
 	@$(BIN)/ruff format --check --quiet .
@@ -37,6 +37,9 @@ check: install ## Format, lint, types, import contracts, Dockerfiles
 
 unit: install ## Tests that need no server
 	@$(BIN)/pytest tests/unit tests/quality tests/manifests --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/serving
+
+quality: install ## Metric floors on real data
+	@$(BIN)/pytest tests/quality
 
 manifests: install ## Kubernetes manifests and the chart against schemas and our own checks (part of unit)
 	@$(BIN)/pytest tests/manifests

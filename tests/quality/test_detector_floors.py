@@ -5,17 +5,24 @@ import os
 import tomllib
 from pathlib import Path
 
+import cv2
+import numpy as np
 import onnx
 import pytest
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
-from pathcast.detection.postprocess import NMS_IOU, SCORE_THRESHOLD
+from pathcast.detection.average_precision import average_precision, sequence_truth
+from pathcast.detection.postprocess import NMS_IOU, SCORE_THRESHOLD, to_detections
+from pathcast.detection.preprocess import letterbox
 from pathcast.detection.yolox_import import TOP_K, read_yolox, to_served
+from pathcast.export.parity import open_session
+from pathcast.tracking.mot_format import read_boxes, read_sequence_info
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("PATHCAST_DATA", ROOT.parent / "shared" / "data"))
-FLOORS = tomllib.loads((ROOT / "tests" / "floors.toml").read_text())["detector"]["yolox_nano"]
+DETECTORS = tomllib.loads((ROOT / "tests" / "floors.toml").read_text())["detector"]
+FLOORS = DETECTORS["yolox_nano"]
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +65,25 @@ def test_more_cells_before_suppression_gain_nothing_and_a_third_costs_points(tmp
         ap50[top_k] = json.loads(target.read_text())["map50"]
     assert ap50[TOP_K] >= ap50[1000] - 0.001
     assert ap50[TOP_K // 3] <= ap50[TOP_K] - 0.015
+
+
+def test_the_shipped_detector_on_the_half_of_a_clip_that_it_did_not_learn_from() -> None:
+    clip, sequence = DATA / "pets09_s2l1" / "vtest.avi", DATA / "pets09_s2l1" / "mot15"
+    if not clip.is_file():
+        pytest.skip(f"{clip} is not there (PATHCAST_DATA names the data folder)")
+    session = open_session(ROOT / "model_repo" / "detector" / "1" / "model.onnx", threads=2)
+    info = read_sequence_info(sequence)
+    truth = sequence_truth(read_boxes(sequence / "gt" / "gt.txt", length=info.length, identified=True), info.length)
+    capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
+    first = info.length - DETECTORS["shipped"]["images"]
+    batch, found = np.empty((1, 320, 416, 3), np.uint8), []
+    for number in range(info.length):
+        image = capture.read()[1]
+        if number < first:
+            continue
+        fit = letterbox(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), batch[0])
+        boxes, scores, classes = session.run(["boxes", "scores", "classes"], {"images": batch})
+        found.append(to_detections(boxes[0], scores[0], classes[0], fit))
+    capture.release()
+    person = average_precision(found, truth[first:]).classes["person"]
+    assert person.ap50 >= DETECTORS["shipped"]["person_ap50"]

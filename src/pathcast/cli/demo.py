@@ -12,7 +12,10 @@ from pathcast.core.settings import STATE_DIR
 def demo(
     video: Path | None = typer.Option(None, help="A video of your own instead of the demo's clip."),
     camera_file: Path | None = typer.Option(None, help="Camera id, frame rate and calibration of --video (TOML)."),
-    detector: Path | None = typer.Option(None, help="A YOLOX ONNX file to import as the detector."),
+    detector: Path | None = typer.Option(
+        None,
+        help="A YOLOX ONNX file to import as the detector; else yolox_nano.onnx of the data, else the shipped one.",
+    ),
     state_dir: Path = typer.Option(STATE_DIR, help="Where the platform keeps its state, and the report goes."),
     keep_running: bool = typer.Option(False, help="Leave the platform running at the end."),
     json: Path | None = typer.Option(None, help="Also write the figures to this file."),

@@ -29,6 +29,7 @@ class ImportFamily(StrEnum):
 class ShippedModel(StrEnum):
     """Models that are Pathcast's own code."""
 
+    DETECTOR = "detector"
     MOT = "mot"
 
 
@@ -69,12 +70,12 @@ def import_model(
         )
 
 
-@app.command("publish", epilog="Example: pathcast models publish mot")
+@app.command("publish", epilog="Example: pathcast models publish detector")
 def publish_model(
-    model: ShippedModel = typer.Argument(..., help="A model that comes with Pathcast and is not trained."),
+    model: ShippedModel = typer.Argument(..., help="A model that comes with Pathcast."),
     state_dir: Path = STATE_DIR,
 ) -> None:
-    """Put a model of Pathcast's own into the repository and load it; `pathcast up` does so by itself."""
+    """Serve a model that comes with Pathcast: its detector, or `mot`, which `pathcast up` publishes by itself."""
     from rich.console import Console
 
     from pathcast.core.settings import load_settings
@@ -82,9 +83,14 @@ def publish_model(
     from pathcast.serving.triton_client import TritonClient
 
     settings = load_settings(state_dir)
-    published = publish_mot(_repository(settings))
-    with TritonClient(settings.triton_grpc) as client:
-        client.load(model.value)
+    if model is ShippedModel.DETECTOR:
+        from pathcast.registry.detector import publish_detector
+
+        published = publish_detector(settings)
+    else:
+        published = publish_mot(_repository(settings))
+        with TritonClient(settings.triton_grpc) as client:
+            client.load(model.value)
     Console().print(f"{model.value} version {published.version}: served", markup=False, highlight=False)
 
 

@@ -20,9 +20,12 @@ from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.yolox_import import read_yolox, to_served
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
-from pathcast.registry.publishing import publish_model
+from pathcast.registry.publishing import SmokeTest, publish_model
 from pathcast.registry.repository import PublishedModel
 from pathcast.serving.triton_client import TritonClient
+
+SHIPPED = Path(__file__).parents[3] / "model_repo" / "detector"
+"""The detector that comes with the project; it lies in the checkout, beside the package."""
 
 PARITY_FRAMES = 8
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm")
@@ -87,21 +90,13 @@ def import_detector(
         detector = convert_detector(source, Path(folder), model=model, frames=frames)
         width, height = detector.input_size
 
-        example = {"images": np.full((1, height, width, 3), 114, np.uint8)}
-
-        def smoke_test(client: TritonClient, served: str, version: str) -> None:
-            answer = client.infer(served, example, version=version)
-            boxes, scores = answer.outputs["boxes"], answer.outputs["scores"]
-            if boxes.shape[:2] != scores.shape or boxes.shape[2] != 4 or not np.isfinite(boxes).all():
-                raise GateFailedError(f"model {served} version {version}: the live answer has not the served signature")
-
         return publish_model(
             settings,
             model,
             detector.onnx_path,
             detector.config_pbtxt,
             card=detector.card,
-            smoke_test=smoke_test,
+            smoke_test=_smoke_test(height, width),
             metrics={
                 "parity_max_box_difference_px": detector.parity.max_box_difference_px,
                 "parity_max_score_difference": detector.parity.max_score_difference,
@@ -109,6 +104,43 @@ def import_detector(
             parameters={"source": source.name, "input_width": width, "input_height": height},
             tags={"source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
         )
+
+
+def publish_detector(settings: PlatformSettings, folder: Path = SHIPPED, *, model: str = "detector") -> PublishedModel:
+    """Register, publish, load and smoke-test a detector that is in the served signature already.
+
+    `folder` holds config.pbtxt, README.md and 1/model.onnx, as `pathcast export detector` writes them; without
+    one it is the detector that comes with the project. InvalidInputError where a file is missing.
+    """
+    path, config = folder / "1" / "model.onnx", folder / "config.pbtxt"
+    missing = [str(file) for file in (path, config, folder / "README.md") if not file.is_file()]
+    if missing:
+        raise InvalidInputError(
+            f"detector: expected {', '.join(missing)}",
+            hint="run it in the checkout, or import a file: pathcast models import FILE.onnx --family detector",
+        )
+    text = config.read_text(encoding="utf-8")
+    check_config(text, path)
+    _, height, width, _ = (size.dim_value for size in onnx.load(str(path)).graph.input[0].type.tensor_type.shape.dim)
+    return publish_model(
+        settings,
+        model,
+        path,
+        text,
+        card=(folder / "README.md").read_text(encoding="utf-8"),
+        smoke_test=_smoke_test(height, width),
+        parameters={"source": folder.name, "input_width": width, "input_height": height},
+    )
+
+
+def _smoke_test(height: int, width: int) -> SmokeTest:
+    def smoke_test(client: TritonClient, served: str, version: str) -> None:
+        answer = client.infer(served, {"images": np.full((1, height, width, 3), 114, np.uint8)}, version=version)
+        boxes, scores = answer.outputs["boxes"], answer.outputs["scores"]
+        if boxes.shape[:2] != scores.shape or boxes.shape[2] != 4 or not np.isfinite(boxes).all():
+            raise GateFailedError(f"model {served} version {version}: the live answer has not the served signature")
+
+    return smoke_test
 
 
 def read_frames(path: Path, count: int) -> list[UInt8Array]:

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.camera import Camera, read_camera_file
 from pathcast.core.clock import Clock
-from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.observation import Observation
 from pathcast.core.settings import PlatformSettings
 from pathcast.local.demo.clip import CLIP_NAME, find_clip
@@ -37,7 +37,7 @@ from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.sources import VideoFile
 from pathcast.monitoring.metrics import read_stage_latencies
-from pathcast.registry.detector import import_detector
+from pathcast.registry.detector import import_detector, publish_detector
 from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect, database_errors
 from pathcast.storage.model_versions import TrainingTracks
@@ -104,8 +104,11 @@ class _Demo:
             with self._phase("start the platform") as say:
                 platform.up(servers_only=True, on_progress=lambda name, what: say(f"{name}: {what}"))
             settings = platform.settings()
-            with self._phase("import the detector"):
-                detector = import_detector(settings, self._detector_file, frames=self._clip)
+            with self._phase("publish the detector"):
+                if self._detector_file is None:
+                    detector = publish_detector(settings)
+                else:
+                    detector = import_detector(settings, self._detector_file, frames=self._clip)
             with self._phase("start the services") as say:
                 platform.up(on_progress=lambda name, what: say(f"{name}: {what}"))
             with connect(settings.database_url, application_name="demo") as connection:
@@ -276,18 +279,15 @@ class _Demo:
             return read_camera_file(Path(__file__).parent / "camera.toml")
         return Camera("demo")
 
-    def _choose_detector(self) -> Path:
-        if self._options.detector is not None:
-            if not self._options.detector.is_file():
-                raise InvalidInputError(f"detector {self._options.detector}: no such file")
-            return self._options.detector
+    def _choose_detector(self) -> Path | None:
+        """A YOLOX file to import: the one asked for, or that of the data folder; None for the shipped detector."""
+        asked = self._options.detector
+        if asked is not None:
+            if not asked.is_file():
+                raise InvalidInputError(f"detector {asked}: no such file")
+            return asked
         path = self._options.data_dir / "models" / "yolox_nano.onnx"
-        if path.is_file():
-            return path
-        raise PathcastError(
-            f"no detector: {path} is missing",
-            hint="give YOLOX's published ONNX file: pathcast demo --detector yolox_nano.onnx",
-        )
+        return path if path.is_file() else None
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """Remember Ctrl-C or SIGTERM as well as raise it: the Kafka client's event loop swallows what hits it there."""
