@@ -12,7 +12,7 @@ from tests.unit.jenkins.declarative import sections, stage_calls
 from tests.unit.jenkins.groovy import Tree
 
 TARGETS_IN_ORDER = (
-    *("check", "unit", "integration", "images", "scan", "push", "compile", "upload"),
+    *("check", "quality", "unit", "integration", "images", "scan", "push", "compile", "upload"),
     *("deploy ENVIRONMENT=staging", "smoke ENVIRONMENT=staging", "retrain"),
     *("deploy ENVIRONMENT=production", "smoke ENVIRONMENT=production"),
 )
