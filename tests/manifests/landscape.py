@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,10 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.resource} {self.path}: {self.message}"
+
+
+Finding = tuple[str, str]
+"""Where in an object, and what is wrong there."""
 
 
 def external() -> Json:
@@ -128,3 +132,7 @@ def _meets(expression: object, labels: Json) -> bool:
 def faults_of(resource: Json, *found: tuple[str, str]) -> Iterator[Fault]:
     """Faults of one object from pairs of path and message."""
     return (Fault(name_of(resource), path, message) for path, message in found)
+
+
+Check = Callable[[Json, Landscape], Iterator[Finding]]
+"""What looks at an object among the others."""

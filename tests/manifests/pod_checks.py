@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.manifests.landscape import ANY_KEY, Fault, Landscape, takes
+from tests.manifests.landscape import ANY_KEY, Fault, Finding, Landscape, takes
 from tests.manifests.objects import Json, PodView, at, name_of
 from tests.manifests.schemas import CONTAINER, POD_SPEC, POD_TEMPLATE, definition_faults
 
@@ -22,8 +22,6 @@ _VALUE_IN_ADDRESS = re.compile(r"://[^/\s:@$]+:[^/\s@$]+@")
 _REFERENCE = re.compile(r"(?<!\$)\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 NOT_USED = "not-used"
 _POLICIES = {"Always", "IfNotPresent", "Never"}
-
-Finding = tuple[str, str]
 
 
 def quantity(value: object) -> float | None:

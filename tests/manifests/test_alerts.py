@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.manifests.object_checks import known_metrics
+from tests.manifests.custom_resource_checks import known_metrics
 from tests.manifests.objects import CHART, ROOT, at
 from tests.manifests.worlds import rendered
 
