@@ -1,0 +1,83 @@
+"""A trained action recogniser as served models: `frame_selector` and `action_recogniser`, joined to `actions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+
+from pathcast.core.arrays import Int64Array, UInt8Array
+from pathcast.core.errors import GateFailedError
+from pathcast.export.ensemble import CONFIG, Part, write_ensemble
+from pathcast.export.onnx import to_onnx
+from pathcast.export.parity import Arrays, check_parity, open_session
+from pathcast.export.quantize import in_eight_bits
+from pathcast.export.triton_config import ServingOptions, parse_config
+from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES
+from pathcast.recognition.classification import balanced_accuracy
+
+PARTS = (
+    Part("frame_selector", (FRAMES,), (SCORES,)),
+    Part("action_recogniser", (FRAMES, SCORES), (PROBABILITIES,)),
+)
+OUTPUTS = (PROBABILITIES, SCORES)
+PARITY_TOLERANCE = {PROBABILITIES: 1e-3, SCORES: 1e-4}
+
+ACCURACY_DROP = 0.02
+CALIBRATION_CLIPS = 16
+
+
+def write_actions(
+    model: keras.Model, clips: UInt8Array, target: Path, parameters: Mapping[str, str] | None = None
+) -> Mapping[str, float]:
+    """Write the ensemble's folder; nothing is written where the file differs from the network on the `clips`.
+
+    `parameters` are facts for clients. Returns the largest differences; GateFailedError where one is too large.
+    """
+    whole = to_onnx(model, OUTPUTS, batch="N")
+
+    def reference(inputs: Arrays) -> Arrays:
+        return {name: np.asarray(values) for name, values in model(inputs[FRAMES], training=False).items()}
+
+    parity = check_parity(reference, whole.SerializeToString(), {FRAMES: clips}, tolerance=PARITY_TOLERANCE)
+    write_files(whole, target, parameters)
+    return parity.differences
+
+
+def quantise_actions(
+    file: Path, target: Path, calibration: UInt8Array, judged: UInt8Array, labels: Int64Array
+) -> Mapping[str, float]:
+    """Write `target` with the `file` of a whole network in eight bits, scales from `calibration` clips.
+
+    The backbone alone is quantised, which is nearly all of the work: the selector's choice must not move. Returns the
+    balanced accuracies on the `judged` clips; GateFailedError, and nothing is written, where more than 2 points are
+    lost.
+    """
+    graph = onnx.load(str(file)).graph
+    kept = [node.name for node in graph.node if "backbone" not in node.name]
+    # Scales of all clips at once would take gigabytes; the largest values of a few say enough.
+    small = in_eight_bits(file, (clip[None] for clip in calibration[:CALIBRATION_CLIPS]), kept)
+    before, after = (_balanced(model, judged, labels) for model in (file, small.SerializeToString()))
+    if before - after > ACCURACY_DROP:
+        raise GateFailedError(
+            f"int8: expected to lose at most {ACCURACY_DROP:.1%} of balanced accuracy on {len(labels)} clips, "
+            f"got {after:.2%} for {before:.2%}",
+            hint="calibrate with clips of the same cameras, or serve float32",
+        )
+    parameters = parse_config((file.parents[1] / CONFIG).read_text(encoding="utf-8")).parameters
+    write_files(small, target, {name: value.string_value for name, value in parameters.items()})
+    return {"balanced_accuracy_float32": before, "balanced_accuracy": after}
+
+
+def _balanced(model: Path | bytes, clips: UInt8Array, labels: Int64Array) -> float:
+    session = open_session(model)
+    said = [int(session.run([PROBABILITIES], {FRAMES: np.array(clip[None])})[0].argmax()) for clip in clips]
+    return balanced_accuracy(np.array(said), labels)
+
+
+def write_files(whole: onnx.ModelProto, target: Path, parameters: Mapping[str, str] | None = None) -> None:
+    """Write the folder of an ensemble that computes what `whole` does."""
+    write_ensemble("actions", whole, PARTS, target, ServingOptions(parameters=dict(parameters or {})))

@@ -1,0 +1,165 @@
+"""Clips of actions as files: UCF101's layout, folders of classes with videos, or with strips of frames.
+
+UCF101 (Soomro et al. 2012, arXiv:1212.0402): `<folder>/<Class>/v_<Class>_g01_c01.avi` beside lists: `classInd.txt`
+("1 ApplyEyeMakeup"), `trainlist01.txt` ("ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"), `testlist01.txt` (no
+number). A strip is one image of square frames side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.errors import InvalidInputError
+
+VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+STRIP_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
+
+_CLASS_LIST = "classInd.txt"
+_UCF_GROUP = re.compile(r"v_.+_(g\d+)_c\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """A labelled clip that is not read yet.
+
+    `part` is "train" or "test" where the data set says so itself. `group` names clips that must not be parted
+    (UCF101's cuts of one video); None where the data set names none.
+    """
+
+    path: Path
+    label: str
+    part: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSet:
+    """The clips of a data set and its classes, in the order of their numbers."""
+
+    files: tuple[ClipFile, ...]
+    classes: tuple[str, ...]
+
+
+def find_clips(root: Path, *, split: int = 1) -> ClipSet:
+    """The clips at `root`, by UCF101's lists (of `split`) where there are some, else by folders of classes.
+
+    Raises InvalidInputError where there is no clip, less than two classes, a class without a clip, or a list that
+    names what is not there.
+    """
+    lists = sorted(root.rglob(_CLASS_LIST))
+    found = _by_lists(root, lists[0].parent, split) if lists else _by_folders(root)
+    if not found.files:
+        raise InvalidInputError(
+            f"{root}: expected a folder for each action with its clips ({', '.join(VIDEO_SUFFIXES + STRIP_SUFFIXES)}), "
+            "or UCF101's folders and lists; found no clip"
+        )
+    if len(found.classes) < 2:
+        raise InvalidInputError(f"{root}: expected two classes or more, got {', '.join(found.classes)}")
+    empty = sorted(set(found.classes) - {file.label for file in found.files})
+    if empty:
+        raise InvalidInputError(f"{root}: class {', '.join(empty)}: expected at least one clip, got none")
+    return found
+
+
+def read_frames(path: Path, count: int, size: int) -> UInt8Array:
+    """At most `count` frames spread evenly over the clip, (n, size, size, 3) RGB, whatever their sides were.
+
+    Raises InvalidInputError where the clip cannot be read or is no strip of square frames.
+    """
+    frames = _strip_frames(path, count) if path.suffix.lower() in STRIP_SUFFIXES else _video_frames(path, count)
+    fitted = [cv2.resize(frame, (size, size), interpolation=_interpolation(frame, size)) for frame in frames]
+    if not fitted:
+        raise InvalidInputError(f"{path}: expected a clip, no frame of it can be read")
+    return np.stack(fitted)
+
+
+def evenly(available: int, wanted: int) -> list[int]:
+    """`wanted` positions spread evenly over `available`, ends included, each at most once.
+
+    >>> evenly(9, 3), evenly(2, 5)
+    ([0, 4, 8], [0, 1])
+    """
+    return sorted(set(np.linspace(0, available - 1, min(wanted, available)).round().astype(int).tolist()))
+
+
+def _by_folders(root: Path) -> ClipSet:
+    suffixes = VIDEO_SUFFIXES + STRIP_SUFFIXES
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    files = tuple(
+        ClipFile(path, folder.name)
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in suffixes
+    )
+    return ClipSet(files, tuple(folder.name for folder in folders))
+
+
+def _by_lists(root: Path, lists: Path, split: int) -> ClipSet:
+    classes: list[str] = []
+    for line in _lines(lists / _CLASS_LIST):
+        number, _, name = line.partition(" ")
+        if not name or number != str(len(classes) + 1):
+            raise InvalidInputError(
+                f"{lists / _CLASS_LIST}: expected the lines '1 NAME', '2 NAME', … in order, got {line!r}"
+            )
+        classes.append(name)
+    videos = {f"{path.parent.name}/{path.name}": path for path in root.rglob("*") if path.suffix in VIDEO_SUFFIXES}
+    files = []
+    for part in ("train", "test"):
+        listed = lists / f"{part}list{split:02d}.txt"
+        for line in _lines(listed):
+            name = line.split(" ")[0]
+            label = name.partition("/")[0]
+            if label not in classes:
+                raise InvalidInputError(f"{listed}: {name}: expected a class of {_CLASS_LIST}, got {label}")
+            if name not in videos:
+                raise InvalidInputError(f"{listed}: {name}: no such clip below {root}")
+            group = _UCF_GROUP.match(Path(name).stem)
+            files.append(
+                ClipFile(videos[name], label, part, f"{label}-{group[1]}" if group else None),
+            )
+    return ClipSet(tuple(files), tuple(classes))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path}: expected a list of UCF101: {error}") from error
+
+
+def _strip_frames(path: Path, count: int) -> Iterator[UInt8Array]:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise InvalidInputError(f"{path}: expected an image, it cannot be read")
+    height, width, _ = image.shape
+    if width % height or width == height:
+        raise InvalidInputError(f"{path}: expected square frames side by side, got {width} x {height} pixels")
+    for index in evenly(width // height, count):
+        yield image[:, index * height : (index + 1) * height]
+
+
+def _video_frames(path: Path, count: int) -> Iterator[UInt8Array]:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        wanted = set(evenly(max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1), count))
+        for index in range(max(wanted) + 1):
+            if not capture.grab():
+                return
+            if index in wanted:
+                read, frame = capture.retrieve()
+                if read:
+                    yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    finally:
+        capture.release()
+
+
+def _interpolation(frame: UInt8Array, size: int) -> int:
+    return int(cv2.INTER_AREA if min(frame.shape[:2]) > size else cv2.INTER_LINEAR)

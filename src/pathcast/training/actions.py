@@ -1,0 +1,126 @@
+"""Actions as a model family. TensorFlow is imported by the parts that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, ActionSettings
+from pathcast.recognition.choices import choose
+from pathcast.recognition.classification import balanced_accuracy, score
+from pathcast.recognition.clip_store import read_clips
+from pathcast.recognition.word_vectors import class_vectors
+from pathcast.training.actions_data import prepare_clips
+from pathcast.training.family import Arrays, Evaluation, Family, Gate, IntArray
+from pathcast.training.search_space import TRAINING, Choice, Real
+from pathcast.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from pathcast.training.loop import Task
+
+NETWORK: Mapping[str, Any] = ActionSettings(("a", "b")).as_mapping()
+
+LEARNING: Mapping[str, Any] = {"loss": None, "balance": None, "smoothing": 0.1, "variants": 3, "glove": None}
+"""`loss` and `balance` by the rules of `pathcast.recognition.choices` where None. `glove`: a file of word vectors."""
+
+_EXAMPLES = 4
+
+
+def fitted_settings(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings with what follows from the prepared clips: classes, sizes, loss and balance, word vectors."""
+    train = read_clips(folder, "train")
+    _, frames, size, _, _ = train.frames.shape
+    counts = {name: int((train.labels == number).sum()) for number, name in enumerate(train.classes)}
+    rules = choose(counts)
+    glove = settings["glove"]
+    vectors = [] if glove is None else class_vectors(Path(str(glove)), train.classes).tolist()
+    return {
+        **settings,
+        "classes": list(train.classes),
+        "frames": frames,
+        "size": size,
+        "loss": settings["loss"] or rules.loss,
+        "balance": rules.balance if settings["balance"] is None else settings["balance"],
+        "glove": None if glove is None else Path(str(glove)).name,
+        "word_vectors": vectors,
+    }
+
+
+def build(settings: Mapping[str, Any]) -> keras.Model:
+    """A fresh network with its served signature, around the pretrained backbone."""
+    from pathcast.training.actions_task import build_network
+
+    return build_network(network_settings(settings)).whole
+
+
+def network_settings(settings: Mapping[str, Any]) -> ActionSettings:
+    """Those of the settings that are the network's."""
+    return ActionSettings.from_mapping({name: value for name, value in settings.items() if name not in LEARNING})
+
+
+def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
+    from pathcast.training.actions_task import ActionsTask, Learning
+
+    learning = Learning(**{name: settings[name] for name in ("loss", "balance", "smoothing", "variants")})
+    return ActionsTask(read_clips(folder, "train"), read_clips(folder, "val"), network_settings(settings), learning)
+
+
+def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:
+    from pathcast.export.actions import write_actions
+
+    clips = read_clips(folder, "val")
+    parameters = {"class_names": ",".join(clips.classes), "window_s": f"{clips.window_s:g}"}
+    return write_actions(model, np.array(clips.frames[:_EXAMPLES]), target, parameters)
+
+
+def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
+    from pathcast.export.parity import open_session
+
+    held_out, session = read_clips(folder, "test"), open_session(onnx_file)
+    wanted = session.get_inputs()[0].shape[1:]
+    if list(held_out.frames.shape[1:]) != wanted:
+        raise InvalidInputError(
+            f"{onnx_file}: expected clips of {wanted}, got {list(held_out.frames.shape[1:])}",
+            hint="prepare the clips with the model's number of frames and size",
+        )
+    probabilities = np.concatenate(
+        [session.run([PROBABILITIES], {FRAMES: held_out.clip(index)[None]})[0] for index in range(len(held_out))]
+    )
+    scores, said = score(probabilities, held_out.labels, held_out.classes), probabilities.argmax(axis=1)
+    metrics = {
+        name: getattr(scores, name) for name in ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+    }
+
+    def metric_of(samples: IntArray) -> float:
+        return balanced_accuracy(said[samples], held_out.labels[samples])
+
+    return Evaluation(metrics, len(held_out), metric_of)
+
+
+def _examples(_: Path, folder: Path) -> Arrays:
+    return {FRAMES: np.array(read_clips(folder, "val").frames[:_EXAMPLES])}
+
+
+FAMILY = Family(
+    name="actions",
+    summary="what people do in a clip: SMART frame selection, and a recogniser on the frames that it chose",
+    prepare=prepare_clips,
+    build=build,
+    task=_task,
+    export=_export,
+    evaluate=_evaluate,
+    examples=_examples,
+    fitted_settings=fitted_settings,
+    gate=Gate(metric="balanced_accuracy", higher_is_better=True, tolerance=0.03, latency_ms=400.0),
+    settings={**NETWORK, "classes": [], **LEARNING},
+    search={**TRAINING, "dropout": Real(0.2, 0.7), "smoothing": Real(0.0, 0.2), "selected": Choice((4, 6, 8))},
+    training=TrainingSettings(
+        epochs=12, batch_size=16, learning_rate=2e-3, weight_decay=5e-2, clip_norm=5.0, ema=0.98, patience=1000
+    ),
+)
