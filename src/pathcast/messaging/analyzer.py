@@ -20,6 +20,8 @@ from pathcast.messaging.records import Record
 from pathcast.messaging.resume import resume
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
+from pathcast.serving.classifiers import open_classifier
+from pathcast.serving.detection_classifier import DetectionClassifier
 from pathcast.serving.frame_analyzer import FrameAnalyzer, Rejected
 from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
 from pathcast.serving.triton_client import TritonClient
@@ -122,6 +124,7 @@ class AnalyzerWorker:
             self._camera,
             self._metrics.stage,
             TrackerSettings(),
+            DetectionClassifier(lambda model: open_classifier(client, model)),
         )
         opening.callback(self._analyzer.close)
         self._take_up()

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcast.core.arrays import frozen_array, require_finite
+from pathcast.core.classifications import Classifications
 from pathcast.core.clock import from_nanoseconds, to_nanoseconds
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
@@ -26,11 +27,14 @@ from pathcast.core.trajectory import check_units
 from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record, checked, sized_value
 from pathcast.messaging.trace import check_traceparent
 
-OBSERVATION_SCHEMA_VERSION = 1
+OBSERVATION_SCHEMA_VERSION = 3
 
 _FLOAT32: Final = "<f4"
 _FLOAT64: Final = "<f8"
 _INT64: Final = "<i8"
+
+
+_NATIVE = {name: np.dtype(name).newbyteorder("=") for name in ("<f4", "<f8", "<i8")}
 
 
 class _Array(msgspec.Struct, frozen=True, array_like=True):
@@ -48,12 +52,14 @@ class _Array(msgspec.Struct, frozen=True, array_like=True):
     def values(self, name: str, dtype: str) -> npt.NDArray[np.generic]:
         if self.dtype != dtype:
             raise InvalidInputError(f"{name}: expected values of {dtype}, got {self.dtype}")
-        expected = np.dtype(dtype).itemsize
+        native = _NATIVE[dtype]
+        expected = native.itemsize
         for length in self.shape:
             expected *= length
         if min(self.shape, default=0) < 0 or len(self.data) != expected:
             raise InvalidInputError(f"{name}: expected {expected} bytes for {self.shape}, got {len(self.data)}")
-        return np.frombuffer(self.data, dtype).reshape(self.shape).astype(np.dtype(dtype).newbyteorder("="))
+        # Without a copy where the machine is little-endian: read-only, as the core types keep their arrays.
+        return np.frombuffer(self.data, dtype).reshape(self.shape).astype(native, copy=False)
 
 
 class _DetectionsV1(msgspec.Struct, frozen=True):
@@ -119,6 +125,32 @@ class _ObservationV1(msgspec.Struct, frozen=True):
     traceparent: str
 
 
+_Measured = Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None
+
+
+class _ObservationV2(_ObservationV1, frozen=True):
+    """Adds what the image was like."""
+
+    schema: Literal[2]  # type: ignore[assignment]
+    brightness: _Measured
+    sharpness: _Measured
+
+
+class _ClassificationsV3(msgspec.Struct, frozen=True):
+    model: str
+    model_version: str
+    detection_indices: _Array
+    class_ids: _Array
+    probabilities: _Array
+
+
+class _ObservationV3(_ObservationV2, frozen=True):
+    """Adds of what kind detections are."""
+
+    schema: Literal[3]  # type: ignore[assignment]
+    classifications: tuple[_ClassificationsV3, ...]
+
+
 class _Version(msgspec.Struct, frozen=True):
     schema: int
 
@@ -126,14 +158,16 @@ class _Version(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _VERSION_DECODER = msgspec.msgpack.Decoder(_Version)
 _V1_DECODER = msgspec.msgpack.Decoder(_ObservationV1)
+_V2_DECODER = msgspec.msgpack.Decoder(_ObservationV2)
+_V3_DECODER = msgspec.msgpack.Decoder(_ObservationV3)
 
 
 def encode_observation(observation: Observation) -> bytes:
     """The bytes of an observation in the newest schema; equal observations give equal bytes."""
     detections, tracks = observation.detections, observation.tracks
     embeddings = detections.embeddings
-    message = _ObservationV1(
-        schema=1,
+    message = _ObservationV3(
+        schema=3,
         camera_id=observation.camera_id,
         sequence=observation.sequence,
         captured_at=to_nanoseconds(observation.captured_at),
@@ -159,6 +193,9 @@ def encode_observation(observation: Observation) -> bytes:
         forecasts=tuple(_forecast_message(forecast) for forecast in observation.forecasts),
         scores=tuple(_score_message(score) for score in observation.scores),
         traceparent=observation.traceparent,
+        brightness=observation.brightness,
+        sharpness=observation.sharpness,
+        classifications=tuple(_classifications_message(said) for said in observation.classifications),
     )
     return _ENCODER.encode(message)
 
@@ -218,8 +255,44 @@ def _score_message(score: ForecastScore) -> _ScoreV1:
     return _ScoreV1(**{name: getattr(score, name) for name in _ScoreV1.__struct_fields__})
 
 
+def _classifications_message(said: Classifications) -> _ClassificationsV3:
+    return _ClassificationsV3(
+        model=said.model,
+        model_version=said.model_version,
+        detection_indices=_Array.of(_INT64, said.detection_indices),
+        class_ids=_Array.of(_INT64, said.class_ids),
+        probabilities=_Array.of(_FLOAT32, said.probabilities),
+    )
+
+
 def _read_v1(value: bytes) -> Observation:
-    message = _V1_DECODER.decode(value)
+    return _observation(_V1_DECODER.decode(value))
+
+
+def _read_v2(value: bytes) -> Observation:
+    message = _V2_DECODER.decode(value)
+    return _observation(message, message.brightness, message.sharpness)
+
+
+def _read_v3(value: bytes) -> Observation:
+    message = _V3_DECODER.decode(value)
+    said = tuple(_classifications_v3(each) for each in message.classifications)
+    rows = np.concatenate([np.zeros(0, np.int64), *(each.detection_indices for each in said)])
+    observation = _observation(message, message.brightness, message.sharpness, said)
+    if len(np.unique(rows)) < len(rows) or int(rows.max(initial=-1)) >= len(observation.detections):
+        raise InvalidInputError(
+            f"classifications.detection_indices: expected each of 0 to {len(observation.detections) - 1} once at the "
+            f"most, got {rows}"
+        )
+    return observation
+
+
+def _observation(
+    message: _ObservationV1,
+    brightness: float | None = None,
+    sharpness: float | None = None,
+    classifications: tuple[Classifications, ...] = (),
+) -> Observation:
     camera_id = check_camera_id(message.camera_id)
     if message.sequence < 0 or message.width <= 0 or message.height <= 0:
         raise InvalidInputError(
@@ -262,6 +335,19 @@ def _read_v1(value: bytes) -> Observation:
         forecasts=tuple(_forecast_v1(camera_id, forecast) for forecast in message.forecasts),
         scores=tuple(_score_v1(camera_id, score) for score in message.scores),
         traceparent=check_traceparent(message.traceparent) if message.traceparent else "",
+        brightness=brightness,
+        sharpness=sharpness,
+        classifications=classifications,
+    )
+
+
+def _classifications_v3(message: _ClassificationsV3) -> Classifications:
+    return Classifications(
+        message.model,
+        message.model_version,
+        message.detection_indices.values("classifications.detection_indices", _INT64),
+        message.class_ids.values("classifications.class_ids", _INT64),
+        message.probabilities.values("classifications.probabilities", _FLOAT32),
     )
 
 
@@ -286,4 +372,4 @@ def _score_v1(camera_id: str, message: _ScoreV1) -> ForecastScore:
     return ForecastScore(camera_id, **{name: getattr(message, name) for name in _ScoreV1.__struct_fields__})
 
 
-_READERS: Mapping[int, Callable[[bytes], Observation]] = {1: _read_v1}
+_READERS: Mapping[int, Callable[[bytes], Observation]] = {1: _read_v1, 2: _read_v2, 3: _read_v3}

@@ -18,10 +18,12 @@ from pathcast.messaging.records import Record
 from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
+from pathcast.monitoring.store import read_latest_findings
 from pathcast.storage.positions import StreamPosition, write_offset
 from pathcast.storage.writers import write_observations
 
 SERVICE = "recorder"
+DRIFT_EVERY_S = 60.0
 
 # Values that no column takes; numpy refuses some of them before the database can.
 _REFUSED_VALUES = (psycopg.DataError, psycopg.IntegrityError)
@@ -43,7 +45,8 @@ class RecorderWorker:
     """Writes the observations of its partitions; a Worker of the service harness.
 
     Rows and the offset behind them are one transaction, and a row that is there already stays as it is,
-    so records read again after a kill, or sent again by a producer, change nothing.
+    so records read again after a kill, or sent again by a producer, change nothing. Instance 0 also shows the newest
+    drift findings on its metrics page: the check itself does not live long enough to be asked.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class RecorderWorker:
         self._clock = clock or SystemClock()
         self._waiting: dict[int, list[Record]] = {}
         self._waiting_since = 0.0
+        self._shows_drift = service.instance_index == 0
+        self._drift_shown_at = -DRIFT_EVERY_S
         with ExitStack() as opening:
             intake = opening.enter_context(open_intake(platform, self._topic, SERVICE, service))
             self._connection, self._consumer, self._dead_letters = (
@@ -80,6 +85,9 @@ class RecorderWorker:
         full = any(len(waiting) >= self._settings.batch_records for waiting in self._waiting.values())
         if full or time.monotonic() - self._waiting_since >= self._settings.flush_s:
             self.finish()
+        if self._shows_drift and time.monotonic() - self._drift_shown_at >= DRIFT_EVERY_S:
+            self._metrics.drift(read_latest_findings(self._connection))
+            self._drift_shown_at = time.monotonic()
 
     def finish(self) -> None:
         """Write what has been read."""

@@ -12,12 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from pathcast.monitoring.check import Finding
 
 MAX_CAMERA_LABELS = 256
 _QUANTILES = (0.5, 0.99)
@@ -64,6 +68,13 @@ class ServiceMetrics:
                           registry=self.registry)  # fmt: skip
         self._stage = Histogram(_COUNT_METRIC, "Time spent in a stage", ("service", "stage"), buckets=_BUCKETS,
                                 registry=self.registry)  # fmt: skip
+        by_signal = ("family", "camera", "signal")
+        self._drift_distance = Gauge("pathcast_drift_distance", "How far a signal was from its reference",
+                                     by_signal, registry=self.registry)  # fmt: skip
+        self._drift_threshold = Gauge("pathcast_drift_threshold", "The distance from which it alarms", by_signal,
+                                      registry=self.registry)  # fmt: skip
+        self._drift_alarm = Gauge("pathcast_drift_alarm", "1 where a signal alarmed when last checked", by_signal,
+                                  registry=self.registry)  # fmt: skip
         self.registry.register(_Quantiles(self))
 
     def frames_in(self, camera_id: str, count: int = 1) -> None:
@@ -84,6 +95,17 @@ class ServiceMetrics:
     def lag(self, record_timestamp_ms: int, now_s: float) -> None:
         """Lag by the record's own timestamp; `now_s` is seconds since the Unix epoch."""
         self._lag.labels(self.service).set(max(now_s - record_timestamp_ms / 1_000, 0.0))
+
+    def drift(self, findings: Iterable[Finding]) -> None:
+        """Show these findings, the latest of each family, camera and signal, in place of those before."""
+        for gauge in (self._drift_distance, self._drift_threshold, self._drift_alarm):
+            gauge.clear()
+        for finding in findings:
+            labels = (finding.family, self._camera(finding.camera_id), finding.signal)
+            if finding.judgement.distance is not None:
+                self._drift_distance.labels(*labels).set(finding.judgement.distance)
+            self._drift_threshold.labels(*labels).set(finding.judgement.threshold)
+            self._drift_alarm.labels(*labels).set(finding.alarm)
 
     def observe(self, stage: str, seconds: float) -> None:
         """Record that `stage` took `seconds`."""

@@ -1,4 +1,4 @@
-"""The row of one archived frame."""
+"""The row of one archived frame, and what is archived of a camera."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ class FrameRow:
     pack_offset: int
     byte_length: int
     sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """A camera's archived frames in a span of time: the first, the last, and how many."""
+
+    camera_id: str
+    first: datetime
+    last: datetime
+    frames: int

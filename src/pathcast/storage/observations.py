@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
+from pathcast.core.classifications import Classifications
 from pathcast.core.detections import Detections
 from pathcast.core.forecast import Forecast
 from pathcast.core.observation import Observation
@@ -18,6 +19,8 @@ from pathcast.core.track import FrameTracks
 from pathcast.storage.connection import database_errors
 from pathcast.storage.reads import read_forecasts
 
+_HEAD_COLUMNS = "captured_at, sequence, width, height, detector, detector_version, brightness, sharpness"
+_DETECTION_COLUMNS = "x1, y1, x2, y2, score, class_id, classifier, classifier_version, kind_id, kind_probability"
 _TRACK_COLUMNS = "x1, y1, x2, y2, score, class_id, track_id, coalesce(detection_index, -1), x, y, units"
 
 
@@ -33,12 +36,12 @@ def read_observations(
     where = "WHERE camera_id = %s AND captured_at >= %s AND captured_at < %s ORDER BY captured_at"
     with database_errors(f"read the observations of {camera_id}"):
         heads = connection.execute(
-            f"SELECT captured_at, sequence, width, height, detector, detector_version FROM observations {where}",  # noqa: S608
+            f"SELECT {_HEAD_COLUMNS} FROM observations {where}",  # noqa: S608
             span,
         ).fetchall()
         found = _by_time(
             connection.execute(
-                f"SELECT captured_at, x1, y1, x2, y2, score, class_id FROM detections {where}, detection_index",  # noqa: S608
+                f"SELECT captured_at, {_DETECTION_COLUMNS} FROM detections {where}, detection_index",  # noqa: S608
                 span,
             ).fetchall()
         )
@@ -63,8 +66,8 @@ def _observation(
     followed: list[tuple[Any, ...]],
     forecasts: list[Forecast],
 ) -> Observation:
-    captured_at, sequence, width, height, detector, detector_version = head
-    detections = np.asarray(found, dtype=np.float64).reshape(-1, 6)
+    captured_at, sequence, width, height, detector, detector_version, brightness, sharpness = head
+    detections = np.asarray([row[:6] for row in found], dtype=np.float64).reshape(-1, 6)
     tracks = np.asarray([row[:10] for row in followed], dtype=np.float64).reshape(-1, 10)
     units = followed[0][10] if followed else (forecasts[0].units if forecasts else "frame_heights")
     return Observation(
@@ -80,6 +83,21 @@ def _observation(
         positions=tracks[:, 8:10],
         units=units,
         forecasts=tuple(forecasts),
+        brightness=brightness,
+        sharpness=sharpness,
+        classifications=_classifications([row[6:] for row in found]),
+    )
+
+
+def _classifications(kinds: Sequence[tuple[Any, ...]]) -> tuple[Classifications, ...]:
+    """What each classifier said, from the columns classifier, version, class and probability of all detections."""
+    rows: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, (model, version, _, _) in enumerate(kinds):
+        if model is not None:
+            rows[model, version].append(row)
+    return tuple(
+        Classifications(*key, chosen, [kinds[row][2] for row in chosen], [kinds[row][3] for row in chosen])
+        for key, chosen in sorted(rows.items())
     )
 
 

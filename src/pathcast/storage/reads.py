@@ -17,7 +17,7 @@ from pathcast.core.forecast import Forecast, ForecastScore
 from pathcast.core.track import Track
 from pathcast.core.trajectory import FUTURE_STEPS, Trajectory
 from pathcast.storage.connection import database_errors
-from pathcast.storage.frame_rows import FrameRow
+from pathcast.storage.frame_rows import FrameRow, FrameSpan
 from pathcast.storage.resampling import MAX_GAP, resample
 
 Row = tuple[Any, ...]
@@ -112,16 +112,30 @@ def read_scores(
     return [ForecastScore(camera_id, *row) for row in rows]
 
 
-def read_frame_rows(connection: psycopg.Connection, camera_id: str, since: datetime, until: datetime) -> list[FrameRow]:
-    """The archived frames of the camera in the span, in time order."""
+def read_frame_rows(
+    connection: psycopg.Connection, camera_id: str, since: datetime, until: datetime, *, limit: int | None = None
+) -> list[FrameRow]:
+    """The archived frames of the camera in the span, in time order; the first `limit` of them where asked."""
     rows = _read(
         connection,
         "frames",
         "SELECT camera_id, captured_at, sequence, width, height, pack_key, pack_offset, byte_length, sha256 "
-        "FROM frames WHERE camera_id = %s AND captured_at >= %s AND captured_at < %s ORDER BY captured_at",
-        (camera_id, since, until),
+        "FROM frames WHERE camera_id = %s AND captured_at >= %s AND captured_at < %s ORDER BY captured_at LIMIT %s",
+        (camera_id, since, until, limit),
     )
     return [FrameRow(*row) for row in rows]
+
+
+def read_frame_spans(connection: psycopg.Connection, since: datetime, until: datetime) -> list[FrameSpan]:
+    """What is archived of each camera in the span, by name."""
+    rows = _read(
+        connection,
+        "cameras with frames",
+        "SELECT camera_id, min(captured_at), max(captured_at), count(*) FROM frames "
+        "WHERE captured_at >= %s AND captured_at < %s GROUP BY camera_id ORDER BY camera_id",
+        (since, until),
+    )
+    return [FrameSpan(*row) for row in rows]
 
 
 def read_counts(connection: psycopg.Connection, camera_id: str | None = None) -> dict[str, int]:

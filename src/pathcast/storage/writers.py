@@ -12,6 +12,7 @@ import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
+from pathcast.core.arrays import Float32Array, Int64Array
 from pathcast.core.forecast import Forecast, ForecastScore
 from pathcast.core.observation import Observation
 from pathcast.core.trajectory import FUTURE_STEPS
@@ -151,8 +152,11 @@ def _write_heads(connection: psycopg.Connection, observations: Sequence[Observat
         "track_count": Column([len(each.tracks) for each in observations], np.int16),
         "forecast_count": Column([len(each.forecasts) for each in observations], np.int16),
         "score_count": Column([len(each.scores) for each in observations], np.int16),
+        "brightness": _nullable([each.brightness for each in observations], np.float32),
+        "sharpness": _nullable([each.sharpness for each in observations], np.float32),
     }
-    return _insert(connection, "observations", columns)
+    measured = ("brightness", "sharpness")
+    return _insert(connection, "observations", columns, {name: f"NULLIF({name}, 'NaN')" for name in measured})
 
 
 def _write_detections(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:
@@ -160,6 +164,7 @@ def _write_detections(connection: psycopg.Connection, observations: Sequence[Obs
     if not filled:
         return WriteCount(0, 0)
     lengths = [len(each.detections) for each in filled]
+    kinds = [_kinds(each) for each in filled]
     columns: dict[str, Values] = {
         "camera_id": _repeat([each.camera_id for each in filled], lengths),
         "captured_at": TimeColumn([each.captured_at for each in filled]).repeat(lengths),
@@ -169,8 +174,28 @@ def _write_detections(connection: psycopg.Connection, observations: Sequence[Obs
         **_box_columns(np.concatenate([each.detections.xyxy for each in filled])),
         "model": _repeat([each.detector for each in filled], lengths),
         "model_version": _repeat([each.detector_version for each in filled], lengths),
+        "classifier": [name for names, _, _, _ in kinds for name in names],
+        "classifier_version": [version for _, versions, _, _ in kinds for version in versions],
+        "kind_id": Column(np.concatenate([ids for _, _, ids, _ in kinds]), np.int16),
+        "kind_probability": Column(np.concatenate([values for _, _, _, values in kinds]), np.float32),
     }
-    return _insert(connection, "detections", columns)
+    absent = {"classifier": "''", "classifier_version": "''", "kind_id": "-1", "kind_probability": "'NaN'"}
+    return _insert(
+        connection, "detections", columns, {name: f"NULLIF({name}, {value})" for name, value in absent.items()}
+    )
+
+
+def _kinds(observation: Observation) -> tuple[list[str], list[str], Int64Array, Float32Array]:
+    """For each detection the classifier that was asked, its version, the class it said and how sure it was."""
+    count = len(observation.detections)
+    names, versions = [""] * count, [""] * count
+    ids, values = np.full(count, -1, np.int64), np.full(count, np.nan, np.float32)
+    for said in observation.classifications:
+        rows = said.detection_indices
+        ids[rows], values[rows] = said.class_ids, said.probabilities
+        for row in rows.tolist():
+            names[row], versions[row] = said.model, said.model_version
+    return names, versions, ids, values
 
 
 def _write_tracks(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:
@@ -246,13 +271,17 @@ def _write_scores(connection: psycopg.Connection, scores: Sequence[ForecastScore
     }
     errors = ("ade", "fde", "best_ade", "best_fde", "constant_velocity_ade", "constant_velocity_fde")
     for name in errors:
-        given = [getattr(each, name) for each in scores]
-        columns[name] = Column([np.nan if value is None else value for value in given], np.float64)
+        columns[name] = _nullable([getattr(each, name) for each in scores], np.float64)
     return _insert(connection, "forecast_scores", columns, {name: f"NULLIF({name}, 'NaN')" for name in errors})
 
 
 def _box_columns(xyxy: npt.NDArray[np.float32]) -> dict[str, Values]:
     return {name: Column(xyxy[:, axis], np.float32) for axis, name in enumerate(("x1", "y1", "x2", "y2"))}
+
+
+def _nullable(values: Sequence[float | None], dtype: npt.DTypeLike) -> Column:
+    """NaN for None: the statement makes it NULL."""
+    return Column([np.nan if value is None else value for value in values], dtype)
 
 
 def _repeat(values: list[str], lengths: list[int]) -> list[str]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pathcast.core import Detections, Forecast, ForecastScore, FrameTracks, Observation
+from pathcast.core.classifications import Classifications
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS, METRES
 from pathcast.messaging.observation_codec import (
@@ -56,6 +57,9 @@ def sample_observation() -> Observation:
         (forecast,),
         (scored, ended),
         TRACE,
+        brightness=119.9 / 3,
+        sharpness=0.0,
+        classifications=(Classifications("signs", "4", [1], [14], [0.30000001]),),
     )
 
 
@@ -72,7 +76,7 @@ def plain(value: Any) -> Any:
     """A structure that `==` compares bit by bit."""
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, (Observation, Detections, FrameTracks, Forecast, ForecastScore)):
+    if isinstance(value, (Observation, Detections, FrameTracks, Forecast, ForecastScore, Classifications)):
         return {name: plain(getattr(value, name)) for name in value.__slots__}
     if isinstance(value, tuple):
         return tuple(plain(item) for item in value)
@@ -122,9 +126,15 @@ def observations(draw: st.DrawFn) -> Observation:
     moment = draw(st.datetimes(datetime(1970, 1, 1), datetime(2262, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
     positions = draw(finite(64, (n_tracks, 2)))
     sequence = draw(st.integers(0, 2**60))
-    return Observation(
-        "gate-1", sequence, moment, 64, 48, "detector", "1", detections, tracks, positions, METRES, forecasts
-    )
+    head = ("gate-1", sequence, moment, 64, 48, "detector", "1", detections, tracks, positions, METRES, forecasts)
+    measured = st.none() | st.floats(0, 255)
+    asked = draw(st.lists(st.sampled_from(["", "signs", "makes"]), min_size=n_detections, max_size=n_detections))
+    said = []
+    for model in sorted(set(asked) - {""}):
+        rows = [row for row, name in enumerate(asked) if name == model]
+        ids = draw(hnp.arrays(np.int64, len(rows), elements=st.integers(0, 2**40)))
+        said.append(Classifications(model, draw(st.text(max_size=4)), rows, ids, scores[rows]))
+    return Observation(*head, brightness=draw(measured), sharpness=draw(measured), classifications=tuple(said))
 
 
 @given(observations())
@@ -132,19 +142,36 @@ def test_any_observation_survives_exactly(observation: Observation) -> None:
     assert plain(decode_observation(encode_observation(observation))) == plain(observation)
 
 
-def test_bytes_of_schema_1_stay_as_released() -> None:
-    assert encode_observation(sample_observation()) == (GOLDEN / "observation_v1.msgpack").read_bytes()
+def test_bytes_of_schema_3_stay_as_released() -> None:
+    assert encode_observation(sample_observation()) == (GOLDEN / "observation_v3.msgpack").read_bytes()
 
 
-def test_golden_bytes_of_schema_1_stay_readable() -> None:
-    golden = (GOLDEN / "observation_v1.msgpack").read_bytes()
-    assert plain(decode_observation(golden)) == plain(sample_observation())
+@pytest.mark.parametrize(
+    ("version", "added"),
+    [
+        (1, {"brightness": None, "sharpness": None, "classifications": ()}),
+        (2, {"classifications": ()}),
+        (3, {}),
+    ],
+)
+def test_golden_bytes_stay_readable(version: int, added: dict[str, Any]) -> None:
+    golden = (GOLDEN / f"observation_v{version}.msgpack").read_bytes()
+    assert plain(decode_observation(golden)) == plain(replace(sample_observation(), **added))
 
 
 def test_record_carries_key_and_trace() -> None:
     record = observation_record(sample_observation())
     assert record.key == b"gate-1"
-    assert record.headers == (("schema_version", b"1"), ("traceparent", TRACE.encode("ascii")))
+    assert record.headers == (("schema_version", b"3"), ("traceparent", TRACE.encode("ascii")))
+
+
+SAID = {
+    "model": "signs",
+    "model_version": "4",
+    "detection_indices": ["<i8", [1], np.array([1]).tobytes()],
+    "class_ids": ["<i8", [1], bytes(8)],
+    "probabilities": ["<f4", [1], bytes(4)],
+}
 
 
 def changed(**fields: Any) -> bytes:
@@ -153,7 +180,7 @@ def changed(**fields: Any) -> bytes:
         *parents, last = path.split("__")
         target = message
         for parent in parents:
-            target = target[parent]
+            target = target[int(parent) if parent.isdigit() else parent]
         if value is ...:
             del target[last]
         else:
@@ -167,21 +194,34 @@ def changed(**fields: Any) -> bytes:
         (b"\xff\xd8not msgpack", "not a versioned msgpack map"),
         (msgspec.msgpack.encode([1, 2]), "not a versioned msgpack map"),
         (msgspec.msgpack.encode({"camera_id": "gate-1"}), "not a versioned msgpack map"),
-        (changed(schema=2), "expected schema 1, got 2"),
+        (changed(schema=4), "expected schema 1, 2, 3, got 4"),
         (changed(schema=True), "not a versioned msgpack map"),
         (changed(camera_id="Gate 1"), "camera id"),
         (changed(camera_id=...), "camera_id"),
         (changed(sequence=-1), "sequence"),
         (changed(sequence="1"), "sequence"),
         (changed(width=0), "positive size"),
-        (changed(captured_at=2**63), "observation of schema 1"),
+        (changed(captured_at=2**63), "observation of schema 3"),
         (changed(units="feet"), "units"),
         (changed(traceparent="00-1"), "traceparent"),
         (changed(detections__scores=["<f4", [3], bytes(12)]), "scores: expected shape"),
         (changed(detections__scores=["<f4", [2], bytes(7)]), "expected 8 bytes"),
         (changed(detections__scores=["<f4", [-2, -1], bytes(8)]), "detections.scores"),
         (changed(detections__scores=["<f8", [2], bytes(16)]), "expected values of <f4"),
-        (changed(detections__scores=["|O", [2], bytes(16)]), "observation of schema 1"),
+        (changed(detections__scores=["|O", [2], bytes(16)]), "observation of schema 3"),
+        (changed(classifications=...), "classifications"),
+        (changed(classifications__0__class_ids=["<i8", [2], bytes(16)]), "class_ids: expected shape"),
+        (
+            changed(classifications__0__detection_indices=["<i8", [1], np.array([2]).tobytes()]),
+            "expected each of 0 to 1",
+        ),
+        (changed(classifications__0__detection_indices=["<i8", [1], np.array([-1]).tobytes()]), "ascending rows"),
+        (changed(classifications__0__probabilities=["<f4", [1], np.full(1, 2, "<f4").tobytes()]), r"in \[0, 1\]"),
+        (changed(classifications=[SAID, SAID]), "once at the most"),
+        (changed(brightness=-1.0), "brightness"),
+        (changed(brightness=float("nan")), "brightness"),
+        (changed(sharpness=...), "sharpness"),
+        (changed(sharpness="12"), "sharpness"),
         (changed(detections__scores=["<f4", [2], np.full(2, 2, "<f4").tobytes()]), r"expected values in \[0, 1\]"),
         (changed(tracks__track_ids=["<i8", [2], bytes(16)]), "unique ids"),
         (changed(tracks__detection_indices=["<i8", [2], np.array([0, 2]).tobytes()]), "detection_indices"),

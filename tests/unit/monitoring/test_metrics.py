@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from prometheus_client import generate_latest
 
+from pathcast.monitoring.check import Finding
 from pathcast.monitoring.metrics import MAX_CAMERA_LABELS, ServiceMetrics, StageLatency, read_stage_latencies
+from pathcast.monitoring.verdict import Judgement, Span, Verdict
 
 
 def sample(metrics: ServiceMetrics, name: str, **labels: str) -> float | None:
@@ -21,6 +25,25 @@ def test_counts_by_camera() -> None:
     assert sample(metrics, "pathcast_frames_out_total", camera="b") == 1
     assert sample(metrics, "pathcast_frames_skipped_total", camera="a") == 1
     assert sample(metrics, "pathcast_dead_letters_total", topic="frames") == 1
+
+
+def test_the_latest_drift_findings_replace_those_before() -> None:
+    window = Span(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 1, tzinfo=UTC))
+
+    def finding(signal: str, verdict: Verdict, distance: float | None) -> Finding:
+        judged = Judgement(verdict, "", 1.0, 2.0, distance, 0.5, 100, 6)
+        return Finding("detector", "gate", signal, window, "7", judged)
+
+    def shown(what: str, signal: str) -> float | None:
+        labels = {"family": "detector", "camera": "gate", "signal": signal}
+        return metrics.registry.get_sample_value(f"pathcast_drift_{what}", labels)
+
+    metrics = ServiceMetrics("test")
+    metrics.drift([finding("score", "alarm", 0.9), finding("objects", "unknown", None)])
+    assert [shown(what, "score") for what in ("distance", "threshold", "alarm")] == [0.9, 0.5, 1]
+    assert [shown(what, "objects") for what in ("distance", "threshold", "alarm")] == [None, 0.5, 0]
+    metrics.drift([finding("score", "normal", 0.1)])
+    assert [shown("alarm", signal) for signal in ("score", "objects")] == [0, None]
 
 
 def test_a_flood_of_cameras_shares_a_label() -> None:

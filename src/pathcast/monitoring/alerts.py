@@ -1,0 +1,166 @@
+"""Telling people: once when a model's trouble begins, once when it is over. By log, webhook, mail, chat."""
+
+from __future__ import annotations
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+
+import psycopg
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+
+from pathcast.core.errors import PathcastError, ServiceUnavailableError
+from pathcast.monitoring.settings import MonitorSettings
+from pathcast.monitoring.store import Alarm, message_sent, owed_messages
+
+TIMEOUT_S = 10.0
+ATTEMPTS = 3
+_PAUSE_S = 1.0
+
+_log = logging.getLogger("drift")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is said: what, where, since when, and what to do next; `facts` is the same for machines, JSON-able.
+
+    Of the facts, `event` says of what kind it is; after `recovered` nothing is to be done.
+    """
+
+    title: str
+    text: str
+    facts: Mapping[str, Any]
+
+    @property
+    def recovered(self) -> bool:
+        return bool(self.facts["event"] == "recovered")
+
+    def as_json(self) -> bytes:
+        """What a webhook gets."""
+        return json.dumps({**self.facts, "title": self.title, "text": self.text}).encode()
+
+
+Channel = Callable[[Message], None]
+"""Delivers a message, or raises PathcastError; the error never holds the address, which may hold a password."""
+
+
+def message_about(alarm: Alarm) -> Message:
+    """The words for an alarm that has begun, or is over; times in the facts are ISO 8601, UTC."""
+    where = f"{alarm.family} at camera {alarm.camera_id}"
+    facts = {
+        "event": "alarm" if alarm.recovered_at is None else "recovered",
+        "family": alarm.family,
+        "camera_id": alarm.camera_id,
+        "since": alarm.since.isoformat(),
+        "last_seen": alarm.last_seen.isoformat(),
+        "recovered_at": None if alarm.recovered_at is None else alarm.recovered_at.isoformat(),
+        "reason": alarm.reason,
+    }
+    if alarm.recovered_at is not None:
+        lasted = alarm.recovered_at - alarm.since
+        return Message(
+            f"Pathcast: {where} is as usual again",
+            f"Since {alarm.recovered_at:%Y-%m-%d %H:%M} UTC; it was off for {lasted}. Nothing is to be done.",
+            facts,
+        )
+    show = f"pathcast drift --family {alarm.family} --camera {alarm.camera_id}"
+    return Message(
+        f"Pathcast: {where} is not what it was",
+        f"Since {alarm.since:%Y-%m-%d %H:%M} UTC: {alarm.reason}.\n"
+        f"Next: look at the camera and at `{show} --report drift.html`. A lens, a light or a position can be mended. "
+        f"If the world has changed for good, `{show} --retrain` trains on it; if the models do well all the same, "
+        f"`{show} --accept`.",
+        facts,
+    )
+
+
+def announce(connection: psycopg.Connection, family: str, settings: MonitorSettings) -> list[Message]:
+    """Send what is owed about the family's alarms, through every channel that is set; the messages that were sent.
+
+    A message counts as sent when all channels have taken it; one that has not is owed still, and the next check
+    sends it again, to all. Raises PathcastError at the end, naming the channels that failed.
+    """
+    sent, failures = [], []
+    for alarm in owed_messages(connection, family):
+        message = message_about(alarm)
+        failed = deliver(message, settings)
+        failures += failed
+        if not failed:
+            message_sent(connection, alarm)
+            sent.append(message)
+    if failures:
+        raise PathcastError(
+            f"alerts: {'; '.join(dict.fromkeys(failures))}",
+            hint="see PATHCAST_MONITOR_WEBHOOK_URL and PATHCAST_MONITOR_APPRISE_URLS; the next check tries again",
+        )
+    return sent
+
+
+def channels(settings: MonitorSettings) -> list[Channel]:
+    """The log, and what the settings name besides."""
+    found: list[Channel] = [_to_log]
+    if webhook := settings.webhook_url.get_secret_value():
+        found.append(lambda message: _to_webhook(webhook, message))
+    if addresses := settings.apprise_urls.get_secret_value().split():
+        found.append(lambda message: _to_apprise(addresses, message))
+    return found
+
+
+def deliver(message: Message, settings: MonitorSettings) -> list[str]:
+    """Send the message through every channel that is set; what went wrong, without addresses."""
+    failures = []
+    for channel in channels(settings):
+        try:
+            channel(message)
+        except PathcastError as error:
+            failures.append(error.message)
+    return failures
+
+
+def _to_log(message: Message) -> None:
+    level = logging.INFO if message.recovered else logging.WARNING
+    _log.log(level, "%s. %s", message.title, message.text.replace("\n", " "))
+
+
+@retry(
+    retry=retry_if_exception_type(ServiceUnavailableError),
+    stop=stop_after_attempt(ATTEMPTS),
+    wait=wait_fixed(_PAUSE_S),
+    reraise=True,
+)
+def _to_webhook(address: str, message: Message) -> None:
+    if not address.startswith(("http://", "https://")):
+        raise PathcastError("the webhook's address: expected http:// or https://")
+    try:
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+            address, message.as_json(), {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        kind = ServiceUnavailableError if error.code >= 500 or error.code == 429 else PathcastError
+        raise kind(f"the webhook answered {error.code}") from None
+    except (OSError, ValueError, HTTPException) as error:
+        # Some of these quote the address.
+        raise ServiceUnavailableError(f"the webhook cannot be reached: {type(error).__name__}") from None
+
+
+def _to_apprise(addresses: list[str], message: Message) -> None:
+    try:
+        import apprise
+    except ImportError as error:
+        raise PathcastError(f"Apprise is not installed: {error}; pip install 'pathcast[monitor]'") from error
+    # It would log addresses.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    kind = apprise.NotifyType.SUCCESS if message.recovered else apprise.NotifyType.WARNING
+    for number, address in enumerate(addresses, start=1):
+        service = apprise.Apprise()
+        if not service.add(address):
+            raise PathcastError(f"Apprise does not understand address {number} of {len(addresses)}")
+        if not service.notify(body=message.text, title=message.title, notify_type=kind):
+            raise PathcastError(f"Apprise could not deliver to address {number} of {len(addresses)}")

@@ -1,0 +1,142 @@
+"""What bad performance means for a family: which stored signals are watched, how, and from when on they alarm.
+
+A family says it in its own definition; a family from outside may bring signals of its own (a reader and a distance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathcast.core.arrays import Float64Array
+from pathcast.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """A signal's values: `at` (n,) seconds since the Unix epoch, `value` (n,) in the signal's unit, `weight` (n,)."""
+
+    at: Float64Array
+    value: Float64Array
+    weight: Float64Array
+
+    @classmethod
+    def of(cls, rows: list[tuple[Any, ...]]) -> Samples:
+        """From rows of time, value and, where values do not all count the same, weight."""
+        at = np.array([row[0].timestamp() for row in rows], dtype=np.float64)
+        value = np.array([row[1] for row in rows], dtype=np.float64)
+        weight = np.array([row[2] if len(row) > 2 else 1.0 for row in rows], dtype=np.float64)
+        return cls(at, value, weight)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """One after the other."""
+        if not parts:
+            return cls.of([])
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("at", "value", "weight")))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> Samples:
+        """Those that a mask (n,) chooses."""
+        return Samples(self.at[chosen], self.value[chosen], self.weight[chosen])
+
+    def mean(self) -> float:
+        """The weighted mean; NaN of nothing."""
+        return float(np.average(self.value, weights=self.weight)) if len(self) else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which rows a signal is read from: of `camera_id` in [since, until), of `model` in the version that serves now.
+
+    Looks are `spacing` apart: of a span's frames, or of the times at which forecasts were made, the first in each
+    stretch of that length counts. `now` is the end of the window that is judged.
+    """
+
+    model: str
+    version: str
+    camera_id: str
+    since: datetime
+    until: datetime
+    spacing: timedelta
+    now: datetime
+
+
+Reader = Callable[["psycopg.Connection", Source], Samples]
+Distance = Callable[[Samples, Samples], float]
+"""How far the second samples are from the first, which are the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something stored that tells whether a model still sees the world that it knows, or still does its work.
+
+    It alarms at a distance of `threshold` or more, if that is also beyond what windows of the reference show among
+    themselves (see `judge`). Where `anchored`, the reference is the data that the serving version learned from, if
+    the platform still has it. Where not `compared`, the distance needs no reference.
+    """
+
+    name: str
+    unit: str
+    read: Reader
+    distance: Distance
+    threshold: float
+    min_samples: int = 30
+    anchored: bool = True
+    compared: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    """Bad performance of a family: an alarm of any of its signals, at a camera, in a window.
+
+    The reference is cut into windows as long as the one that is judged; `min_windows` of them must have enough
+    samples (at least 2). A distance must be beyond what another such window reaches with `confidence`. Up to `looks`
+    frames or forecast times of a window are read.
+    """
+
+    signals: tuple[Signal, ...] = ()
+    window: timedelta = timedelta(hours=1)
+    reference: timedelta = timedelta(days=7)
+    min_windows: int = 4
+    confidence: float = 0.995
+    looks: int = 120
+
+    def changed(self, changes: Mapping[str, Any]) -> Monitoring:
+        """With other numbers, as configuration gives them.
+
+        window_minutes, reference_hours, min_windows, confidence, looks, and `signals`, a mapping of names to
+        thresholds (null: not watched).
+        """
+        known = {"window_minutes", "reference_hours", "min_windows", "confidence", "looks", "signals"}
+        if unknown := set(changes) - known:
+            raise InvalidInputError(
+                f"monitoring: expected settings of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}"
+            )
+        thresholds = dict(changes.get("signals", {}))
+        names = {signal.name for signal in self.signals}
+        if unknown := set(thresholds) - names:
+            raise InvalidInputError(
+                f"monitoring: expected signals of {', '.join(sorted(names))}, got {', '.join(sorted(unknown))}"
+            )
+        chosen = [
+            replace(signal, threshold=float(thresholds.get(signal.name, signal.threshold)))
+            for signal in self.signals
+            if thresholds.get(signal.name, signal.threshold) is not None
+        ]
+        numbers = {name: changes[name] for name in ("min_windows", "confidence", "looks") if name in changes}
+        if "window_minutes" in changes:
+            numbers["window"] = timedelta(minutes=float(changes["window_minutes"]))
+        if "reference_hours" in changes:
+            numbers["reference"] = timedelta(hours=float(changes["reference_hours"]))
+        return replace(self, signals=tuple(chosen), **numbers)
