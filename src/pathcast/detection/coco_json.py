@@ -1,7 +1,8 @@
 """COCO JSON, the form that labelling tools share (https://cocodataset.org/#format-data), to and from `LabelledImages`.
 
-Beside COCO's own keys stand some that COCO leaves room for and CVAT and Label Studio carry along: `attributes` with
-`track_id` and `score` on annotations, `camera` and `captured_at` on images. `iscrowd` marks an ignored box.
+Beside COCO's own keys stand some that COCO leaves room for: `attributes` with `track_id` and `score` on annotations,
+`camera` and `captured_at` on images. `iscrowd` marks an ignored box. CVAT's reader (Datumaro) asks for `segmentation`,
+be it empty; Label Studio's (label_studio_sdk.converter) for a `score`, 1 where no teacher gave one.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def write_coco(path: Path, labelled: LabelledImages) -> None:
                 "area": (x2 - x1) * (y2 - y1),
                 "iscrowd": int(image.ignored[row]),
                 "segmentation": [],
+                "score": float(np.nan_to_num(image.scores[row], nan=1.0)),
             }
             attributes: dict[str, Any] = {}
             if image.track_ids[row] >= 0:
@@ -99,6 +101,11 @@ def read_coco(path: Path, root: Path | None = None) -> LabelledImages:
 def _image(
     entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], class_ids: Mapping[int, int]
 ) -> LabelledImage:
+    if entry["width"] is None or entry["height"] is None:
+        raise InvalidInputError(
+            f"{entry['file_name']}: expected a width and a height, got {entry['width']} and {entry['height']}",
+            hint="Label Studio leaves them out where it cannot open the image: export with the images served",
+        )
     rows = [[float(value) for value in annotation["bbox"]] for annotation in annotations]
     boxes = np.array(rows, np.float64).reshape(-1, 4)
     attributes = [annotation.get("attributes") or {} for annotation in annotations]

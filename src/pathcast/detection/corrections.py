@@ -1,7 +1,9 @@
-"""What people made of a teacher's labels."""
+"""What people made of a teacher's labels, as CVAT and Label Studio give it back (COCO JSON)."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +13,22 @@ from pathcast.detection.labelled import LabelledImage, LabelledImages
 
 _SAME_BOX_PX = 1.0
 _SAME_OBJECT_IOU = 0.5
+_PREFIX = re.compile(r"^[0-9a-f]{8}(-|__)")
+"""Label Studio puts one before the name of a file that it has stored."""
 
 
 def corrected(given: LabelledImages, returned: LabelledImages) -> tuple[LabelledImages, dict[str, int]]:
     """`given` with the boxes of the images that came back, and how many boxes were kept, changed, added, removed.
 
-    Images are matched by name or, where tools flatten folders, by its last part. A box that overlaps one of before
-    keeps its track number; teacher's scores go. Raises InvalidInputError for an image that was not given.
+    Images are matched by name or, where tools flatten folders, by its last part, with or without what Label Studio
+    puts before it. A box that overlaps one of before keeps its track number; teacher's scores go. Raises
+    InvalidInputError for an image that was not given.
     """
-    by_name = {image.name: image for image in given}
-    by_last: dict[str, list[LabelledImage]] = {}
-    for image in given:
-        by_last.setdefault(Path(image.name).name, []).append(image)
+    find = _finder(given)
     counts = dict.fromkeys(("images", "kept", "changed", "added", "removed"), 0)
     new: dict[str, LabelledImage] = {}
     for image in returned:
-        candidates = [by_name[image.name]] if image.name in by_name else by_last.get(Path(image.name).name, [])
+        candidates = find(image.name)
         if len(candidates) != 1 or candidates[0].name in new:
             raise InvalidInputError(
                 f"{image.name}: expected the name of one image that was given, once, got {len(candidates)} of them"
@@ -39,6 +41,28 @@ def corrected(given: LabelledImages, returned: LabelledImages) -> tuple[Labelled
         new[before.name] = _merged(before, image, counts)
         counts["images"] += 1
     return LabelledImages(given.root, tuple(new.get(image.name, image) for image in given)), counts
+
+
+def known(given: LabelledImages, returned: LabelledImages) -> LabelledImages:
+    """Those of the `returned` images that are among the `given` ones."""
+    find = _finder(given)
+    return returned.where(lambda image: bool(find(image.name)))
+
+
+def _finder(given: LabelledImages) -> Callable[[str], list[LabelledImage]]:
+    """By a name as a tool gives it back: the images that it may be."""
+    by_name = {image.name: image for image in given}
+    by_last: dict[str, list[LabelledImage]] = {}
+    for image in given:
+        by_last.setdefault(Path(image.name).name, []).append(image)
+
+    def find(name: str) -> list[LabelledImage]:
+        if name in by_name:
+            return [by_name[name]]
+        last = Path(name).name
+        return by_last.get(last) or by_last.get(_PREFIX.sub("", last), [])
+
+    return find
 
 
 def _merged(before: LabelledImage, after: LabelledImage, counts: dict[str, int]) -> LabelledImage:

@@ -149,3 +149,14 @@ def joined(root: Path, sets: Sequence[LabelledImages]) -> LabelledImages:
             for image in each.images
         ),
     )
+
+
+def with_own_identities(labelled: LabelledImages) -> LabelledImages:
+    """The same images, the objects numbered from 0 through all cameras: every recording counts from 1 by itself."""
+    numbers: dict[tuple[str, int], int] = {}
+
+    def renumbered(image: LabelledImage) -> list[int]:
+        keys = [(image.camera, identity) for identity in image.track_ids.tolist()]
+        return [-1 if key[1] < 0 else numbers.setdefault(key, len(numbers)) for key in keys]
+
+    return replace(labelled, images=tuple(image.changed(track_ids=renumbered(image)) for image in labelled))

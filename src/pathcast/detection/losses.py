@@ -17,7 +17,9 @@ from pathcast.detection.assignment import assign
 from pathcast.detection.samples import IGNORED
 
 BOX_WEIGHT = 5.0
-IDENTITY_WEIGHT = 0.1
+IDENTITY_WEIGHT = 0.5
+"""About the balance of the two tasks that FairMOT (arXiv:2004.01888) starts to learn from."""
+
 _FEWEST_CELLS = 10.0
 """An image with fewer learning cells counts as one with so many, or empty images would outweigh all others."""
 
@@ -77,7 +79,7 @@ def paired_iou(boxes: Any, others: Any) -> Any:
     return shared / ops.maximum(areas[0] + areas[1] - shared, 1e-7)
 
 
-def identity_loss(embeddings: Any, identities: Any, cells: int = 256) -> Any:
+def identity_loss(embeddings: Any, identities: Any, cells: int = 1024) -> Any:
     """Supervised contrast (Khosla et al., 2020, arXiv:2004.11362) among the first `cells` cells of known identity.
 
     `embeddings` (n, a, d) of length 1, `identities` (n, a) with -1 for unknown. 0 where no identity appears twice.

@@ -21,15 +21,16 @@ def to_detections(
     scores: Float32Array,
     classes: Int64Array,
     fit: Letterbox,
+    embeddings: Float32Array | None = None,
     *,
     score_threshold: float = SCORE_THRESHOLD,
     nms_iou: float = NMS_IOU,
 ) -> Detections:
     """One frame's served outputs as Detections in frame pixels, best score first.
 
-    `boxes` (k, 4) xyxy in input pixels, `scores` (k,), `classes` (k,). Rows under `score_threshold` go,
-    then rows that overlap a better one of their class by more than `nms_iou`; boxes are clipped to the
-    frame, and those with nothing inside it go.
+    `boxes` (k, 4) xyxy in input pixels, `scores` (k,), `classes` (k,), `embeddings` (k, d). Rows under
+    `score_threshold` go, then rows that overlap a better one of their class by more than `nms_iou`; boxes
+    are clipped to the frame, and those with nothing inside it go.
     """
     strong = np.flatnonzero(scores >= score_threshold)
     order = strong[np.argsort(-scores[strong], kind="stable")]
@@ -39,8 +40,9 @@ def to_detections(
     xyxy[:, 1::2] = xyxy[:, 1::2].clip(0, fit.frame_height)
     visible = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
     kept = kept[visible]
+    looks = None if embeddings is None else embeddings[kept]
     # Rounding can put a sigmoid's product a hair over 1.
-    return Detections(xyxy[visible], scores[kept].clip(0, 1), classes[kept])
+    return Detections(xyxy[visible], scores[kept].clip(0, 1), classes[kept], looks)
 
 
 def suppress(boxes: Float32Array, classes: Int64Array, iou_threshold: float) -> Int64Array:

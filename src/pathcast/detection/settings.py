@@ -86,6 +86,7 @@ SIZES: Mapping[str, DetectorSettings] = MappingProxyType(
         "small": DetectorSettings(0.5, 0.33, depthwise=False, input_width=640, input_height=640),
         "medium": DetectorSettings(0.75, 0.67, depthwise=False, input_width=640, input_height=640),
         "large": DetectorSettings(1.0, 1.0, depthwise=False, input_width=640, input_height=640),
+        "xlarge": DetectorSettings(1.25, 1.33, depthwise=False, input_width=640, input_height=640),
     }
 )
-"""YOLOX's own sizes, by name."""
+"""YOLOX's own sizes: its nano, tiny, s, m, l and x."""

@@ -24,14 +24,15 @@ _SETTINGS_KEY = "settings"
 def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
     """The network with the weights of a published YOLOX, its 80 classes cut to the platform's.
 
-    `settings` must have the file's width, depth and kind of convolution; the input may be of another size.
+    `settings` must have the file's width, depth and kind of convolution; the input may be of another size. A branch
+    for appearance, which the file lacks, stays fresh.
     Predictions go by the names of their initialisers, the convolutions before them (whose normalisation the
     file has folded in, and with it their names) by the order in which YOLOX calls them; every shape is
     checked. Raises InvalidInputError at the first that does not fit.
     """
-    if settings.normalised or settings.embedding or settings.activation != "silu":
+    if settings.normalised or settings.activation != "silu":
         raise InvalidInputError(
-            f"weights of YOLOX: expected settings without normalisation and embedding and with silu, got {settings}",
+            f"weights of YOLOX: expected settings without normalisation and with silu, got {settings}",
         )
     model = build_detector(settings)
     tensors = {tensor.name: tensor for tensor in source.model.graph.initializer}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,8 @@ from pathcast.core.arrays import Float64Array, Int64Array
 _LEAST_GAIN = 1e-9
 """What a pair of the very least similarity gains: a match is better than none."""
 
-_FEW_PAIRS = 64
-"""Up to so many it is quicker to compare all with all than to bisect."""
+_ALL_WITH_ALL = 1000
+"""Up to so many pairs it is quicker to compare all with all than to bisect."""
 
 
 def intersection_over_union(first: Float64Array, second: Float64Array) -> Float64Array:
@@ -47,36 +48,44 @@ def similar_pairs(
 ) -> Pairs:
     """The pairs of boxes `first` (4, n) and `second` (4, m) that are at least `least` > 0 similar.
 
-    Boxes are centre x, centre y, width, height. Similarity is the IoU of the boxes grown by `buffer_ratio` of
-    their size on every side (C-BIoU, Yang et al. 2023), times the overlap of their unbuffered vertical extents
-    over their union to the power `height_power` (Hybrid-SORT, Yang et al. 2024): two people who pass each other
-    overlap in the image, but seldom stand and end at the same heights. Of many boxes only those that
+    Boxes are centre x, centre y, width, height, of a positive size. Similarity is the IoU of the boxes grown by
+    `buffer_ratio` of their size on every side (C-BIoU, Yang et al. 2023), times the overlap of their unbuffered
+    vertical extents over their union to the power `height_power` (Hybrid-SORT, Yang et al. 2024): two people who pass
+    each other overlap in the image, but seldom stand and end at the same heights. Of many boxes only those that
     overlap horizontally are looked at, found by bisection, so the work grows with n log n and the number of neighbours.
     """
-    growth = 0.5 + buffer_ratio
-    reach, other_reach = _reach(first, growth), _reach(second, growth)
-    count = first.shape[1] * second.shape[1]
-    if count > _FEW_PAIRS:
-        rows, columns = _horizontal_neighbours(reach, other_reach)
-    else:
-        rows, columns = np.divmod(np.arange(count), max(second.shape[1], 1))
-    pair, other = reach.take(rows, axis=1), other_reach.take(columns, axis=1)
-    inner = np.minimum(pair[:_AREA], other[:_AREA])
+    count = first.shape[1]
+    reach = _reach(np.concatenate((first, second), axis=1), 0.5 + buffer_ratio)
+    one, other = reach[:, :count], reach[:, count:]
+    if count * second.shape[1] <= _ALL_WITH_ALL:
+        values = _similarity(one[:, :, np.newaxis], other[:, np.newaxis], height_power)
+        rows, columns = (values >= least).nonzero()
+        return Pairs(rows, columns, values[rows, columns])
+    rows, columns = _horizontal_neighbours(one, other)
+    values = _similarity(one.take(rows, axis=1), other.take(columns, axis=1), height_power)
+    kept = (values >= least).nonzero()[0]
+    return Pairs(rows.take(kept), columns.take(kept), values.take(kept))
+
+
+def _similarity(one: Float64Array, other: Float64Array, height_power: float) -> Float64Array:
+    """Of boxes given by their reach, (7, ...) each, in shapes that broadcast."""
+    inner = np.minimum(one[:_AREA], other[:_AREA])
     overlap = inner[_HIGH]
     overlap += inner[_LOW]
     np.maximum(overlap, 0.0, out=overlap)
-    values = overlap[0] * overlap[1]
-    union = pair[_AREA] + other[_AREA]
+    values: Float64Array = overlap[0] * overlap[1]
+    union = one[_AREA] + other[_AREA]
     union -= values
-    np.divide(values, union, out=values, where=values > 0)
+    values /= union
     if height_power > 0:
         # Boxes that are apart span their distance too, but share nothing, so they count 0 all the same.
-        outer = np.maximum(pair[2:_AREA:3], other[2:_AREA:3])
-        spanned = outer[0] + outer[1]
-        agreement = np.divide(overlap[2], spanned, out=overlap[2], where=spanned > 0)
+        outer = np.maximum(one[2:_AREA:3], other[2:_AREA:3])
+        spanned = outer[0]
+        spanned += outer[1]
+        agreement = overlap[2]
+        agreement /= spanned
         values *= agreement if height_power == 1.0 else agreement**height_power
-    kept = (values >= least).nonzero()[0]
-    return Pairs(rows.take(kept), columns.take(kept), values.take(kept))
+    return values
 
 
 def assign(pairs: Pairs, least: float) -> tuple[Int64Array, Int64Array]:
@@ -93,18 +102,18 @@ def assign(pairs: Pairs, least: float) -> tuple[Int64Array, Int64Array]:
     taken: list[tuple[Int64Array, Int64Array]] = []
     while len(rows):
         of_row, of_column = np.bincount(rows, gains), np.bincount(columns, gains)
-        sure = 3.0 * gains > of_row.take(rows) + of_column.take(columns)
-        if sure.all():
+        sure = (3.0 * gains > of_row.take(rows) + of_column.take(columns)).nonzero()[0]
+        if len(sure) == len(rows):
             taken.append((rows, columns))
             break
-        if not sure.any():
+        if not len(sure):
             taken.append(_solve(rows, columns, gains))
             break
-        sure_rows, sure_columns = rows[sure], columns[sure]
+        sure_rows, sure_columns = rows.take(sure), columns.take(sure)
         taken.append((sure_rows, sure_columns))
         of_row[sure_rows] = of_column[sure_columns] = -1.0
-        free = (of_row.take(rows) >= 0) & (of_column.take(columns) >= 0)
-        rows, columns, gains = rows[free], columns[free], gains[free]
+        free = (np.minimum(of_row.take(rows), of_column.take(columns)) >= 0).nonzero()[0]
+        rows, columns, gains = rows.take(free), columns.take(free), gains.take(free)
     if len(taken) == 1:
         return taken[0]
     if not taken:
@@ -142,14 +151,19 @@ def _reach(boxes: Float64Array, growth: float) -> Float64Array:
     """(7, n) of boxes (4, n)."""
     reach = np.empty((7, boxes.shape[1]))
     half = boxes.take(_SIZES, axis=0)
-    half[:2] *= growth
-    half[2] *= 0.5
+    half *= _growths(growth)
     centre = boxes.take(_AXES, axis=0)
     np.add(centre, half, out=reach[_HIGH])
     np.subtract(half, centre, out=reach[_LOW])
     area = np.multiply(half[0], half[1], out=reach[_AREA])
     area *= 4.0
     return reach
+
+
+@lru_cache(maxsize=16)
+def _growths(growth: float) -> Float64Array:
+    """(3, 1): what the sizes in `_SIZES` are multiplied with."""
+    return np.array([[growth], [growth], [0.5]])
 
 
 def _horizontal_neighbours(first: Float64Array, second: Float64Array) -> tuple[Int64Array, Int64Array]:

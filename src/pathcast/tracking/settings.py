@@ -106,8 +106,8 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Reporting: a confirmed track of `coast_hits` detections or more is still reported, where it is expected,
     for `coast_s` seconds without one.
 
-    `appearance` and `camera_motion` are off where they are None. The one needs detections with embeddings, the
-    other the frames' images.
+    `appearance` counts where detections have embeddings, `camera_motion` where it is given and the frames' images
+    are there; None turns either off.
     """
 
     motion: MotionSettings = MotionSettings()
@@ -129,5 +129,5 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height_power: NonNegative = 2.0
     coast_s: NonNegative = 0.129
     coast_hits: Count = 6
-    appearance: AppearanceSettings | None = None
+    appearance: AppearanceSettings | None = AppearanceSettings()
     camera_motion: CameraMotionSettings | None = None

@@ -30,7 +30,7 @@ def camera_shift(
     `offsets` (2, n): where objects are seen minus where they were expected; n ≥ 1. An empirical-Bayes
     shrinkage of the median: shift = median * sway / (sway + caution * variance of the median).
     """
-    median = _median(offsets)
+    median = _median(offsets.copy())
     deviation = _median(np.abs(offsets - median[:, np.newaxis]))
     of_median = _DEVIATION_SCALE**2 * _MEDIAN_VARIANCE / offsets.shape[1]
     shift, updated = np.zeros(2), np.zeros(2)
@@ -47,8 +47,8 @@ def camera_shift(
 
 
 def _median(values: Float64Array) -> Float64Array:
-    """Of each row of (2, n); as np.median, without its checks, which take longer than the sorting."""
-    ordered = np.sort(values, axis=1)
-    count = ordered.shape[1]
-    median: Float64Array = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2.0
+    """Of each row of (2, n), which are sorted; as np.median, without its checks, which take longer than that."""
+    values.sort(axis=1)
+    count = values.shape[1]
+    median: Float64Array = (values[:, (count - 1) // 2] + values[:, count // 2]) / 2.0
     return median

@@ -19,7 +19,7 @@ from pathcast.core.arrays import Float32Array, Float64Array, Int64Array, UInt8Ar
 from pathcast.core.clock import from_nanoseconds, to_nanoseconds
 from pathcast.core.frame import check_utc
 from pathcast.tracking import appearance, kalman
-from pathcast.tracking.association import Pairs, assign, similar_pairs
+from pathcast.tracking.association import assign, similar_pairs
 from pathcast.tracking.camera_motion import CameraMotion, check_image
 from pathcast.tracking.settings import AppearanceSettings, TrackerSettings
 from pathcast.tracking.state import NO_FRAME, Memory, pack, unpack
@@ -115,6 +115,10 @@ class Tracker:
         self._confirm(taken, at_once=first_frame)
         return self._report(taken)
 
+    def forget_looks(self) -> None:
+        """Forget what the objects look like: from now on another model says so. Identities stay."""
+        self._looks = np.zeros((self._reals.shape[1], 0), dtype=np.float32)
+
     def state(self) -> bytes:
         """Everything the tracker remembers, settings included; see `restore`."""
         picture = None if self._camera_motion is None else self._camera_motion.previous
@@ -161,7 +165,7 @@ class Tracker:
         if known not in (0, size):
             raise InvalidInputError(
                 f"embeddings: expected {known} numbers each as before, got {size}",
-                hint="start a fresh Tracker for another appearance model",
+                hint="`forget_looks` first where another model embeds",
             )
         return appearance.unit(detections.embeddings)
 
@@ -188,9 +192,11 @@ class Tracker:
         ended &= self._wholes[_ID] == _TENTATIVE_ID
         ended |= unseen_us > 1e6 * self._remembered_s()
         if ended.any():
-            self._reals, self._wholes = self._reals[:, ~ended], self._wholes[:, ~ended]
+            # Not by an index [:, kept], which would give tables whose rows no longer lie together in memory.
+            kept = ~ended
+            self._reals, self._wholes = self._reals.compress(kept, axis=1), self._wholes.compress(kept, axis=1)
             if self._looks.shape[1]:
-                self._looks = self._looks[~ended]
+                self._looks = self._looks[kept]
 
     def _remembered_s(self) -> float:
         look = self._settings.appearance
@@ -263,10 +269,13 @@ class Tracker:
         if not len(tracks) or not len(detections):
             return
         boxes, power = seen.boxes.take(detections, axis=1), self._settings.height_power
-        found = [similar_pairs(place.take(tracks, axis=1), boxes, buffer_ratio, power, least) for place in places]
-        pairs = found[0] if len(found) == 1 else Pairs(*map(np.concatenate, zip(*found, strict=True)))
+        sought = [place.take(tracks, axis=1) for place in places]
+        everywhere = sought[0] if len(sought) == 1 else np.concatenate(sought, axis=1)
+        pairs = similar_pairs(everywhere, boxes, buffer_ratio, power, least)
         if not len(pairs.rows):
             return
+        if len(sought) > 1:
+            pairs = pairs._replace(rows=pairs.rows % len(tracks))
         track_classes, classes = self._wholes[_CLASS].take(tracks), seen.classes.take(detections)
         alike = track_classes.take(pairs.rows) == classes.take(pairs.columns)
         if not alike.all():

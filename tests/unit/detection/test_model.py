@@ -111,3 +111,13 @@ def test_published_weights_of_another_size_are_refused(yolox_path: Path) -> None
         load_yolox(source, replace(SIZES["nano"], width=0.5, normalised=False))
     with pytest.raises(InvalidInputError, match="without normalisation"):
         load_yolox(source, SIZES["nano"])
+
+
+def test_published_weights_can_gain_a_fresh_branch_for_appearance(yolox_path: Path) -> None:
+    source, settings = read_yolox(yolox_path), replace(SIZES["nano"], normalised=False)
+    plain, seeing = (load_yolox(source, replace(settings, embedding=length)) for length in (0, 16))
+    known = {variable.path: np.asarray(variable.value) for variable in plain.weights}
+    gained = {variable.path: np.asarray(variable.value) for variable in seeing.weights}
+    assert {path.split("_")[0] for path in gained.keys() - known.keys()} == {"emb"}
+    assert all(np.array_equal(gained[path], values) for path, values in known.items())
+    assert seeing.output["embeddings"].shape == (None, 3549, 16)

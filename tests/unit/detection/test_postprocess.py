@@ -71,3 +71,14 @@ def test_suppression_leaves_no_overlap_and_drops_nothing_without_cause(
         worst = max(rivals, default=0.0)
         if abs(worst - 0.5) > 1e-4:
             assert (row in kept) == (worst <= 0.5)
+
+
+def test_embeddings_stay_with_their_boxes() -> None:
+    rows = [(0, 0, 10, 10, 0.5, 0), (0, 0, 10, 9, 0.4, 0), (100, 100, 120, 140, 0.9, 0), (0, 0, 5, 5, 0.001, 0)]
+    table = np.array(rows, np.float64)
+    looks = np.arange(8, dtype=np.float32).reshape(4, 2)
+    found = to_detections(
+        table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64), FIT, looks
+    )
+    assert found.embeddings is not None
+    np.testing.assert_array_equal(found.embeddings, [[4, 5], [0, 1]])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,12 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
+from pathcast.tracking import association
 from pathcast.tracking.association import Pairs, assign, intersection_over_union, similar_pairs
+
+LEAST = 0.0512345
+"""A similarity that no boxes of whole pixels have to the last bit."""
 
 
 @st.composite
-def boxes(draw: st.DrawFn, most: int = 5) -> np.ndarray:
-    rows = draw(st.lists(st.tuples(*[st.integers(0, 40)] * 4), max_size=most))
+def boxes(draw: st.DrawFn, most: int = 5, least_size: int = 0) -> np.ndarray:
+    edge, size = st.integers(0, 40), st.integers(least_size, 40)
+    rows = draw(st.lists(st.tuples(edge, edge, size, size), max_size=most))
     table = np.array(rows, dtype=float).reshape(-1, 4)
     return np.hstack((table[:, :2], table[:, :2] + table[:, 2:]))
 
@@ -71,10 +77,26 @@ def test_heights_that_differ_lower_the_similarity() -> None:
     assert weighted == pytest.approx([1 / 27])
 
 
-@given(boxes(14), boxes(14), st.sampled_from([0.0, 0.3, 1.0]))
-def test_all_similar_pairs_are_found(first: np.ndarray, second: np.ndarray, buffer_ratio: float) -> None:
+@pytest.mark.parametrize("all_with_all", [0, 1000])
+@given(boxes(14, 1), boxes(14, 1), st.sampled_from([0.0, 0.3, 1.0]))
+def test_all_similar_pairs_are_found(
+    all_with_all: int, first: np.ndarray, second: np.ndarray, buffer_ratio: float
+) -> None:
     every = intersection_over_union(grown(first, buffer_ratio), grown(second, buffer_ratio))
-    np.testing.assert_allclose(dense(first, second, buffer_ratio, 0.05), np.where(every >= 0.05, every, 0.0))
+    with patch.object(association, "_ALL_WITH_ALL", all_with_all):
+        found = dense(first, second, buffer_ratio, LEAST)
+    np.testing.assert_allclose(found, np.where(every >= LEAST, every, 0.0))
+
+
+@given(boxes(9, 1), boxes(9, 1))
+def test_few_boxes_are_compared_to_the_bit_as_many_are(first: np.ndarray, second: np.ndarray) -> None:
+    tables = []
+    for all_with_all in (0, 1000):
+        with patch.object(association, "_ALL_WITH_ALL", all_with_all):
+            pairs = similar_pairs(centred(first), centred(second), 0.4, 2.0, 0.1)
+        tables.append(np.zeros((len(first), len(second))))
+        tables[-1][pairs.rows, pairs.columns] = pairs.values
+    np.testing.assert_array_equal(*tables)
 
 
 def as_pairs(value: np.ndarray, least: float) -> Pairs:

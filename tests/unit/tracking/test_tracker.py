@@ -368,3 +368,12 @@ def test_a_state_from_before_the_options_is_still_read() -> None:
     for name in ("appearance", "camera_motion"):
         del fields[1][name]
     assert Tracker.restore(msgspec.msgpack.encode(fields[:8])).state() == good_state()
+
+
+def test_looks_can_be_forgotten_and_identities_stay() -> None:
+    tracker = Tracker(msgspec.structs.replace(WITH_LOOKS, confirm_hits=1))
+    for frame in range(5):
+        tracker.update(looking(person(100), looks=[0]), at(frame))
+    tracker.forget_looks()
+    seen = tracker.update(Detections([person(100)[0]], [0.9], [0], [[0, 0, 1]]), at(5))
+    assert seen.track_ids.tolist() == [1]
