@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from pathcast.core.errors import GateFailedError
@@ -16,7 +18,9 @@ from pathcast.detection.model import serving_model
 from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.weights import without_normalisation
-from pathcast.export.onnx import save_onnx, to_onnx
+from pathcast.export.gpu_config import PRECISION
+from pathcast.export.onnx import to_onnx
+from pathcast.export.onnx_file import save_onnx
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
 from pathcast.training.detector_task import keras_predictor
 from pathcast.training.predictors import Predict, evaluate_network, onnx_predictor
@@ -25,6 +29,10 @@ BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-4
 MAP_TOLERANCE = 0.002
 _LEAST_SCORE = 1e-3
+_OTHER_CLASS = 1e6
+"""Added to the distance in pixels."""
+
+Answers = Mapping[str, npt.NDArray[Any]]
 _OUTPUTS = ("boxes", "scores", "classes", "embeddings")
 
 
@@ -35,7 +43,9 @@ def to_served_onnx(model: keras.Model, top_k: int = TOP_K) -> onnx.ModelProto:
     return to_onnx(served, [name for name in _OUTPUTS if name in served.output], batch="N")
 
 
-def write_detector(model: keras.Model, frames: LabelledImages, target: Path, version: int = 1) -> Mapping[str, float]:
+def write_detector(
+    model: keras.Model, frames: LabelledImages, target: Path, version: int = 1, *, gpu_precision: str = "FP32"
+) -> Mapping[str, float]:
     """Write `target`/`version`/model.onnx and `target`/config.pbtxt; nothing is written if the file differs.
 
     On the real `frames`, boxes must agree within 0.05 px, scores within 1e-4 and both average precisions within
@@ -60,15 +70,39 @@ def write_detector(model: keras.Model, frames: LabelledImages, target: Path, ver
         )
     path = target / str(version) / "model.onnx"
     save_onnx(converted, path)
-    write_config(target, path)
+    write_config(target, path, gpu_precision)
     return differences
 
 
-def write_config(folder: Path, file: Path) -> None:
-    """Write `folder`/config.pbtxt for the served file; a server with a GPU and one without take it as it is."""
-    config = render_config("detector", file, ServingOptions(parameters={"class_names": ",".join(CLASS_NAMES)}))
+def write_config(folder: Path, file: Path, gpu_precision: str = "FP32") -> None:
+    """Write `folder`/config.pbtxt for the served file; a server with a GPU and one without take it as it is.
+
+    `gpu_precision` FP16 is a wish to servers with a GPU (`gpu_config`).
+    """
+    parameters = {"class_names": ",".join(CLASS_NAMES)}
+    if gpu_precision != "FP32":
+        parameters[PRECISION] = gpu_precision
+    config = render_config("detector", file, ServingOptions(parameters=parameters))
     check_config(config, file)
     (folder / "config.pbtxt").write_text(config, encoding="utf-8")
+
+
+def in_order_of(expected: Answers, got: Answers) -> Answers:
+    """`got` with its cells in the order of `expected`: the order of nearly equal scores is rounding.
+
+    A cell above a score of .001 has the nearest box of its class, or the nearest at all, as its counterpart. Weaker
+    ones may be others altogether, at the end of the best; they are taken as expected, but for the scores by rank.
+    """
+    arranged = {name: np.array(values) for name, values in expected.items()}
+    for image, scores in enumerate(expected["scores"]):
+        strong = scores >= _LEAST_SCORE
+        apart = np.abs(expected["boxes"][image][strong][:, None] - got["boxes"][image][None]).max(axis=2)
+        apart += _OTHER_CLASS * (expected["classes"][image][strong][:, None] != got["classes"][image][None])
+        nearest = apart.argmin(axis=1)
+        for name in arranged:
+            arranged[name][image][strong] = got[name][image][nearest]
+        arranged["scores"][image][~strong] = got["scores"][image][~strong]
+    return arranged
 
 
 def compare(reference: Predict, other: Predict, frames: LabelledImages, size: InputSize) -> dict[str, float]:
@@ -81,14 +115,13 @@ def compare(reference: Predict, other: Predict, frames: LabelledImages, size: In
     for image in frames:
         batch = fitted(frames, image, size).pixels[None]
         expected, got = reference(batch), other(batch)
-        strong = expected["scores"][0] >= _LEAST_SCORE
-        apart = np.abs(expected["boxes"][0][strong][:, None] - got["boxes"][0][None]).max(axis=2)
-        apart[expected["classes"][0][strong][:, None] != got["classes"][0][None]] = np.inf
-        nearest = apart.argmin(axis=1) if strong.any() else np.zeros(0, np.int64)
-        box_difference = max(box_difference, float(apart.min(axis=1).max(initial=0.0)))
-        at_cell = np.abs(expected["scores"][0][strong] - got["scores"][0][nearest])
-        in_order = np.abs(expected["scores"][0] - got["scores"][0])
-        score_difference = max(score_difference, float(at_cell.max(initial=0.0)), float(in_order.max()))
+        arranged = in_order_of(expected, got)
+        in_order = np.abs(expected["scores"] - got["scores"]).max()
+        at_cell = np.abs(expected["scores"] - arranged["scores"]).max()
+        apart = np.abs(expected["boxes"] - arranged["boxes"]).max(axis=2)
+        apart[expected["classes"] != arranged["classes"]] = np.inf
+        box_difference = max(box_difference, float(apart.max()))
+        score_difference = max(score_difference, float(at_cell), float(in_order))
     differences = {"box_difference_px": box_difference, "score_difference": score_difference}
     if frames.boxes_by_class():
         one, two = (evaluate_network(each, frames, size) for each in (reference, other))

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from pathcast.core.arrays import Float32Array, Float64Array
-from pathcast.export.onnx import save_onnx, to_onnx
+from pathcast.export.onnx import to_onnx
+from pathcast.export.onnx_file import save_onnx
 from pathcast.export.parity import Arrays, Parity, check_parity
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
 from pathcast.forecasting.model import restore_forecaster

@@ -6,9 +6,7 @@ layer is rebuilt around TensorFlow's block operator, which is then written as on
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -58,14 +56,6 @@ def to_onnx(model: keras.Model, outputs: Sequence[str], *, batch: str = "batch")
     converted.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     onnx.checker.check_model(converted, full_check=True)
     return converted
-
-
-def save_onnx(model: onnx.ModelProto, path: Path) -> None:
-    """Write the file in one step: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    os.replace(partial, path)
 
 
 def float32_rebuild(model: keras.Model) -> keras.Model:

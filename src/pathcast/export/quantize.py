@@ -1,4 +1,4 @@
-"""A detector's convolutions in eight bits, accepted only where the scores stay.
+"""Convolutions in eight bits; a detector's are accepted only where the scores stay.
 
 Weights are int8 with a scale per output channel, activations uint8 with scales from real frames (Jacob et al., 2018,
 arXiv:1712.05877; ONNX's quantize-dequantize form, https://onnxruntime.ai/docs/performance/model-optimizations/
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,16 @@ class Quantised:
         }
 
 
-class _Frames(CalibrationDataReader):  # type: ignore[misc]
-    """The calibration frames, one by one."""
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
+    """The calibration samples, batch by batch, for the file's one input."""
 
-    def __init__(self, batches: Iterator[UInt8Array]) -> None:
-        self._batches = batches
+    def __init__(self, file: Path, batches: Iterable[UInt8Array]) -> None:
+        self._name = onnx.load(str(file)).graph.input[0].name
+        self._batches = iter(batches)
 
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
-        return None if batch is None else {"images": batch}
+        return None if batch is None else {self._name: batch}
 
 
 def quantise_detector(
@@ -87,7 +88,8 @@ def quantise_detector(
     data = model.SerializeToString()
     before = evaluate_network(onnx_predictor(file), judged, size)
     after = evaluate_network(onnx_predictor(data), judged, size)
-    ms_before, ms = side_by_side(file, data, size)
+    frame = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    ms_before, ms = side_by_side(file, data, frame)
     result = Quantised(model, after.map50, before.map50, after.map50_95, before.map50_95, ms, ms_before)
     drops = {"map50": before.map50 - after.map50, "map50_95": before.map50_95 - after.map50_95}
     if max(drops.values()) > map_drop:
@@ -99,16 +101,15 @@ def quantise_detector(
 
 
 def side_by_side(
-    one: Path | bytes, other: Path | bytes, size: InputSize, runs: int = _LATENCY_RUNS
+    one: Path | bytes, other: Path | bytes, images: UInt8Array, runs: int = _LATENCY_RUNS
 ) -> tuple[float, float]:
-    """Median times in ms of one image on one thread, the two files taking turns."""
+    """Median times in ms of one request of `images` on one thread, the two files taking turns."""
     sessions = [open_session(file) for file in (one, other)]
-    image = np.random.default_rng(0).integers(0, 256, (1, size[1], size[0], 3), dtype=np.uint8)
     times: list[list[float]] = [[], []]
     for number in range(runs + 3):
         for session, taken in zip(sessions, times, strict=True):
             started = time.perf_counter()
-            session.run(None, {"images": image})
+            session.run(None, {"images": images})
             if number >= 3:
                 taken.append(1000 * (time.perf_counter() - started))
     return float(np.median(times[0])), float(np.median(times[1]))
@@ -117,7 +118,11 @@ def side_by_side(
 def _quantised(file: Path, calibration: LabelledImages, size: InputSize) -> onnx.ModelProto:
     step = max(len(calibration) // CALIBRATION_FRAMES, 1)
     frames = (fitted(calibration, image, size).pixels[None] for image in calibration.images[::step])
-    graph = onnx.load(str(file)).graph
+    return in_eight_bits(file, frames, after_predictions(onnx.load(str(file)).graph))
+
+
+def in_eight_bits(file: Path, batches: Iterable[UInt8Array], left_out: Sequence[str]) -> onnx.ModelProto:
+    """The served `file` in eight bits, but for the nodes in `left_out`; `batches` of its input give the scales."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "int8.onnx"
         # onnxruntime advises a preparation step that this export does not need, on the root logger.
@@ -127,10 +132,10 @@ def _quantised(file: Path, calibration: LabelledImages, size: InputSize) -> onnx
             quantize_static(
                 str(file),
                 str(target),
-                _Frames(frames),
+                _Batches(file, batches),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTISED),
-                nodes_to_exclude=after_predictions(graph),
+                nodes_to_exclude=list(left_out),
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,

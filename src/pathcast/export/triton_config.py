@@ -126,6 +126,14 @@ def serving_one(config_pbtxt: str, model: str, version: int) -> str:
     return str(text_format.MessageToString(config))
 
 
+def also_serving(config_pbtxt: str, versions: Iterable[int]) -> str:
+    """The same configuration, serving those versions as well."""
+    config = parse_config(config_pbtxt)
+    specific = config.version_policy.specific.versions
+    specific[:] = sorted({*specific, *versions})
+    return str(text_format.MessageToString(config))
+
+
 def parse_config(config_pbtxt: str) -> triton.ModelConfig:
     """The configuration that the text is; raises InvalidInputError where it is none."""
     try:

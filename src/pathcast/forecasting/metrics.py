@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,9 @@ class ForecastMetrics:
     mode_nll: float | None = None
     miss_rate: float = 0.0
     miss_rate_best20: float = 0.0
+
+
+_AVERAGED = tuple(field.name for field in fields(ForecastMetrics) if field.name not in ("windows", "mode_nll"))
 
 
 def score(paths: npt.ArrayLike, log_probs: npt.ArrayLike, future: npt.ArrayLike) -> ForecastMetrics:
@@ -79,16 +82,20 @@ def score_path(path: Float64Array, future: Float64Array) -> ForecastMetrics:
 
 def mean_of_scenes(scenes: Sequence[ForecastMetrics]) -> ForecastMetrics:
     """The plain mean over scenes, each counting the same, as the literature's tables do; `windows` is the sum."""
-    if not scenes:
-        raise InvalidInputError("mean: expected at least one scene, got none")
-    nlls = [scene.mode_nll for scene in scenes if scene.mode_nll is not None]
+    return _mean(scenes, [1.0] * len(scenes))
+
+
+def mean_of_windows(parts: Sequence[ForecastMetrics]) -> ForecastMetrics:
+    """What scoring the windows of all parts at once gives, to rounding: every window counts the same."""
+    return _mean(parts, [part.windows for part in parts])
+
+
+def _mean(parts: Sequence[ForecastMetrics], weights: Sequence[float]) -> ForecastMetrics:
+    if not parts:
+        raise InvalidInputError("mean: expected at least one set of scores, got none")
+    nlls = [part.mode_nll for part in parts if part.mode_nll is not None]
     return ForecastMetrics(
-        windows=sum(scene.windows for scene in scenes),
-        ade=float(np.mean([scene.ade for scene in scenes])),
-        fde=float(np.mean([scene.fde for scene in scenes])),
-        ade_best20=float(np.mean([scene.ade_best20 for scene in scenes])),
-        fde_best20=float(np.mean([scene.fde_best20 for scene in scenes])),
-        mode_nll=float(np.mean(nlls)) if len(nlls) == len(scenes) else None,
-        miss_rate=float(np.mean([scene.miss_rate for scene in scenes])),
-        miss_rate_best20=float(np.mean([scene.miss_rate_best20 for scene in scenes])),
+        windows=sum(part.windows for part in parts),
+        mode_nll=float(np.average(nlls, weights=weights)) if len(nlls) == len(parts) else None,
+        **{name: float(np.average([getattr(part, name) for part in parts], weights=weights)) for name in _AVERAGED},
     )

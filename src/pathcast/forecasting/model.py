@@ -116,11 +116,12 @@ class LeadingMode(keras.layers.Layer):  # type: ignore[misc]
 def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     """A fresh network: `observed` (n, 8, 2) absolute → `paths` (n, M, 12, 2) absolute and `log_probs` (n, M).
 
-    Initial weights come from Keras's global seed.
+    Initial weights come from Keras's global seed. In mixed precision the geometry stays in float32: a position in
+    metres has no digits to lose.
     """
     observed = keras.Input((OBSERVED_STEPS, 2), name="observed", dtype="float32")
-    along, axes, scale, origin = WalkerFrame(settings.smallest_scale, name="walker_frame")(observed)
-    measured = Roughness(name="roughness")(observed)
+    along, axes, scale, origin = WalkerFrame(settings.smallest_scale, name="walker_frame", dtype="float32")(observed)
+    measured = Roughness(name="roughness", dtype="float32")(observed)
     known = ops.concatenate([ops.log(scale[:, :, 0]), measured], axis=-1)
     features = ops.concatenate(
         [along, along - along[:, -1:, :], keras.layers.RepeatVector(OBSERVED_STEPS - 1, name="known")(known)], axis=-1
@@ -138,9 +139,9 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     corrections = keras.layers.Dense(
         settings.modes * 2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02), name="corrections"
     )(decoded)
-    paths = WalkOn(name="paths")(corrections, along, axes, scale, origin)
+    paths = WalkOn(name="paths", dtype="float32")(corrections, along, axes, scale, origin)
     logits = keras.layers.Dense(settings.modes, name="logits")(context)
-    log_probs = LeadingMode(name="log_probs")(logits)
+    log_probs = LeadingMode(name="log_probs", dtype="float32")(logits)
     return keras.Model(observed, {"paths": paths, "log_probs": log_probs}, name="forecaster")
 
 

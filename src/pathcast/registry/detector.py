@@ -1,4 +1,4 @@
-"""From YOLOX's published ONNX file to a served detector."""
+"""From another project's detector, YOLOX or Ultralytics, to a served one."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
+from pathcast.detection import ultralytics_import
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
+from pathcast.detection.served_graph import ForeignDetector
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.yolox_import import read_yolox, to_served
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
 from pathcast.registry.publishing import SmokeTest, publish_model
+from pathcast.registry.registration import Registration
 from pathcast.registry.repository import PublishedModel
+from pathcast.registry.ultralytics import SUFFIX, export_ultralytics
 from pathcast.serving.triton_client import TritonClient
 
 SHIPPED = Path(__file__).parents[3] / "model_repo" / "detector"
 """The detector that comes with the project; it lies in the checkout, beside the package."""
 
 PARITY_FRAMES = 8
+_YOLOX = "YOLOX; published weights, trained on COCO 2017 by their authors (Apache-2.0)"
+_ULTRALYTICS = "Ultralytics YOLO, its own training; AGPL-3.0, and so is what is served from it"
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm")
 
 
@@ -46,13 +54,13 @@ class ImportedDetector:
 def convert_detector(
     source: Path, folder: Path, *, model: str = "detector", frames: Path | None = None
 ) -> ImportedDetector:
-    """Convert a YOLOX file into `folder`/model.onnx and check it on `frames` (a video or a folder of images).
+    """Convert a file into `folder`/model.onnx and check it on `frames` (a video or a folder of images).
 
-    Without `frames` it is checked on noise, and the card says so. Raises InvalidInputError where the file
-    is no YOLOX of the expected shape, GateFailedError where the converted graph differs from it.
+    Files are YOLOX's ONNX, Ultralytics' ONNX and, where the package is installed, Ultralytics' `.pt`. Without
+    `frames` it is checked on noise, and the card says so. Raises InvalidInputError where the file is none of
+    these, GateFailedError where the converted graph differs from it.
     """
-    original = read_yolox(source)
-    served = to_served(original)
+    original, served, origin = _converted(source)
     images = noise_frames() if frames is None else read_frames(frames, PARITY_FRAMES)
     parity = check_parity(original, served.SerializeToString(), images, "noise" if frames is None else frames.name)
     parity.require()
@@ -64,16 +72,29 @@ def convert_detector(
         model,
         path,
         config,
-        _card(source, (original.width, original.height), parity),
+        _card(source, origin, (original.width, original.height), parity),
         parity,
         (original.width, original.height),
     )
 
 
+def _converted(source: Path) -> tuple[ForeignDetector, onnx.ModelProto, str]:
+    """The checked original, its served graph, and what the card says of its origin."""
+    if source.suffix == SUFFIX:
+        with tempfile.TemporaryDirectory() as folder:
+            exported = ultralytics_import.read_ultralytics(export_ultralytics(source, Path(folder)))
+        return exported, ultralytics_import.to_served(exported), _ULTRALYTICS
+    if ultralytics_import.is_ultralytics(source):
+        theirs = ultralytics_import.read_ultralytics(source)
+        return theirs, ultralytics_import.to_served(theirs), _ULTRALYTICS
+    original = read_yolox(source)
+    return original, to_served(original), _YOLOX
+
+
 def write_detector(
     source: Path, repository: Path, *, model: str = "detector", frames: Path | None = None
 ) -> ImportedDetector:
-    """Convert a YOLOX file into `repository`/`model` in Triton's layout, as version 1; no server is needed."""
+    """Convert a file into `repository`/`model` in Triton's layout, as version 1; no server is needed."""
     folder = repository / model
     (folder / "1").mkdir(parents=True, exist_ok=True)
     detector = convert_detector(source, folder / "1", model=model, frames=frames)
@@ -85,25 +106,24 @@ def write_detector(
 def import_detector(
     settings: PlatformSettings, source: Path, *, model: str = "detector", frames: Path | None = None
 ) -> PublishedModel:
-    """Convert, register, publish, load and smoke-test a YOLOX file on the platform."""
+    """Convert, register, publish, load and smoke-test another project's file on the platform."""
     with tempfile.TemporaryDirectory() as folder:
         detector = convert_detector(source, Path(folder), model=model, frames=frames)
         width, height = detector.input_size
 
-        return publish_model(
-            settings,
-            model,
-            detector.onnx_path,
-            detector.config_pbtxt,
+        given = Registration(
+            onnx_path=detector.onnx_path,
             card=detector.card,
-            smoke_test=_smoke_test(height, width),
             metrics={
                 "parity_max_box_difference_px": detector.parity.max_box_difference_px,
                 "parity_max_score_difference": detector.parity.max_score_difference,
             },
             parameters={"source": source.name, "input_width": width, "input_height": height},
             tags={"source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+            example=_grey(height, width),
         )
+        smoke_test = _smoke_test(height, width)
+        return publish_model(settings, model, given, detector.config_pbtxt, smoke_test=smoke_test)
 
 
 def publish_detector(settings: PlatformSettings, folder: Path = SHIPPED, *, model: str = "detector") -> PublishedModel:
@@ -122,20 +142,23 @@ def publish_detector(settings: PlatformSettings, folder: Path = SHIPPED, *, mode
     text = config.read_text(encoding="utf-8")
     check_config(text, path)
     _, height, width, _ = (size.dim_value for size in onnx.load(str(path)).graph.input[0].type.tensor_type.shape.dim)
-    return publish_model(
-        settings,
-        model,
-        path,
-        text,
+    given = Registration(
+        onnx_path=path,
         card=(folder / "README.md").read_text(encoding="utf-8"),
-        smoke_test=_smoke_test(height, width),
         parameters={"source": folder.name, "input_width": width, "input_height": height},
+        example=_grey(height, width),
     )
+    return publish_model(settings, model, given, text, smoke_test=_smoke_test(height, width))
+
+
+def _grey(height: int, width: int) -> dict[str, NDArray[Any]]:
+    """One image of the colour that fills what a frame leaves of the input."""
+    return {"images": np.full((1, height, width, 3), 114, np.uint8)}
 
 
 def _smoke_test(height: int, width: int) -> SmokeTest:
     def smoke_test(client: TritonClient, served: str, version: str) -> None:
-        answer = client.infer(served, {"images": np.full((1, height, width, 3), 114, np.uint8)}, version=version)
+        answer = client.infer(served, _grey(height, width), version=version)
         boxes, scores = answer.outputs["boxes"], answer.outputs["scores"]
         if boxes.shape[:2] != scores.shape or boxes.shape[2] != 4 or not np.isfinite(boxes).all():
             raise GateFailedError(f"model {served} version {version}: the live answer has not the served signature")
@@ -172,14 +195,14 @@ def _video_frames(path: Path, count: int) -> Sequence[UInt8Array]:
         capture.release()
 
 
-def _card(source: Path, input_size: tuple[int, int], parity: Parity) -> str:
+def _card(source: Path, origin: str, input_size: tuple[int, int], parity: Parity) -> str:
     width, height = input_size
     return f"""# detector, imported from {source.name}
 
 | | |
 |---|---|
 | source | `{source.name}`, SHA-256 `{hashlib.sha256(source.read_bytes()).hexdigest()}` |
-| architecture | YOLOX; published weights, trained on COCO 2017 by their authors (Apache-2.0) |
+| architecture | {origin} |
 | input | `images` UINT8 [n, {height}, {width}, 3], RGB, letterboxed to the top left, grey 114 |
 | output | `boxes` xyxy in input pixels, `scores`, `classes`; the best {TOP_K} per image, before NMS |
 | classes | {", ".join(CLASS_NAMES)} |
@@ -187,5 +210,5 @@ def _card(source: Path, input_size: tuple[int, int], parity: Parity) -> str:
 | largest difference from the source | {parity.max_box_difference_px:.2g} px, score {parity.max_score_difference:.2g} |
 | one by one against batched | {"identical" if parity.batch_identical else "different"} |
 
-Classes outside people and vehicles are left out. The published weights see small and crowded people poorly.
+Classes outside people and vehicles are left out. Expect small and crowded people to be seen poorly.
 """

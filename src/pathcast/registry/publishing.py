@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from minio import Minio
-from numpy.typing import NDArray
 
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
+from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository, PublishedModel
-from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
+from pathcast.registry.tracking import CHALLENGER, CHAMPION, FailedRun, ModelRegistry
 from pathcast.registry.verdicts import Verdict, failed, read_verdicts, verdict_tags
+from pathcast.serving.replicas import replica_addresses
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
-from pathcast.storage.model_versions import StoredModelVersion, TrainingTracks, write_model_version
+from pathcast.storage.model_versions import StoredModelVersion, write_model_version
+from pathcast.training.provenance import git_commit
 
 SMOKE_TEST = "smoke_test"
 REPLACED = "replaced_version"
 """Tag of a champion: the version that served before it, which a roll-back returns to."""
+
+_TOLD = "refusal_told"
 
 # Triton takes a folder for unchanged whose newest time, in whole seconds, is the one it loaded; then the
 # config is written again, in a later second.
@@ -49,37 +55,15 @@ def object_store(settings: PlatformSettings) -> Minio:
 
 
 def publish_model(
-    settings: PlatformSettings,
-    model: str,
-    onnx_path: Path,
-    config_pbtxt: str,
-    *,
-    card: str,
-    smoke_test: SmokeTest,
-    metrics: Mapping[str, float] | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
-    data_card: Mapping[str, Any] | None = None,
-    training_tracks: Sequence[TrainingTracks] = (),
-    example: Mapping[str, NDArray[Any]] | None = None,
+    settings: PlatformSettings, model: str, given: Registration, config_pbtxt: str, *, smoke_test: SmokeTest
 ) -> PublishedModel:
-    """Make `onnx_path` the champion of `model`, once its smoke test on trial has passed.
+    """Make the given file the champion of `model`, once its smoke test on trial has passed.
 
     Raises GateFailedError where Triton does not serve it or the smoke test fails; the champion before goes on.
     """
     lifecycle = ModelLifecycle(settings)
-    version = lifecycle.register(
-        model,
-        onnx_path,
-        card=card,
-        metrics=metrics or {},
-        parameters=parameters or {},
-        tags=tags or {},
-        data_card=data_card or {},
-        training_tracks=training_tracks,
-        example=example,
-    )
-    published = lifecycle.publish(model, version, onnx_path, config_pbtxt, card=card)
+    version = lifecycle.register(model, given)
+    published = lifecycle.publish(model, version, given.onnx_path, config_pbtxt, card=given.card)
     lifecycle.deploy_challenger(model, version)
     lifecycle.smoke_test(model, version, smoke_test)
     lifecycle.promote(model, version)
@@ -98,37 +82,18 @@ class ModelLifecycle:
         self._registry = ModelRegistry(settings.mlflow_tracking_uri)
         self._repository = ModelRepository(object_store(settings), settings.models_bucket)
 
-    def register(
-        self,
-        model: str,
-        onnx_path: Path,
-        *,
-        card: str,
-        metrics: Mapping[str, float],
-        parameters: Mapping[str, Any],
-        tags: Mapping[str, str],
-        data_card: Mapping[str, Any],
-        training_tracks: Sequence[TrainingTracks] = (),
-        example: Mapping[str, NDArray[Any]] | None = None,
-        weights: Path | None = None,
-    ) -> int:
+    def register(self, model: str, given: Registration) -> int:
         """Make the file a version in the registry and in the lineage, which serves nobody; return its number.
 
-        `data_card` and `training_tracks` say what it learned from; the lineage of its rows leads there. `weights`
-        is the folder of the trained model, kept so that a later training can start from it.
+        The version's tags name the code's commit, the SHA-256 of the file and that of the data card as well.
         """
-        version = self._registry.register(
-            model,
-            onnx_path,
-            card=card,
-            metrics=metrics,
-            parameters=parameters,
-            tags=tags,
-            example=example,
-            weights=weights,
-        )
-        sha256 = hashlib.sha256(onnx_path.read_bytes()).hexdigest()
-        origin = StoredModelVersion(model, str(version), sha256, data_card, training_tracks)
+        sha256 = hashlib.sha256(given.onnx_path.read_bytes()).hexdigest()
+        tags = {"git_commit": git_commit() or "unknown", "sha256": sha256}
+        if given.data_card:
+            card = json.dumps(dict(given.data_card), sort_keys=True, default=str)
+            tags["data_card_sha256"] = hashlib.sha256(card.encode()).hexdigest()
+        version = self._registry.register(model, replace(given, tags={**tags, **given.tags}))
+        origin = StoredModelVersion(model, str(version), sha256, given.data_card, given.training_tracks)
         with connect(self._settings.database_url, application_name="publishing") as connection:
             write_model_version(connection, origin)
         return version
@@ -160,23 +125,43 @@ class ModelLifecycle:
             self._repository.fetch(model, champion, target)
         return champion
 
+    def fetch(self, model: str, version: int, target: Path) -> None:
+        """Write the file of a published version to `target`."""
+        self._repository.fetch(model, version, target)
+
     def note_failure(self, model: str, run: str, reason: str) -> None:
         """Keep in the registry that a run for `model` failed, and why."""
         self._registry.log_failure(model, run, reason)
 
+    def failures(self, model: str) -> list[FailedRun]:
+        """What failed for `model`, newest first."""
+        return self._registry.failures(model)
+
+    def refusal(self, model: str) -> tuple[int, list[Verdict]] | None:
+        """The newest version and the verdicts that keep it from serving, where it has such; told once."""
+        newest = self.newest(model)
+        if newest is None:
+            return None
+        tags = self._registry.tags(model, newest)
+        refused = failed(read_verdicts(tags))
+        if not refused or _TOLD in tags:
+            return None
+        self._registry.tag(model, newest, {_TOLD: "true"})
+        return newest, refused
+
     def deploy_challenger(self, model: str, version: int) -> str:
         """Serve a version on trial; return the name that it is served under."""
         served = challenger_of(model)
-        with self._triton() as client:
-            self._serve(client, model, version, under=served)
+        self._serve(model, version, under=served)
         self._registry.set_alias(model, CHALLENGER, version)
         return served
 
     def smoke_test(self, model: str, version: int, test: SmokeTest) -> Verdict:
         """Try the challenger's live answers, record the verdict, and raise GateFailedError where they are wrong."""
         try:
-            with self._triton() as client:
-                test(client, challenger_of(model), str(version))
+            with self._replicas() as clients:
+                for client in clients:
+                    test(client, challenger_of(model), str(version))
         except PathcastError as error:
             verdict = Verdict(SMOKE_TEST, False, str(error))
             self.record(model, version, verdict)
@@ -244,9 +229,12 @@ class ModelLifecycle:
         """End the trial, whatever came of it; the version stays in registry and repository."""
         served = challenger_of(model)
         if served in self._repository.models():
-            with self._triton() as client:
-                client.unload(served)
-            self._repository.remove(served)
+            parts = self._repository.parts(served)
+            with self._replicas() as clients:
+                for name in (served, *parts):
+                    for client in clients:
+                        client.unload(name)
+                    self._repository.remove(name)
         self._registry.drop_alias(model, CHALLENGER)
 
     def prune(self, model: str, keep: int) -> list[int]:
@@ -262,27 +250,61 @@ class ModelLifecycle:
         return gone
 
     def _switch(self, model: str, version: int, champion: int | None) -> None:
-        with self._triton() as client:
-            try:
-                self._serve(client, model, version)
-            except PathcastError:
-                if champion is not None:
-                    self._serve(client, model, champion)
+        try:
+            self._serve(model, version)
+        except PathcastError:
+            if champion is not None:
+                self._serve(model, champion)
+            raise
+
+    def _serve(self, model: str, version: int, *, under: str | None = None) -> None:
+        with self._replicas() as clients:
+            serve_version(clients, self._repository, model, version, under=under)
+
+    @contextmanager
+    def _replicas(self) -> Iterator[list[TritonClient]]:
+        """A client of each replica of Triton: what is loaded into one is not in the others."""
+        shared = self._settings.triton_shared_memory
+        with ExitStack() as opened:
+            yield [
+                opened.enter_context(TritonClient(address, shared_memory=shared))
+                for address in replica_addresses(self._settings.triton_grpc)
+            ]
+
+
+def serve_version(
+    clients: list[TritonClient], repository: ModelRepository, model: str, version: int, *, under: str | None = None
+) -> None:
+    """Make every Triton serve a stored version, with all of its parts, while the one before answers.
+
+    Raises GateFailedError where one does not, PathcastError where it refuses to load.
+    """
+    served = under or model
+    for attempt in range(1 + _RELOADS):
+        if attempt:
+            time.sleep(_CLOCK_STEP_S)
+        try:
+            _load(clients, repository.serve(model, version, under=under))
+        except PathcastError:
+            # A busy store may not have answered Triton in time, or a part looked unchanged.
+            if attempt == _RELOADS:
                 raise
+            continue
+        absent = [each.address for each in clients if not _serves(each, served, version)]
+        if not absent:
+            _load(clients, repository.settle(model, version, under=under))
+            return
+    raise GateFailedError(
+        f"model {served}: version {version} is published, but Triton at {', '.join(absent)} does not serve it",
+        hint="see Triton's log: pathcast logs triton",
+    )
 
-    def _serve(self, client: TritonClient, model: str, version: int, *, under: str | None = None) -> None:
-        served = under or model
-        for attempt in range(1 + _RELOADS):
-            if attempt:
-                time.sleep(_CLOCK_STEP_S)
-            self._repository.serve(model, version, under=under)
-            client.load(served)
-            if client.ready(served, str(version)) and client.canary(served):
-                return
-        raise GateFailedError(
-            f"model {served}: version {version} is published, but Triton does not serve it",
-            hint="see Triton's log: pathcast logs triton",
-        )
 
-    def _triton(self) -> TritonClient:
-        return TritonClient(self._settings.triton_grpc, shared_memory=self._settings.triton_shared_memory)
+def _load(clients: list[TritonClient], names: list[str]) -> None:
+    for name in names:
+        for client in clients:
+            client.load(name)
+
+
+def _serves(client: TritonClient, served: str, version: int) -> bool:
+    return client.ready(served, str(version)) and client.canary(served)

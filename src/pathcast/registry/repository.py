@@ -4,6 +4,10 @@
     <bucket>/triton/<model>/configs/gpu.pbtxt          the same for GPU servers: with TensorRT
     <bucket>/triton/<model>/<version>/model.onnx       or model.py for one that is written in Python
     <bucket>/triton/<model>/<version>/config.pbtxt, README.md    kept with the version, to go back to it
+    <bucket>/triton/<model>/<version>/<part>/model.onnx, config.pbtxt    of an ensemble: the models that it joins
+
+The parts of the version that serves are copied to models of their own names and of the same version number. While an
+ensemble is switched, old and new parts are there side by side, so whichever it names answers.
 
 Triton runs under explicit model control, so nothing here is loaded before it is told, and a version that is
 there in part or on trial is not loaded at all: the model's config names one version, and is written last.
@@ -26,8 +30,9 @@ from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.export.ensemble import joining, part_folder, part_names
 from pathcast.export.gpu_config import GPU_CONFIG, gpu_config
-from pathcast.export.triton_config import serving_one
+from pathcast.export.triton_config import also_serving, parse_config, serving_one
 
 PREFIX = "triton"
 MODEL_FILES = ("model.onnx", "model.py")
@@ -71,7 +76,9 @@ class ModelRepository:
     def add(self, model: str, file: Path, config_pbtxt: str, *, version: int, card: str) -> PublishedModel:
         """Put a version into the repository, ONNX or Python; repeating it with the same file changes nothing.
 
-        Raises InvalidInputError where the version exists with other content: versions never change.
+        Where the configuration is an ensemble's, `file` is the whole that it computes, VERSION/model.onnx in a folder
+        with or beside its parts. Raises InvalidInputError where the version exists with other content: versions never
+        change.
         """
         _check_name(model, version)
         data = file.read_bytes()
@@ -85,6 +92,8 @@ class ModelRepository:
         folder = f"{PREFIX}/{model}/{version}"
         self._put(f"{folder}/README.md", card.encode(), "text/markdown")
         self._put(f"{folder}/config.pbtxt", config_pbtxt.encode(), "text/plain")
+        for part in part_names(config_pbtxt):
+            self._add_part(f"{folder}/{part}", part_folder(file.parents[1], part))
         if existing is None:
             key = _model_key(model, version, f"model{file.suffix}")
             self._put(key, data, "application/octet-stream", {"sha256": sha256})
@@ -93,25 +102,46 @@ class ModelRepository:
             raise PathcastError(f"model {model} version {version}: the store does not give back what was put into it")
         return published
 
-    def serve(self, model: str, version: int, *, under: str | None = None) -> None:
+    def serve(self, model: str, version: int, *, under: str | None = None) -> list[str]:
         """Make `version` the one that Triton loads when it is told to load `model`, or the model `under`.
 
-        Raises InvalidInputError where the version is not in the repository.
+        Returns the models to load, in order: the parts of an ensemble come first. Raises InvalidInputError where the
+        version is not in the repository.
         """
         published, served = self.find(model, version), under or model
         if published is None:
             raise InvalidInputError(f"model {model} version {version}: not in the repository")
         folder = f"{PREFIX}/{model}/{version}"
+        given = self._get(f"{folder}/config.pbtxt").decode()
+        config, names = serving_one(given, served, version), _parts_under(given, model, served)
+        for part, name in names.items():
+            self._copy(f"{folder}/{part}/model.onnx", _model_key(name, version, "model.onnx"))
+            own = serving_one(self._get(f"{folder}/{part}/config.pbtxt").decode(), name, version)
+            self._put_config(name, also_serving(own, self._versions_named(name)))
         if served != model:
-            source = CopySource(self._bucket, _model_key(model, version, published.file_name))
-            with _store_errors():
-                self._client.copy_object(self._bucket, _model_key(served, version, published.file_name), source)
+            self._copy(
+                _model_key(model, version, published.file_name), _model_key(served, version, published.file_name)
+            )
         self._put(f"{PREFIX}/{served}/README.md", self._get(f"{folder}/README.md"), "text/markdown")
-        config = serving_one(self._get(f"{folder}/config.pbtxt").decode(), served, version)
-        on_gpu = gpu_config(config)
-        if on_gpu is not None:
-            self._put(f"{PREFIX}/{served}/{GPU_CONFIG}", on_gpu.encode(), "text/plain")
-        self._put(f"{PREFIX}/{served}/config.pbtxt", config.encode(), "text/plain")
+        self._put_config(served, joining(config, list(names.values()), version))
+        return [*names.values(), served]
+
+    def settle(self, model: str, version: int, *, under: str | None = None) -> list[str]:
+        """Leave of an ensemble's parts the given version alone, now that it serves; the models to load again."""
+        served = under or model
+        names = list(
+            _parts_under(self._get(f"{PREFIX}/{model}/{version}/config.pbtxt").decode(), model, served).values()
+        )
+        for name in names:
+            self._put_config(name, serving_one(self._get(f"{PREFIX}/{name}/config.pbtxt").decode(), name, version))
+            for other in self.versions(name):
+                if other.version != version:
+                    self.remove(name, other.version)
+        return names
+
+    def parts(self, served: str) -> list[str]:
+        """The models that the ensemble of that name joins now; none of another model."""
+        return part_names(self._get(f"{PREFIX}/{served}/config.pbtxt").decode())
 
     def remove(self, model: str, version: int | None = None) -> None:
         """Delete a version, or the whole model; what is not there is no error. Unload it first."""
@@ -165,6 +195,35 @@ class ModelRepository:
         """The model card, Markdown."""
         return self._get(f"{PREFIX}/{model}/README.md").decode()
 
+    def _add_part(self, folder: str, source: Path) -> None:
+        for name, kept, kind in (
+            ("1/model.onnx", "model.onnx", "application/octet-stream"),
+            ("config.pbtxt", "config.pbtxt", "text/plain"),
+        ):
+            try:
+                data = (source / name).read_bytes()
+            except OSError as error:
+                raise InvalidInputError(f"{source / name}: expected a part of the ensemble: {error}") from error
+            self._put(f"{folder}/{kept}", data, kind, {"sha256": hashlib.sha256(data).hexdigest()})
+
+    def _put_config(self, served: str, config: str) -> None:
+        """The general configuration last: it makes Triton see the model."""
+        on_gpu = gpu_config(config)
+        if on_gpu is not None:
+            self._put(f"{PREFIX}/{served}/{GPU_CONFIG}", on_gpu.encode(), "text/plain")
+        self._put(f"{PREFIX}/{served}/config.pbtxt", config.encode(), "text/plain")
+
+    def _versions_named(self, served: str) -> list[int]:
+        """The versions that the model's configuration names now."""
+        if served not in self.models():
+            return []
+        config = parse_config(self._get(f"{PREFIX}/{served}/config.pbtxt").decode())
+        return list(config.version_policy.specific.versions)
+
+    def _copy(self, source: str, target: str) -> None:
+        with _store_errors():
+            self._client.copy_object(self._bucket, target, CopySource(self._bucket, source))
+
     def _put(self, key: str, data: bytes, content_type: str, metadata: dict[str, str] | None = None) -> None:
         with _store_errors():
             self._client.put_object(
@@ -193,6 +252,12 @@ class ModelRepository:
 
 def _model_key(model: str, version: int, file_name: str) -> str:
     return f"{PREFIX}/{model}/{version}/{file_name}"
+
+
+def _parts_under(config_pbtxt: str, model: str, served: str) -> dict[str, str]:
+    """Part of an ensemble → the name it is served under when `model` is served under `served`."""
+    suffix = served.removeprefix(model) if served.startswith(model) else f"_{served}"
+    return {part: f"{part}{suffix}" for part in part_names(config_pbtxt)}
 
 
 def _check_name(model: str, version: int) -> None:

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from pathcast.core.errors import PathcastError, ServiceUnavailableError
+from pathcast.registry.registration import Registration
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_ARTIFACT_FOLDER, _WEIGHTS_FOLDER = "model", "weights"
+_ARTIFACT_FOLDER, _WEIGHTS_FOLDER, _DATA_CARD = "model", "weights", "data_card.json"
 # MLflow's own seven repetitions make a command wait four minutes for an absent server; these take some 7 s.
 _REPETITIONS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 
@@ -43,36 +45,31 @@ class RegisteredModel:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """What failed for a model (a step, or a run as a whole), why, and when, aware UTC."""
+
+    name: str
+    reason: str
+    at: datetime
+
+
 class ModelRegistry:
     """The MLflow server at `tracking_uri`; raises ServiceUnavailableError when it does not answer."""
 
     def __init__(self, tracking_uri: SecretStr) -> None:
         self._client: Any = tracking_client(tracking_uri)
 
-    def register(
-        self,
-        model: str,
-        onnx_path: Path,
-        *,
-        card: str,
-        metrics: Mapping[str, float],
-        parameters: Mapping[str, Any],
-        tags: Mapping[str, str],
-        example: Mapping[str, NDArray[Any]] | None = None,
-        weights: Path | None = None,
-    ) -> int:
-        """Log a run with the file and its card, register it as a new version, and return its number.
-
-        With an `example` of its inputs, the model in the registry carries its signature and the example. `weights`
-        is a folder to keep beside it.
-        """
+    def register(self, model: str, given: Registration) -> int:
+        """Log a run with what is given, register it as a new version, and return its number."""
         try:
-            run_id = self._log_run(model, onnx_path, card, metrics, parameters, tags, example)
-            if weights is not None:
-                self._client.log_artifacts(run_id, str(weights), _WEIGHTS_FOLDER)
+            run_id = self._log_run(model, given)
+            if given.weights is not None:
+                for path in sorted(path for path in given.weights.iterdir() if path.is_file()):
+                    self._client.log_artifact(run_id, str(path), _WEIGHTS_FOLDER)
             self._ensure_model(model)
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{_ARTIFACT_FOLDER}"
-            version = self._client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
+            version = self._client.create_model_version(model, source, run_id=run_id, tags=dict(given.tags))
         except MlflowException as error:
             raise translated(error) from error
         return int(version.version)
@@ -128,13 +125,20 @@ class ModelRegistry:
         except MlflowException as error:
             raise translated(error) from error
 
-    def failures(self, model: str) -> list[tuple[str, str]]:
-        """Failed runs of the model's experiment, newest first: name and reason."""
+    def failures(self, model: str) -> list[FailedRun]:
+        """Failed runs of the model's experiment, newest first."""
         try:
             runs = self._client.search_runs([self._experiment(model)], "attributes.status = 'FAILED'")
         except MlflowException as error:
             raise translated(error) from error
-        return [(run.data.tags.get("pipeline_run", ""), run.data.tags.get("failure", "")) for run in runs]
+        return [
+            FailedRun(
+                run.data.tags.get("pipeline_run", ""),
+                run.data.tags.get("failure", ""),
+                datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+            )
+            for run in runs
+        ]
 
     def fetch_weights(self, model: str, version: int, target: Path) -> bool:
         """Write what was registered as a version's weights into `target`; whether there was anything."""
@@ -175,27 +179,19 @@ class ModelRegistry:
             versions.append(RegisteredModel(model, number, marks, dict(item.tags)))
         return sorted(versions, key=lambda version: version.version)
 
-    def _log_run(
-        self,
-        model: str,
-        onnx_path: Path,
-        card: str,
-        metrics: Mapping[str, float],
-        parameters: Mapping[str, Any],
-        tags: Mapping[str, str],
-        example: Mapping[str, NDArray[Any]] | None,
-    ) -> str:
-        created = self._client.create_run(self._experiment(model), tags=dict(tags), run_name=onnx_path.stem)
+    def _log_run(self, model: str, given: Registration) -> str:
+        created = self._client.create_run(self._experiment(model), tags=dict(given.tags), run_name=given.onnx_path.stem)
         run_id: str = created.info.run_id
-        for name, value in parameters.items():
+        for name, value in given.parameters.items():
             self._client.log_param(run_id, name, value)
-        for name, number in metrics.items():
+        for name, number in given.metrics.items():
             self._client.log_metric(run_id, name, number)
         with TemporaryDirectory() as folder:
-            self._client.log_artifacts(
-                run_id, str(_as_mlflow_model(onnx_path, example, Path(folder))), _ARTIFACT_FOLDER
-            )
-        self._client.log_text(run_id, card, f"{_ARTIFACT_FOLDER}/README.md")
+            packed = _as_mlflow_model(given.onnx_path, given.example, Path(folder))
+            self._client.log_artifacts(run_id, str(packed), _ARTIFACT_FOLDER)
+        self._client.log_text(run_id, given.card, f"{_ARTIFACT_FOLDER}/README.md")
+        if given.data_card:
+            self._client.log_dict(run_id, dict(given.data_card), _DATA_CARD)
         self._client.set_terminated(run_id)
         return run_id
 

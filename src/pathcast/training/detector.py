@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -9,19 +10,23 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
 from pathcast.detection.average_precision import average_precision
+from pathcast.detection.labelled import with_own_identities
 from pathcast.detection.model import build_detector, serving_model
-from pathcast.detection.samples import fitted
+from pathcast.detection.resampled_precision import ResampledPrecision
+from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.detection.weights import load_yolox
 from pathcast.detection.yolox_import import read_yolox
-from pathcast.training.detector_data import SplitSettings, prepare, read_prepared
-from pathcast.training.detector_task import DetectorTask
-from pathcast.training.family import Evaluation, Family, Gate, IntArray
+from pathcast.monitoring.definition import Monitoring
+from pathcast.monitoring.signals import BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
+from pathcast.training.detector_data import SELECTION, SplitSettings, prepare, read_prepared
+from pathcast.training.detector_task import DetectorTask, keras_predictor
+from pathcast.training.family import Arrays, Evaluation, Family, Gate, ReplayGate, Selection
 from pathcast.training.labelling import LabellingSettings
 from pathcast.training.network import read_weights
 from pathcast.training.predictors import detect, onnx_predictor
@@ -65,17 +70,19 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
         labelling=labelling,
         without=_names(options.get("without", ())),
     )
-    about = {"source": str(source), "teacher": None if teacher is None else Path(str(teacher)).name}
-    return prepare(sets, folder, rules, about={**about, "labelling": asdict(labelling)})
+    about: dict[str, Any] = {"source": str(source), "teacher": None if teacher is None else Path(str(teacher)).name}
+    about["labelling"] = asdict(labelling)
+    if (source / SELECTION).is_file():
+        about = json.loads((source / SELECTION).read_text(encoding="utf-8"))
+    return prepare(sets, folder, rules, about=about)
 
 
 def task(folder: Path, settings: Mapping[str, Any]) -> DetectorTask:
     """The training job on a prepared folder; `settings` are the network's and those of `SAMPLING`."""
     network, sampling = _parted(settings)
     weights = sampling.pop("camera_weights")
-    return DetectorTask(
-        read_prepared(folder, "train"), read_prepared(folder, "val"), network, weights=weights, **sampling
-    )
+    train = with_own_identities(read_prepared(folder, "train"))
+    return DetectorTask(train, read_prepared(folder, "val"), network, weights=weights, **sampling)
 
 
 def build(settings: Mapping[str, Any]) -> keras.Model:
@@ -83,15 +90,37 @@ def build(settings: Mapping[str, Any]) -> keras.Model:
     return serving_model(build_detector(_parted(settings)[0]))
 
 
-def published_weights(file: Path, size: str) -> TrainedModel:
-    """A YOLOX ONNX file as a trained model to start from; its normalisation is folded in and stays so."""
+def published_weights(file: Path, size: str, embedding: int = 0) -> TrainedModel:
+    """A YOLOX ONNX file as a trained model to start from; its normalisation is folded in and stays so.
+
+    With `embedding`, it gets a fresh branch for appearance vectors of that length.
+    """
     if size not in SIZES:
         raise InvalidInputError(f"size {size!r}: expected one of {', '.join(SIZES)}")
     source = read_yolox(file)
-    settings = replace(SIZES[size], normalised=False, input_width=source.width, input_height=source.height)
+    settings = replace(
+        SIZES[size], normalised=False, input_width=source.width, input_height=source.height, embedding=embedding
+    )
     model = load_yolox(source, settings)
     record = {"source": file.name, "note": "published weights of YOLOX, trained on COCO, cut to the platform's classes"}
     return TrainedModel("detector", {**settings.as_mapping(), **SAMPLING}, read_weights(model), record)
+
+
+def _select(settings: PlatformSettings, folder: Path, wanted: Selection) -> Mapping[str, Any]:
+    # Platform clients: a training on files needs none of them.
+    from pathcast.training.detector_selection import select_frames
+
+    return select_frames(settings, folder, wanted)
+
+
+def _illustrate(model: keras.Model, folder: Path, target: Path) -> None:
+    from pathcast.training.detector_pictures import write_plots, write_samples
+
+    held_out = read_prepared(folder, "val")
+    _, height, width, _ = model.inputs[0].shape
+    found = detect(keras_predictor(model), held_out, (width, height))
+    write_plots(target, found, [image.truth() for image in held_out])
+    write_samples(target / "samples.png", held_out, found)
 
 
 def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:
@@ -104,28 +133,33 @@ def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, floa
     return write_detector(model, held_out.where(lambda image: image.name in chosen), target)
 
 
-def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
-    from pathcast.export.parity import open_session
+def _in_order_of(expected: Arrays, got: Arrays) -> Arrays:
+    from pathcast.export.detector import in_order_of
 
+    return in_order_of(expected, got)
+
+
+def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
     labelled = read_prepared(folder, "test")
-    _, height, width, _ = open_session(onnx_file).get_inputs()[0].shape
-    found = detect(onnx_predictor(onnx_file), labelled, (width, height))
+    found = detect(onnx_predictor(onnx_file), labelled, _input_size(onnx_file))
     truth = [image.truth() for image in labelled]
     scores = average_precision(found, truth)
     metrics = {"map50": scores.map50, "map50_95": scores.map50_95}
     metrics |= {f"{name}_ap50": value.ap50 for name, value in scores.classes.items()}
 
-    def metric_of(samples: IntArray) -> float:
-        picked = samples.tolist()
-        return average_precision([found[index] for index in picked], [truth[index] for index in picked]).map50
-
-    return Evaluation(metrics, len(labelled), metric_of)
+    return Evaluation(metrics, len(labelled), ResampledPrecision(found, truth).map50)
 
 
-def _examples(folder: Path) -> Mapping[str, npt.NDArray[Any]]:
-    labelled = read_prepared(folder, "val")
-    size = (SHIPPED.input_width, SHIPPED.input_height)
+def _examples(onnx_file: Path, folder: Path) -> Arrays:
+    labelled, size = read_prepared(folder, "val"), _input_size(onnx_file)
     return {"images": np.stack([fitted(labelled, image, size).pixels for image in labelled.images[:_EXAMPLES]])}
+
+
+def _input_size(onnx_file: Path) -> InputSize:
+    from pathcast.export.parity import open_session
+
+    _, height, width, _ = open_session(onnx_file).get_inputs()[0].shape
+    return width, height
 
 
 def _parted(settings: Mapping[str, Any]) -> tuple[DetectorSettings, dict[str, Any]]:
@@ -147,8 +181,11 @@ FAMILY = Family(
     export=_export,
     evaluate=_evaluate,
     examples=_examples,
+    in_order_of=_in_order_of,
+    illustrate=_illustrate,
     gate=Gate(metric="map50", higher_is_better=True, tolerance=0.01, latency_ms=60.0),
     settings={**SHIPPED.as_mapping(), **SAMPLING},
+    select=_select,
     training=TrainingSettings(
         epochs=28,
         batch_size=8,
@@ -159,4 +196,6 @@ FAMILY = Family(
         patience=1000,
         checkpoint_steps=25,
     ),
+    monitoring=Monitoring(signals=(BRIGHTNESS, SHARPNESS, OBJECTS, BOX_HEIGHT, SCORE)),
+    replay=ReplayGate("detector", tolerance=0.1, least_kept=0.8),
 )

@@ -21,6 +21,8 @@ from pathcast.detection.quality import Fault, QualityLimits, mended, unfit, vali
 
 PARTS = ("train", "val", "test")
 CARD = "card.json"
+SELECTION = "selection.card"
+"""Beside raw data from the platform's archive: how it was chosen and labelled, for the data card."""
 
 
 @dataclass(frozen=True, slots=True)

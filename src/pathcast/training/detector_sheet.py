@@ -40,9 +40,13 @@ def draw_sheet(
             source = draw()
             sample = warped(source, fitting_affine(source, *CELL), *CELL)
         cells.append(drawn(sample))
-    columns = int(np.ceil(np.sqrt(count)))
-    cells += [np.zeros_like(cells[0])] * (-count % columns)
-    rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    write_tiles(path, cells, columns=int(np.ceil(np.sqrt(count))))
+
+
+def write_tiles(path: Path, cells: Sequence[UInt8Array], columns: int) -> None:
+    """Write pictures of one size (RGB) side by side as one."""
+    filled = [*cells, *[np.zeros_like(cells[0])] * (-len(cells) % columns)]
+    rows = [np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)]
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
 

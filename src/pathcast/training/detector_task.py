@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from pathcast.core.arrays import UInt8Array
+from pathcast.core.arrays import Float64Array, UInt8Array
+from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.augmentation import AugmentationSettings, Sample, augmented
+from pathcast.detection.average_precision import average_precision
 from pathcast.detection.grid import grid
 from pathcast.detection.labelled import LabelledImages
 from pathcast.detection.losses import detection_loss
@@ -23,8 +25,11 @@ from pathcast.detection.model import build_detector, serving_model
 from pathcast.detection.samples import PADDING, InputSize, as_sample, fitted
 from pathcast.detection.settings import DetectorSettings
 from pathcast.detection.weights import load_detector
-from pathcast.training.predictors import Predict, evaluate_network
+from pathcast.training.predictors import Predict, detect
 from pathcast.training.share import Share
+from pathcast.training.workers import Workers
+
+_COLUMNS = ("xyxy", "scores", "class_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class DetectorTask:
         known = identities if self.settings.embedding else None
         return detection_loss(outputs, boxes, classes, corners, strides, known)
 
-    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+    def validation(self, model: keras.Model, workers: Workers) -> Callable[[], Mapping[str, float]]:
         """Average precision on the validation images, and the loss on some of them.
 
         `score` is 1 - (AP50 + AP50-95) / 2, averaged over the boxes, not the classes: a class with two boxes to
@@ -88,19 +93,25 @@ class DetectorTask:
         def loss_of(images: Any, boxes: Any, classes: Any) -> Any:
             return detection_loss(model(images, training=False), boxes, classes, corners, strides)
 
+        own = workers.share.span(len(self.val))
+        of_loss = self.val.images[:: max(len(self.val) // 32, 1)]
+
         def validate() -> Mapping[str, float]:
-            scores = evaluate_network(found, self.val, self._size)
-            losses = []
-            for image in self.val.images[:: max(len(self.val) // 32, 1)]:
+            here = detect(found, LabelledImages(self.val.root, self.val.images[own]), self._size)
+            rows = workers.gather(_as_rows(here, first=own.start))
+            scores = average_precision(_from_rows(rows, len(self.val)), [image.truth() for image in self.val])
+            own_losses = []
+            for image in of_loss[workers.share.span(len(of_loss))]:
                 sample = fitted(self.val, image, self._size)
-                losses.append(float(loss_of(*(tf.constant(array) for array in self._batch([sample])[:3]))))
+                own_losses.append(float(loss_of(*(tf.constant(array) for array in self._batch([sample])[:3]))))
+            losses = workers.gather(np.array(own_losses, np.float64)[:, None])
             by_class = {f"{name}_ap50": value.ap50 for name, value in scores.classes.items()}
             counts = self.val.boxes_by_class()
             found_share = sum(counts[name] * (value.ap50 + value.ap50_95) / 2 for name, value in scores.classes.items())
             score = 1 - found_share / sum(counts.values())
             return {
                 "score": score,
-                "val_loss": float(np.mean(losses)),
+                "loss": float(np.mean(losses)),
                 "map50": scores.map50,
                 "map50_95": scores.map50_95,
                 **by_class,
@@ -141,6 +152,19 @@ class DetectorTask:
             classes[row, : len(order)] = sample.tags[order, 0]
             identities[row, : len(order)] = sample.tags[order, 1]
         return images, boxes, classes, identities
+
+
+def _as_rows(found: Sequence[Detections], first: int) -> Float64Array:
+    """(n, 7): number of the image, counted from `first`, box, score and class of everything that was found."""
+    images = np.repeat(np.arange(first, first + len(found)), [len(detections) for detections in found])
+    columns = (np.concatenate([getattr(d, name) for d in (*found, Detections.empty())]) for name in _COLUMNS)
+    return np.column_stack([images, *columns]).astype(np.float64)
+
+
+def _from_rows(rows: Float64Array, images: int) -> list[Detections]:
+    """What `_as_rows` was given for all images, in their order."""
+    parts = (rows[rows[:, 0] == image] for image in range(images))
+    return [Detections(part[:, 1:5], part[:, 5], part[:, 6]) for part in parts]
 
 
 def keras_predictor(model: keras.Model) -> Predict:

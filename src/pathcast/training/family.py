@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pathcast.core.errors import InvalidInputError
+from pathcast.monitoring.definition import Monitoring
 from pathcast.training.search_space import TRAINING, Space
 from pathcast.training.settings import TrainingSettings
 
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 
 GROUP = "pathcast.families"
 BUILT_IN: Mapping[str, str] = {
+    "actions": "pathcast.training.actions:FAMILY",
     "detector": "pathcast.training.detector:FAMILY",
     "forecaster": "pathcast.training.forecaster:FAMILY",
+    "signs": "pathcast.training.signs:FAMILY",
 }
 """Names of the project's own families, and where their definitions are."""
 
 IntArray = npt.NDArray[np.int64]
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""A served model's inputs or outputs by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,21 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayGate:
+    """What a challenger may not make worse when recordings of the platform run through it instead of the champion.
+
+    `part` of the analyzer is what the family's models are; a forecaster is replayed on stored detections, a detector
+    on archived frames. Of the champion's detections at least the share `least_kept` must be found again; the ADE of
+    the forecasts that both make may not be worse by more than the share `tolerance` of it, with the confidence of a
+    bootstrap over tracks.
+    """
+
+    part: Literal["detector", "forecaster"]
+    tolerance: float
+    least_kept: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """What to learn from of a platform's data: cameras (none: all), the last days, and the family's own options."""
 
@@ -84,15 +104,26 @@ class Family:
       file, row and expectation. `samples` in the card counts those of `train`, `val` and `test`.
     - `build(settings)` is the network with fresh weights, inputs and outputs named as served.
     - `task(folder, settings)` is the training job on a prepared folder.
+    - `fitted_settings(folder, settings)` are the settings with what follows from the prepared data, such as its
+      classes; asked before a training from random weights. None where nothing does.
     - `export(model, folder, target)` writes `target`/config.pbtxt and `target`/1/model.onnx after parity with the
-      network on real samples of the prepared `folder`; GateFailedError where it differs.
+      network on real samples of the prepared `folder`; GateFailedError where it differs. A network that is served as
+      several models has its parts beside (`pathcast.export.ensemble`).
     - `evaluate(onnx_file, folder)` scores a served file on the held-out part.
     - `search` is where tuning looks, by the names of settings of the family or of the training.
-    - `examples(folder)` are a few real inputs by served name, for the signature, warm-up and smoke tests.
+    - `examples(onnx_file, folder)` are a few real inputs of a served file by name, for the signature, warm-up and
+      smoke tests.
+    - `in_order_of(expected, got)` is `got` with rows of equal rank as in `expected`, for answers whose order is
+      partly rounding; None where the order is given.
+    - `illustrate(model, folder, target)` draws what a trained network does on the validation part into `target`.
     - `select(settings, folder, wanted)` writes what a platform has stored as raw data into `folder`, for `prepare`,
-      and returns its card with the number of `samples`; None where the family learns from files alone.
+      and returns its card with the number of `samples`; None where the family learns from files alone: then, as for
+      any family where it is wanted, the selection's option `source` names them.
     - `shipped()` are weights that come with the package; a training that starts from weights takes the settings
       `fine_tuning` on top of `training`.
+    - `monitoring` says what bad performance is: which stored signals are watched, and from when on they alarm.
+    - `replay` is the gate of recorded intervals; None where the family's models are no part of the analyzer, so that
+      nothing that the platform records is for them.
     """
 
     name: str
@@ -102,14 +133,19 @@ class Family:
     task: Callable[[Path, Mapping[str, Any]], Task]
     export: Callable[[keras.Model, Path, Path], Mapping[str, float]]
     evaluate: Callable[[Path, Path], Evaluation]
-    examples: Callable[[Path], Mapping[str, npt.NDArray[Any]]]
+    examples: Callable[[Path, Path], Arrays]
     gate: Gate
     settings: Mapping[str, Any] = field(default_factory=dict)
+    fitted_settings: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] | None = None
     training: TrainingSettings = field(default_factory=TrainingSettings)
     search: Space = field(default_factory=lambda: dict(TRAINING))
+    in_order_of: Callable[[Arrays, Arrays], Arrays] | None = None
+    illustrate: Callable[[keras.Model, Path, Path], None] | None = None
     select: Callable[[PlatformSettings, Path, Selection], Mapping[str, Any]] | None = None
     shipped: Callable[[], TrainedModel] | None = None
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
+    monitoring: Monitoring = Monitoring()
+    replay: ReplayGate | None = None
 
 
 def known_families() -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from pathcast.training.search_space import Space, starting_point
 
 if TYPE_CHECKING:
     from pathcast.training.train_family import Job
+    from pathcast.training.workers import Workers
 
 _TIMED_STEPS = 12
 _WARM_UP_STEPS = 4
@@ -121,8 +122,8 @@ class _Timed:
         self.steps_per_epoch = task.steps_per_epoch
         self.validation_s = 0.0
 
-    def validation(self, model: Any) -> Callable[[], Mapping[str, float]]:
-        validate = self._task.validation(model)
+    def validation(self, model: Any, workers: Workers) -> Callable[[], Mapping[str, float]]:
+        validate = self._task.validation(model, workers)
 
         def timed() -> Mapping[str, float]:
             began = time.perf_counter()

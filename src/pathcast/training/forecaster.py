@@ -13,7 +13,9 @@ from pathcast.core.trained_model import TrainedModel
 from pathcast.forecasting.metrics import score
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import SHIPPED_WEIGHTS
-from pathcast.training.family import Evaluation, Family, Gate
+from pathcast.monitoring.definition import Monitoring
+from pathcast.monitoring.signals import FORECAST_ERROR, FORECAST_SKILL, SPEED
+from pathcast.training.family import Evaluation, Family, Gate, ReplayGate
 from pathcast.training.forecaster_data import prepare_windows, read_windows, select_tracks
 from pathcast.training.search_space import TRAINING, Choice, Real
 from pathcast.training.settings import TrainingSettings
@@ -70,7 +72,7 @@ FAMILY = Family(
     task=_task,
     export=_export,
     evaluate=_evaluate,
-    examples=lambda folder: {"observed": read_windows(folder, "test").observed[:8].astype(np.float32)},
+    examples=lambda _, folder: {"observed": read_windows(folder, "test").observed[:8].astype(np.float32)},
     gate=Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=50.0, batch=1000),
     settings=ForecasterSettings().as_mapping(),
     search={
@@ -83,4 +85,6 @@ FAMILY = Family(
     select=select_tracks,
     shipped=lambda: TrainedModel.load(SHIPPED_WEIGHTS, "forecaster"),
     fine_tuning=FINE_TUNING.as_mapping(),
+    monitoring=Monitoring(signals=(SPEED, FORECAST_ERROR, FORECAST_SKILL)),
+    replay=ReplayGate("forecaster", tolerance=0.05),
 )

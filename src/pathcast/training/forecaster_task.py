@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
-from pathcast.forecasting.metrics import ForecastMetrics, score_path
+from pathcast.forecasting.metrics import ForecastMetrics, mean_of_windows, score_path
 from pathcast.forecasting.model import build_forecaster, get_weights, restore_forecaster, window_scale
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster
@@ -25,6 +25,7 @@ from pathcast.training.forecaster import FINE_TUNING
 from pathcast.training.loop import EpochReport, fit
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share
+from pathcast.training.workers import Workers
 
 PREDICTION_BATCH = 4096
 
@@ -75,11 +76,14 @@ class ForecasterTask:
             temperature=first * (last / first) ** elapsed,
         )
 
-    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+    def validation(self, model: keras.Model, workers: Workers) -> Callable[[], Mapping[str, float]]:
         predictor = keras_predictor(model)
+        own = self.windows_val.select(np.arange(len(self.windows_val))[workers.share.span(len(self.windows_val))])
 
         def validate() -> Mapping[str, float]:
-            metrics = evaluate(predictor, self.windows_val)
+            found = [astuple(evaluate(predictor, own))] if len(own) else []
+            parts = workers.gather(np.array(found, np.float64).reshape(len(found), len(fields(ForecastMetrics))))
+            metrics = mean_of_windows([ForecastMetrics(int(windows), *rest) for windows, *rest in parts.tolist()])
             figures = {name: float(value) for name, value in asdict(metrics).items() if value is not None}
             return {**figures, "score": metrics.ade + metrics.fde / 2 + metrics.ade_best20 + metrics.fde_best20 / 2}
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,23 +17,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathcast.core.errors import GateFailedError, InvalidInputError
-from pathcast.core.settings import PlatformSettings
+from pathcast.core.clock import SystemClock
+from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
+from pathcast.core.settings import PlatformSettings, from_environment
 from pathcast.core.trained_model import TrainedModel
 from pathcast.export.parity import open_session
+from pathcast.monitoring.alerts import Message, deliver
+from pathcast.monitoring.settings import MonitorSettings
 from pathcast.registry.gates import answers_gate, latency_gate, metric_gate
 from pathcast.registry.publishing import ModelLifecycle, challenger_of
+from pathcast.registry.registration import Registration
 from pathcast.registry.verdicts import Verdict, failed
 from pathcast.serving.triton_client import TritonClient
+from pathcast.training import raw_files
 from pathcast.training.family import Evaluation, Selection, find_family
-from pathcast.training.jobs import launch_training
-from pathcast.training.prepared import open_prepared
-from pathcast.training.provenance import git_commit
+from pathcast.training.jobs import Crew, Training, launch_training
+from pathcast.training.pipeline_step import step, whole_numbers
+from pathcast.training.prepared import PreparedData, open_prepared, prepare
+from pathcast.training.run_messages import failure_message, refusal_message
 
 STARTS = ("random", "shipped", "champion")
 EXPORTED_ONNX = Path("1") / "model.onnx"
 CONFIG, CARD = "config.pbtxt", "README.md"
 LIVE_TOLERANCE = 1e-3
+_SAME_RUN = timedelta(minutes=30)
+"""The last step follows a failed one at once, but for what a cluster takes to start it."""
+
 PARITY_TOLERANCE = 1e-3
 """Relative and absolute; a family's own export is stricter in its own units."""
 
@@ -57,28 +67,45 @@ def read_metrics(path: Path) -> dict[str, float]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+@step
 def select_data(settings: PlatformSettings, family: str, folder: Path, wanted: Selection) -> Mapping[str, Any]:
-    """Raw data of the family from what the platform has stored; its card."""
+    """Raw data of the family from what the platform has stored, or from the files at the option `source`; its card."""
     found = find_family(family)
+    folder.mkdir(parents=True, exist_ok=True)
+    if raw_files.OPTION in wanted.options:
+        return raw_files.bring(settings, str(wanted.options[raw_files.OPTION]), folder)
     if found.select is None:
         raise InvalidInputError(
-            f"family {found.name}: learns from files alone, nothing that the platform stores is labelled for it",
-            hint=f"pathcast train {found.name} --data DIR",
+            f"family {found.name}: nothing that the platform stores is labelled for it",
+            hint='name files to learn from: --set selection=\'{"source": "DIR or s3://BUCKET/KEY"}\'',
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    return found.select(settings, folder, wanted)
+    return found.select(settings, folder, replace(wanted, options=whole_numbers(wanted.options)))
 
 
-def validate_data(family: str, prepared: Path, *, min_samples: int) -> Verdict:
-    """Whether there is enough to learn from and to judge by: `min_samples` to train on, a tenth of it held out."""
-    card = open_prepared(prepared, find_family(family)).card
+@step
+def prepare_dataset(family: str, raw: Path, folder: Path, options: Mapping[str, Any]) -> PreparedData:
+    """The raw data as training, validation and held-out parts in `folder`."""
+    return prepare(find_family(family), raw, folder, whole_numbers(options))
+
+
+@step
+def validate_data(settings: PlatformSettings, family: str, prepared: Path, *, min_samples: int) -> Verdict:
+    """Whether there is enough to learn from and to judge by: `min_samples` to train on, a tenth of it held out.
+
+    Where there is not, no version comes of it that could bear the verdict, so the reason is kept as a failure's.
+    """
+    found = find_family(family)
+    card = open_prepared(prepared, found).card
     sizes = {part: int(card["samples"][part]) for part in ("train", "val", "test")}
     wanted = {"train": min_samples, "val": max(min_samples // 10, 1), "test": max(min_samples // 10, 1)}
     short = [f"{part}: expected {wanted[part]}, got {sizes[part]}" for part in wanted if sizes[part] < wanted[part]]
     reason = "; ".join(short) or ", ".join(f"{part} {count}" for part, count in sizes.items())
+    if short:
+        ModelLifecycle(settings).note_failure(found.name, "validate_data", f"too little data: {reason}")
     return Verdict("data", not short, reason, {f"samples_{part}": float(count) for part, count in sizes.items()})
 
 
+@step
 def train_model(
     settings: PlatformSettings,
     family: str,
@@ -87,13 +114,12 @@ def train_model(
     *,
     start_from: str,
     changes: Mapping[str, Any],
-    workers: int,
-    launcher: str,
+    crew: Crew,
 ) -> TrainedModel:
-    """Train by `pathcast train` in processes of their own, from random, the shipped or the champion's weights.
+    """Train by `pathcast train`, done by `crew`, from random, the shipped or the champion's weights.
 
     Where the champion's weights are not kept, or there is no champion, the shipped ones are taken, or else random
-    ones. `launcher` is local, tfjob or trainjob. Raises PathcastError with the end of the failing worker's log.
+    ones. Raises PathcastError with the end of the failing worker's log.
     """
     if start_from not in STARTS:
         raise InvalidInputError(f"start_from: expected one of {', '.join(STARTS)}, got {start_from!r}")
@@ -107,14 +133,13 @@ def train_model(
         if start_from != "random" and not has_weights and found.shipped is not None:
             found.shipped().save(initial)
             has_weights = True
-        wanted = {**(found.fine_tuning if has_weights else {}), **changes}
-        arguments = [family, f"--data={prepared}", f"--output={output}", f"--workers={workers}"]
-        arguments += [f"--set={name}={json.dumps(value)}" for name, value in wanted.items()]
-        arguments += [f"--init={initial}"] if has_weights else []
-        launch_training(launcher, arguments, workers, settings)
+        wanted = {**(found.fine_tuning if has_weights else {}), **whole_numbers(changes)}
+        training = Training(family, prepared, output, wanted, initial if has_weights else None)
+        launch_training(training, crew, settings)
     return TrainedModel.load(output, found.name)
 
 
+@step
 def export_onnx(family: str, trained: Path, prepared: Path, target: Path) -> Mapping[str, float]:
     """Write the served model: `target`/config.pbtxt, 1/model.onnx and a card; the largest differences of parity."""
     from pathcast.training.network import assign_weights
@@ -130,6 +155,7 @@ def export_onnx(family: str, trained: Path, prepared: Path, target: Path) -> Map
     return differences
 
 
+@step
 def check_parity(family: str, trained: Path, exported: Path, prepared: Path) -> Verdict:
     """Whether the exported file answers as the trained network does, on real samples."""
     from pathcast.training.network import assign_weights
@@ -138,14 +164,17 @@ def check_parity(family: str, trained: Path, exported: Path, prepared: Path) -> 
     model = TrainedModel.load(trained, found.name)
     network = found.build(model.settings)
     assign_weights(network, model.weights)
-    examples = found.examples(open_prepared(prepared, found).folder)
+    examples = found.examples(exported / EXPORTED_ONNX, open_prepared(prepared, found).folder)
     (inputs,) = examples.values()
     expected = {name: np.asarray(values) for name, values in network(inputs, training=False).items()}
     got = _answers(exported / EXPORTED_ONNX, examples, list(expected))
-    worst = 0.0
     for name, wanted in expected.items():
         if got[name].shape != wanted.shape:
             return Verdict("parity", False, f"output {name}: expected shape {wanted.shape}, got {got[name].shape}")
+    if found.in_order_of is not None:
+        got = dict(found.in_order_of(expected, got))
+    worst = 0.0
+    for name, wanted in expected.items():
         allowed = PARITY_TOLERANCE * (1.0 + np.abs(wanted.astype(np.float64)))
         worst = max(worst, float((np.abs(got[name] - wanted.astype(np.float64)) / allowed).max(initial=0.0)))
     samples = len(inputs)
@@ -153,6 +182,7 @@ def check_parity(family: str, trained: Path, exported: Path, prepared: Path) -> 
     return Verdict("parity", worst <= 1.0, reason, {"share_of_tolerance": worst, "samples": float(samples)})
 
 
+@step
 def evaluate_model(
     settings: PlatformSettings, family: str, exported: Path, prepared: Path, scratch: Path
 ) -> tuple[Evaluation, tuple[Verdict, Verdict]]:
@@ -162,10 +192,11 @@ def evaluate_model(
     challenger = found.evaluate(exported / EXPORTED_ONNX, folder)
     champion = ModelLifecycle(settings).fetch_champion(found.name, scratch / "champion.onnx")
     before = None if champion is None else found.evaluate(scratch / "champion.onnx", folder)
-    latency = latency_gate(found.gate, exported / EXPORTED_ONNX, found.examples(folder))
+    latency = latency_gate(found.gate, exported / EXPORTED_ONNX, found.examples(exported / EXPORTED_ONNX, folder))
     return challenger, (metric_gate(found.gate, challenger, before), latency)
 
 
+@step
 def register_model(
     settings: PlatformSettings,
     family: str,
@@ -182,23 +213,25 @@ def register_model(
     found = find_family(family)
     model, data = TrainedModel.load(trained, found.name), open_prepared(prepared, found)
     lifecycle = ModelLifecycle(settings)
+    examples = found.examples(exported / EXPORTED_ONNX, data.folder)
     training = {f"training.{name}": value for name, value in model.record["training"].items()}
-    version = lifecycle.register(
-        found.name,
-        exported / EXPORTED_ONNX,
+    given = Registration(
+        onnx_path=exported / EXPORTED_ONNX,
         card=(exported / CARD).read_text(encoding="utf-8"),
         metrics=metrics,
         parameters={**model.settings, **training},
-        tags={"data_version": data.version, "git_commit": git_commit() or "unknown"},
+        tags={"data_version": data.version},
         data_card=data.card,
-        example={name: values[:1] for name, values in found.examples(data.folder).items()},
+        example={name: values[:1] for name, values in examples.items()},
         weights=trained,
     )
+    version = lifecycle.register(found.name, given)
     for verdict in verdicts:
         lifecycle.record(found.name, version, verdict)
     return version
 
 
+@step
 def publish_model(settings: PlatformSettings, family: str, version: int, exported: Path) -> str:
     """Store a registered version in the repository, where it serves nobody yet; the SHA-256 of its file."""
     card = (exported / CARD).read_text(encoding="utf-8")
@@ -207,6 +240,7 @@ def publish_model(settings: PlatformSettings, family: str, version: int, exporte
     return lifecycle.publish(name, version, exported / EXPORTED_ONNX, config, card=card).sha256
 
 
+@step
 def deploy_model(settings: PlatformSettings, family: str, version: int) -> str:
     """Put a version on trial beside the champion; refused, as GateFailedError, where a gate has failed already."""
     name, lifecycle = find_family(family).name, ModelLifecycle(settings)
@@ -214,10 +248,11 @@ def deploy_model(settings: PlatformSettings, family: str, version: int) -> str:
     return lifecycle.deploy_challenger(name, version)
 
 
+@step
 def smoke_test(settings: PlatformSettings, family: str, version: int, exported: Path, prepared: Path) -> Verdict:
     """Ask the live challenger for known answers: those of the file itself, on real samples, several times over."""
     found = find_family(family)
-    examples = found.examples(open_prepared(prepared, found).folder)
+    examples = found.examples(exported / EXPORTED_ONNX, open_prepared(prepared, found).folder)
     expected = _answers(exported / EXPORTED_ONNX, examples)
     with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as client:
         for _ in range(5):
@@ -229,6 +264,7 @@ def smoke_test(settings: PlatformSettings, family: str, version: int, exported: 
     return verdict
 
 
+@step
 def promote_model(settings: PlatformSettings, family: str, version: int) -> None:
     """Make the version the champion; GateFailedError where a gate has not let it pass."""
     ModelLifecycle(settings).promote(find_family(family).name, version)
@@ -237,13 +273,31 @@ def promote_model(settings: PlatformSettings, family: str, version: int) -> None
 def finish(settings: PlatformSettings, family: str, run: str, failure: str | None) -> int | None:
     """Leave a serving champion and no challenger behind, whatever happened; return the champion's version.
 
-    A `failure` is kept in the registry with the name of the run.
+    A `failure` is kept in the registry with the name of the run. People are told of it, or of the version that a gate
+    has refused, with what they can do; what cannot be delivered is printed and changes nothing else.
     """
     model, lifecycle = find_family(family).name, ModelLifecycle(settings)
-    if failure:
-        lifecycle.note_failure(model, run, failure)
+    try:
+        message = _to_tell(lifecycle, model, run, failure)
+    except PathcastError as error:
+        message = failure_message(model, run, f"{failure or 'ended'}; the registry does not answer: {error}", None)
+    if message is not None:
+        for undelivered in deliver(message, from_environment(MonitorSettings)):
+            print(f"not delivered: {undelivered}")
     lifecycle.withdraw_challenger(model)
     return lifecycle.restore(model)
+
+
+def _to_tell(lifecycle: ModelLifecycle, model: str, run: str, failure: str | None) -> Message | None:
+    champion = lifecycle.champion(model)
+    if failure:
+        since = SystemClock().now() - _SAME_RUN
+        known = [each for each in lifecycle.failures(model) if each.at >= since]
+        lifecycle.note_failure(model, run, failure)
+        name, reason = (known[0].name, known[0].reason) if known else (run, failure)
+        return failure_message(model, name, reason, champion)
+    refusal = lifecycle.refusal(model)
+    return None if refusal is None else refusal_message(model, *refusal, champion)
 
 
 def _require(model: str, version: int, verdicts: Iterable[Verdict]) -> None:

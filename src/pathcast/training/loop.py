@@ -1,7 +1,7 @@
 """The training loop: what a family brings is a `Task`, the rest is the same for all.
 
 Alone or with other workers, the same code: workers share every batch, sum their gradients and so take the same
-steps. The chief validates and writes checkpoints; what it finds, the others are told.
+steps. They share the validation as well; the chief writes checkpoints.
 """
 
 from __future__ import annotations
@@ -54,8 +54,12 @@ class Task(Protocol):
         """The mean loss of a batch, traced once; `elapsed` is the share of training done, a scalar in [0, 1]."""
         ...
 
-    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
-        """What gives figures of the network's weights of the moment; early stopping wants `score` small."""
+    def validation(self, model: keras.Model, workers: Workers) -> Callable[[], Mapping[str, float]]:
+        """What gives figures of the network's weights of the moment; early stopping wants `score` small.
+
+        Every worker calls it and the chief's figures count, so each may look at its part of the samples alone
+        (`workers.share.span`) and give what it found to the others (`workers.gather`).
+        """
         ...
 
 
@@ -146,7 +150,7 @@ class _Training:
         self._reports: list[EpochReport] = []
         self._start: dict[str, float] = {}
         self._best: list[npt.NDArray[Any]] = []
-        self._validate = task.validation(self._model) if workers.is_chief else None
+        self._validate = task.validation(self._model, workers)
 
     def run(self, resume: bool) -> Fit:
         self._workers.require_agreement("settings, data or initial weights", self._digest())
@@ -202,10 +206,8 @@ class _Training:
 
     def _figures(self) -> dict[str, float]:
         """The chief's validation figures, on every worker."""
-        own = None
-        if self._validate is not None:
-            own = json.dumps({name: float(value) for name, value in self._validate().items()}).encode()
-        figures: dict[str, float] = json.loads(self._workers.broadcast(own))
+        own = json.dumps({name: float(value) for name, value in self._validate().items()}).encode()
+        figures: dict[str, float] = json.loads(self._workers.broadcast(own if self._workers.is_chief else None))
         return figures
 
     def _known_settings(self) -> dict[str, Any]:

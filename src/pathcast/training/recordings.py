@@ -1,8 +1,8 @@
 """Labelled images from what people have: folders of any known layout, and videos that a teacher labels.
 
-Recognised are COCO JSON (`*.json` with `annotations`), YOLO text (`images/`, `labels/`), Pascal VOC (`Annotations/`),
-MOT sequences (`seqinfo.ini` and `gt/`, with images or a video beside it), masks of moving objects (`groundtruth/`,
-`input/`) and, with a teacher, plain videos.
+Recognised are COCO JSON (`*.json` with `annotations`), YOLO text (`images/` and `labels/`), Pascal VOC
+(`Annotations/`), MOT sequences (`seqinfo.ini` and `gt/`, with images or a video beside it), masks of moving objects
+(`groundtruth/`, `input/`) and, with a teacher, plain videos.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _walk(
     if not source.is_dir():
         raise InvalidInputError(f"{source}: no such file or folder")
     readers: list[tuple[str, Callable[[], LabelledImages]]] = [
-        ("images", lambda: read_yolo(source)),
+        ("labels", lambda: read_yolo(source)),
         ("Annotations", lambda: read_voc(source)),
         ("groundtruth", lambda: read_motion_masks(source)),
         ("seqinfo.ini", lambda: read_mot(source, work, teacher)),
@@ -94,7 +94,7 @@ def _walk(
         # A video beside a sequence's labels is that sequence's.
         if path.suffix.lower() in VIDEO_SUFFIXES and len(sequences) == 1:
             continue
-        if path.is_dir() or path.suffix == ".json" or path.suffix.lower() in VIDEO_SUFFIXES:
+        if path.is_dir() or _is_coco(path) or path.suffix.lower() in VIDEO_SUFFIXES:
             yield from _walk(path, work, teacher, labelling, without, note)
 
 
@@ -187,6 +187,11 @@ def _with_other_classes(people: LabelledImages, teacher: Teacher) -> LabelledIma
         # The tracker's numbers would clash with the sequence's.
         merged.append(image.changed(**both, track_ids=[*image.track_ids, *[-1] * len(others)]))
     return LabelledImages(people.root, tuple(merged))
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether a file found on the way is labels; other JSON lies about in many folders."""
+    return path.suffix == ".json" and b'"annotations"' in path.read_bytes()
 
 
 def _pictures_of(sequence: Path) -> Path | None:

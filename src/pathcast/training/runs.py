@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException, RestException
 from pydantic import SecretStr
 
 from pathcast.core.errors import PathcastError
-from pathcast.core.trained_model import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel
+from pathcast.core.trained_model import DESCRIPTION_FILE, PICTURES, WEIGHTS_FILE, TrainedModel
 from pathcast.registry.tracking import tracking_client, translated
 from pathcast.training.loop import EpochReport
 
@@ -26,9 +26,9 @@ class RunWatcher:
     """A training's watcher that records it as a run of the experiment named after the family.
 
     Parameters are the settings; tags the data's version, the release and the commit; metrics those of each epoch;
-    artefacts the model's folder and the data card. The run's id stays in `output` while the training is unfinished,
-    so that a resumed training goes on in the same run. A server that fails on the way is warned about once and
-    never stops the training; one that fails at the start raises.
+    artefacts the model's folder, the pictures that the family draws, and the data card. The run's id stays in
+    `output` while the training is unfinished, so that a resumed training goes on in the same run. A server that
+    fails on the way is warned about once and never stops the training; one that fails at the start raises.
     """
 
     def __init__(self, tracking_uri: SecretStr, output: Path, data_folder: Path) -> None:
@@ -64,6 +64,8 @@ class RunWatcher:
             self._client.log_batch(self._run, metrics=[Metric(name, value, 0, 0) for name, value in best.items()])
             for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
                 self._client.log_artifact(self._run, str(folder / name), "model")
+            for path in sorted((folder / PICTURES).glob("*.png")):
+                self._client.log_artifact(self._run, str(path), PICTURES)
             for path in sorted(self._data_folder.glob("data_card.*")):
                 self._client.log_artifact(self._run, str(path), "data")
             self._client.set_terminated(self._run)

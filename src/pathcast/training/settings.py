@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from pathcast.core.errors import InvalidInputError
 
 Precision = Literal["float32", "bfloat16", "float16"]
+Normalisation = Literal["own", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,9 @@ class TrainingSettings:
     `batch_size` counts the samples of all workers together. Each worker computes its part in `accumulate` pieces,
     one after another, which saves memory and changes nothing else. `precision` is that of the arithmetic; weights
     are float32 always, and float16 goes with a loss scale that adapts itself. `checkpoint_steps`: steps between
-    checkpoints within an epoch, 0 for one at the end of each epoch alone.
+    checkpoints within an epoch, 0 for one at the end of each epoch alone. `normalisation`: a batch normalisation takes
+    its statistics over each worker's own rows, or over all, which makes N workers' result that of one and costs an
+    exchange a layer.
     """
 
     epochs: int = 60
@@ -37,6 +40,7 @@ class TrainingSettings:
     accumulate: int = 1
     precision: Precision = "float32"
     checkpoint_steps: int = 0
+    normalisation: Normalisation = "own"
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.patience, self.accumulate) < 1:
@@ -48,6 +52,8 @@ class TrainingSettings:
                 f"training: expected precision {', '.join(get_args(Precision))}, checkpoint_steps and seed of 0 or "
                 f"more, got {self}"
             )
+        if self.normalisation not in get_args(Normalisation):
+            raise InvalidInputError(f"training: expected normalisation own or all, got {self.normalisation!r}")
         if not (self.learning_rate > 0 and self.clip_norm > 0 and 0 <= self.ema < 1 and 0 <= self.warmup < 1):
             raise InvalidInputError(
                 f"training: expected learning_rate and clip_norm above 0, ema and warmup in [0, 1), got {self}"

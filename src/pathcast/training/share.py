@@ -35,3 +35,13 @@ class Share:
             )
         own = len(rows) // self.count
         return rows[self.index * own : (self.index + 1) * own]  # type: ignore[return-value]
+
+    def span(self, count: int) -> slice:
+        """The worker's part of `count` rows that need not be dealt out evenly, of a validation set say.
+
+        The parts are as alike as can be, follow on one another in the workers' order and hold every row once.
+
+        >>> [Share(index, 3).span(8) for index in range(3)]
+        [slice(0, 2, None), slice(2, 5, None), slice(5, 8, None)]
+        """
+        return slice(count * self.index // self.count, count * (self.index + 1) // self.count)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.training.dropout import BatchPart, rewind, share_dropout
+from pathcast.training.normalisation import share_normalisation
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.workers import Workers
 
@@ -38,6 +39,8 @@ class TrainingStep:
         self._averages = tf.Variable(self._weights.value, trainable=False)
         self._part = BatchPart()
         self._dropout = share_dropout(model, self._part)
+        if settings.normalisation == "all" and workers.share.count > 1:
+            share_normalisation(model, workers)
         self._adamw = keras.optimizers.AdamW(
             settings.learning_rate, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
         )

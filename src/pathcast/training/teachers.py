@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_ID_OF_COCO
+from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
+from pathcast.registry.ultralytics import open_ultralytics
 from pathcast.training.labelling import Teacher
 
 _WEAKEST = 0.05
@@ -20,7 +20,7 @@ _WEAKEST = 0.05
 
 def find_teacher(file: Path, threads: int = 1) -> Teacher:
     """A teacher from a served ONNX file, or from an Ultralytics file (`.pt`)."""
-    return ultralytics_teacher(file) if file.suffix == ".pt" else onnx_teacher(file, threads)
+    return ultralytics_teacher(file, threads) if file.suffix == ".pt" else onnx_teacher(file, threads)
 
 
 def onnx_teacher(file: Path, threads: int = 1) -> Teacher:
@@ -52,23 +52,24 @@ def onnx_teacher(file: Path, threads: int = 1) -> Teacher:
     return look
 
 
-def ultralytics_teacher(file: Path) -> Teacher:
-    """A YOLO of Ultralytics, trained on COCO's 80 classes. AGPL-3.0: what that asks of you is yours to judge."""
-    try:
-        from ultralytics import YOLO
-    except ImportError as error:
+def ultralytics_teacher(file: Path, threads: int = 1) -> Teacher:
+    """A YOLO of Ultralytics that knows some of the platform's classes by name.
+
+    AGPL-3.0: what that asks of you is yours to judge.
+    """
+    model = open_ultralytics(file, threads)
+    classes = {index: CLASS_NAMES.index(name) for index, name in model.names.items() if name in CLASS_NAMES}
+    if not classes:
         raise InvalidInputError(
-            f"{file}: an Ultralytics model needs the package ultralytics (AGPL-3.0), which is not installed",
-            hint="install pathcast[yolo], or use a served ONNX file as the teacher",
-        ) from error
-    model: Any = YOLO(str(file))
+            f"{file}: expected classes among {', '.join(CLASS_NAMES)}, got {list(model.names.values())[:10]}"
+        )
 
     def look(pixels: UInt8Array) -> Detections:
         # Ultralytics takes arrays as BGR.
-        found = model.predict(np.ascontiguousarray(pixels[..., ::-1]), conf=_WEAKEST, verbose=False)[0].boxes
-        ids = found.cls.cpu().numpy().astype(np.int64)
-        kept = np.array([int(coco) in CLASS_ID_OF_COCO for coco in ids], np.bool_)
-        classes = [CLASS_ID_OF_COCO[int(coco)] for coco in ids[kept]]
-        return Detections(found.xyxy.cpu().numpy()[kept], found.conf.cpu().numpy()[kept], classes)
+        found = model.predict(
+            np.ascontiguousarray(pixels[..., ::-1]), conf=_WEAKEST, classes=list(classes), verbose=False
+        )[0].boxes
+        boxes, scores = found.xyxy.cpu().numpy().reshape(-1, 4), found.conf.cpu().numpy()
+        return Detections(boxes, scores, [classes[int(index)] for index in found.cls.cpu().numpy()])
 
     return look

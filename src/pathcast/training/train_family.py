@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 import pathcast
 from pathcast.core.errors import InvalidInputError
-from pathcast.core.trained_model import DESCRIPTION_FILE, TrainedModel
+from pathcast.core.trained_model import DESCRIPTION_FILE, PICTURES, TrainedModel
 from pathcast.training.family import Family
 from pathcast.training.loop import EpochReport, Fit, Task, fit
 from pathcast.training.network import assign_weights, read_weights
@@ -87,7 +87,8 @@ class Job:
     ) -> Job:
         """A job with the family's settings and those that `changes` names, of the training or of the family.
 
-        With `initial`, its settings are the family's. Raises InvalidInputError on an unknown name, and on a change
+        Without initial weights the family adds what follows from the data. With `initial`, its settings are the
+        family's. Raises InvalidInputError on an unknown name, and on a change
         of what the initial weights were made for.
         """
         wanted = dict(changes or {})
@@ -102,7 +103,9 @@ class Job:
             raise InvalidInputError(
                 f"{family.name}: {', '.join(changed)}: settings come with the initial weights; give one of the two"
             )
-        settings = {name: wanted.get(name, value) for name, value in own.items()}
+        settings: Mapping[str, Any] = {name: wanted.get(name, value) for name, value in own.items()}
+        if initial is None and family.fitted_settings is not None:
+            settings = family.fitted_settings(data.folder, settings)
         return cls(
             family,
             data,
@@ -145,6 +148,8 @@ def train_family(
     model = TrainedModel(job.family.name, job.settings, read_weights(result.model), {**facts, **_outcome(result)})
     if together.is_chief:
         model.save(job.output)
+        if job.family.illustrate is not None:
+            job.family.illustrate(result.model, job.data.folder, job.output / PICTURES)
         checkpoint.unlink(missing_ok=True)
         told.finished(job.output, model)
     # Nobody leaves before the chief has written everything.

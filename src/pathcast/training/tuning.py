@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
@@ -91,6 +92,15 @@ class Estimate:
         """Hours of one trial's machine, all trials together."""
         return self.trials * self.trial_s / 3600
 
+    def figures(self, price: float) -> dict[str, float]:
+        """The estimate in numbers; `price` is what an hour of one trial's machine costs."""
+        return {
+            "estimate_trial_s": round(self.trial_s, 3),
+            "estimate_total_s": round(self.total_s, 1),
+            "estimate_machine_hours": round(self.machine_hours, 4),
+            "estimate_cost": round(self.machine_hours * price, 4),
+        }
+
 
 class Study:
     """A search's trials, in `folder`."""
@@ -164,6 +174,11 @@ class Study:
                 plt.close("all")
         return paths
 
+    def leading(self) -> str:
+        """The best value so far, in words."""
+        values = [trial.value for trial in self.ended() if trial.value is not None and trial.state.name == "COMPLETE"]
+        return f"{(max if self.search.maximize else min)(values):.5g}" if values else "not known yet"
+
     def best(self) -> FrozenTrial:
         """The best trial; PathcastError where none came to an end."""
         study = self._study()
@@ -220,8 +235,23 @@ class Study:
             load_if_exists=True,
         )
 
-    def work(self, tickets: Any, worker: int) -> None:
-        """Run trials while there are tickets, in this process."""
+    def summary(self) -> dict[str, Any]:
+        """What came out, for people and for JSON; PathcastError where no trial came to an end."""
+        best, ended = self.best(), self.ended()
+        states = [trial.state.name.lower() for trial in ended]
+        return {
+            "family": self.search.name,
+            "objective": self.search.value_name,
+            "direction": "maximize" if self.search.maximize else "minimize",
+            "best": best.value,
+            "best_trial": best.number,
+            "start": next((trial.value for trial in ended if trial.number == 0), None),
+            "settings": {**self.search.fixed, **best.params},
+            "trials": {state: states.count(state) for state in sorted(set(states))},
+        }
+
+    def work(self, take: Callable[[], bool], worker: int) -> None:
+        """Run trials in this process as long as `take` gives one; `worker` tells its sampler from the others'."""
         study, trials = self._study(worker), self.search.open()
 
         def objective(trial: optuna.Trial) -> float:
@@ -236,12 +266,12 @@ class Study:
                 trial.set_user_attr(_REASON, error.message)
                 raise
 
-        while _take(tickets):
+        while take():
             study.optimize(objective, n_trials=1, catch=(PathcastError,))
 
 
 def _work(study: Study, tickets: Any, worker: int) -> None:
-    study.work(tickets, worker)
+    study.work(partial(_take, tickets), worker)
 
 
 def _take(tickets: Any) -> bool:

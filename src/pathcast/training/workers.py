@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from pathcast.core.arrays import Float64Array
 from pathcast.core.errors import PathcastError, ServiceUnavailableError
 from pathcast.training.place import Place
 from pathcast.training.share import Share
@@ -48,6 +49,10 @@ class Workers:
         if data is None:
             raise ValueError("the chief must give what it broadcasts")
         return data
+
+    def gather(self, rows: Float64Array) -> Float64Array:
+        """All workers' (n, k) rows below one another, in the order of the workers; n may differ, k not."""
+        return rows
 
     def require_agreement(self, what: str, data: bytes) -> None:
         """Raise PathcastError where this worker's `data` is not the chief's."""
@@ -88,8 +93,8 @@ class ConnectedWorkers(Workers):
         )
         with self.watch():
             self._strategy = distribute.MultiWorkerMirroredStrategy(resolver, self._options)
-        # One trace for bytes of any length.
-        self._sum_bytes = tf.function(self.sum, input_signature=[tf.TensorSpec((None,), tf.int32)])
+        # One trace for whole numbers of any count.
+        self._sum_whole = tf.function(self.sum, input_signature=[tf.TensorSpec((None,), tf.int32)])
 
     def sum(self, values: Any) -> Any:
         def reduce(own: Any) -> Any:
@@ -104,22 +109,35 @@ class ConnectedWorkers(Workers):
         own = np.zeros(0, np.uint8)
         if self.is_chief:
             own = np.frombuffer(Workers.broadcast(self, data), np.uint8)
-        length = int(self._sum_bytes(tf.constant([len(own)], tf.int32))[0])
+        length = int(self._sum_whole(tf.constant([len(own)], tf.int32))[0])
         # The ring crashes on a sum of nothing.
         if length == 0:
             return b""
         # The sum of the chief's bytes and the others' zeros.
         mine = np.resize(own, length) if self.is_chief else np.zeros(length, np.uint8)
-        return bytes(self._sum_bytes(tf.constant(mine, tf.int32)).numpy().astype(np.uint8))
+        return bytes(self._sum_whole(tf.constant(mine, tf.int32)).numpy().astype(np.uint8))
+
+    def gather(self, rows: Float64Array) -> Float64Array:
+        counts = np.zeros(self.share.count, np.int32)
+        counts[self.share.index] = len(rows)
+        ends = self._sum_whole(tf.constant(counts)).numpy().cumsum()
+        # The ring crashes on a sum of nothing.
+        if ends[-1] * rows.shape[1] == 0:
+            return np.zeros((int(ends[-1]), rows.shape[1]))
+        everything = np.zeros((int(ends[-1]), rows.shape[1]))
+        everything[ends[self.share.index] - len(rows) : ends[self.share.index]] = rows
+        # As whole numbers: each is a worker's own bits and the others' zeros.
+        words = self._sum_whole(tf.constant(everything.reshape(-1).view(np.int32)))
+        return np.asarray(words.numpy().view(np.float64).reshape(everything.shape))
 
     def leave_together(self) -> None:
         here = tf.constant([1], tf.int32)
         with self.watch():
-            self._sum_bytes(here)
+            self._sum_whole(here)
         # Who has the first sum may still owe a part of it to another. Who has the second, or finds others gone in
         # it, knows that all have the first.
         with suppress(*_LOST):
-            self._sum_bytes(here)
+            self._sum_whole(here)
 
     @contextmanager
     def watch(self) -> Iterator[None]:

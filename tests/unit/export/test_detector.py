@@ -13,7 +13,7 @@ from pathcast.detection.parity import BOX_TOLERANCE_PX, SCORE_TOLERANCE, check_p
 from pathcast.detection.settings import SIZES
 from pathcast.detection.weights import load_yolox
 from pathcast.detection.yolox_import import read_yolox
-from pathcast.export.detector import to_served_onnx
+from pathcast.export.detector import in_order_of, to_served_onnx
 
 DATA = Path(os.environ.get("PATHCAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
@@ -44,3 +44,24 @@ def test_published_weights_in_keras_give_what_the_published_file_gives() -> None
     assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert [size.dim_value for size in given.type.tensor_type.shape.dim][1:] == [416, 416, 3]
     assert np.isfinite(parity.max_box_difference_px)
+
+
+def answer(scores: list[float], places: list[float], classes: list[int]) -> dict[str, np.ndarray]:
+    boxes = np.array([[[place, place, place + 8, place + 8] for place in places]], np.float32)
+    return {"boxes": boxes, "scores": np.array([scores], np.float32), "classes": np.array([classes], np.int64)}
+
+
+def test_the_order_of_nearly_equal_scores_is_no_difference() -> None:
+    expected = answer([0.5, 0.2, 0.19999, 1e-4], [10, 30, 50, 70], [0, 0, 0, 0])
+    swapped = answer([0.5, 0.20001, 0.2, 2e-4], [10.01, 50, 30, 90], [0, 0, 0, 2])
+    arranged = in_order_of(expected, swapped)
+    np.testing.assert_allclose(arranged["boxes"][0, :3], expected["boxes"][0, :3], atol=0.011)
+    np.testing.assert_allclose(arranged["scores"][0], [0.5, 0.2, 0.20001, 2e-4], atol=1e-7)
+    np.testing.assert_array_equal(arranged["classes"], expected["classes"])
+
+
+@pytest.mark.parametrize("other", [answer([0.5, 0.2], [10, 30], [0, 2]), answer([0.5, 0.2], [10, 50], [0, 0])])
+def test_another_class_or_box_is_a_difference(other: dict[str, np.ndarray]) -> None:
+    expected = answer([0.5, 0.2], [10, 30], [0, 0])
+    arranged = in_order_of(expected, other)
+    assert np.abs(arranged["boxes"] - expected["boxes"]).max() == pytest.approx(20)

@@ -46,6 +46,18 @@ def test_engines_of_other_weights_are_never_taken(other: tuple[str, int]) -> Non
     assert prefix("forecaster", 7) != prefix(*other)
 
 
+def test_a_model_may_ask_for_half_precision() -> None:
+    own = (MODELS / "detector" / "config.pbtxt").read_text()
+    asking = own + 'parameters { key: "gpu_precision" value { string_value: "FP16" } }\n'
+    found = []
+    for text in (own, asking):
+        (tensorrt,) = parsed(gpu_config(text)).optimization.execution_accelerators.gpu_execution_accelerator
+        found.append((tensorrt.parameters["precision_mode"], tensorrt.parameters["trt_engine_cache_prefix"][-5:]))
+    assert found == [("FP32", "-fp32"), ("FP16", "-fp16")]
+    with pytest.raises(InvalidInputError, match="gpu_precision: expected FP32 or FP16, got 'INT4'"):
+        gpu_config(asking.replace("FP16", "INT4"))
+
+
 def test_inputs_of_free_size_get_no_profile() -> None:
     text = (MODELS / "forecaster" / "config.pbtxt").read_text().replace("dims: 8", "dims: -1", 1)
     (tensorrt,) = parsed(gpu_config(text)).optimization.execution_accelerators.gpu_execution_accelerator

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from pathcast.core import InvalidInputError
-from pathcast.forecasting.metrics import mean_of_scenes, score, score_path
+from pathcast.forecasting.metrics import mean_of_scenes, mean_of_windows, score, score_path
 
 RANDOM = np.random.default_rng(5)
 
@@ -68,3 +69,11 @@ def test_every_scene_counts_the_same_in_the_mean() -> None:
     near, far = np.full((1, 12, 2), [1.0, 0.0]), np.full((9, 12, 2), [3.0, 0.0])
     mean = mean_of_scenes([score_path(near, near * 0), score_path(far, far * 0)])
     assert (mean.windows, mean.ade, mean.mode_nll) == (10, 2.0, None)
+
+
+def test_the_mean_of_windows_is_the_score_of_all_of_them() -> None:
+    paths, future = RANDOM.normal(size=(9, 3, 12, 2)), RANDOM.normal(size=(9, 12, 2))
+    log_probs = RANDOM.normal(size=(9, 3))
+    parts = [score(paths[rows], log_probs[rows], future[rows]) for rows in (slice(0, 2), slice(2, 9))]
+    assert asdict(mean_of_windows(parts)) == pytest.approx(asdict(score(paths, log_probs, future)))
+    assert mean_of_windows([score_path(future, future)] * 2).mode_nll is None

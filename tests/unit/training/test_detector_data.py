@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pathcast.core import Detections, InvalidInputError
-from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.coco_json import write_coco
+from pathcast.detection.labelled import LabelledImage, LabelledImages, with_own_identities
 from pathcast.training.detector import prepare_images
 from pathcast.training.detector_data import SplitSettings, prepare, read_prepared, split
 from pathcast.training.labelling import LabellingSettings, RecordedFrame, label
@@ -180,6 +181,16 @@ def test_all_layouts_below_a_folder_are_found(tmp_path: Path) -> None:
     assert only.boxes_by_class() == {"car": 1}
 
 
+def test_labels_of_pathcast_label_are_found_by_their_folder_and_other_json_is_left(tmp_path: Path) -> None:
+    noise(tmp_path / "labels_of_gate" / "images" / "a.png", 1)
+    image = LabelledImage("images/a.png", 64, 48, [[10, 10, 20, 30]], [0], camera="gate")
+    write_coco(tmp_path / "labels_of_gate" / "labels.json", LabelledImages(Path(), (image,)))
+    (tmp_path / "labels_of_gate" / "counts.json").write_text('{"images": 1}')
+    (only,) = read_recordings(tmp_path, tmp_path / "work")
+    assert only.boxes_by_class() == {"person": 1}
+    assert only.read(only.images[0]).shape == (48, 64, 3)
+
+
 def test_a_folder_of_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="found none"):
         read_recordings(tmp_path, tmp_path / "work")
@@ -191,3 +202,13 @@ def test_the_family_prepares_and_refuses_unknown_options(tmp_path: Path) -> None
     assert {part: facts["images"] for part, facts in card["parts"].items()} == {"train": 3, "val": 1, "test": 2}
     with pytest.raises(InvalidInputError, match="no option speed; expected one of .*teacher"):
         prepare_images(tmp_path / "raw", tmp_path / "other", {"speed": 1})
+
+
+def test_objects_of_different_recordings_are_different_objects() -> None:
+    def seen(camera: str, identities: list[int]) -> LabelledImage:
+        boxes = [[0, 0, 9, 9]] * len(identities)
+        return LabelledImage("", 64, 48, boxes, [0] * len(identities), track_ids=identities, camera=camera)
+
+    images = (seen("a", [1, 2]), seen("b", [1, -1]), seen("a", [2]))
+    own = with_own_identities(LabelledImages(Path(), images))
+    assert [image.track_ids.tolist() for image in own] == [[0, 1], [2, -1], [1]]

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
+from support.shared_validation import validated_by
 
 from pathcast.core import InvalidInputError, PathcastError, Trajectory
 from pathcast.core.trajectory import METRES
 from pathcast.forecasting.augmentation import Augmentation
+from pathcast.forecasting.evaluation import evaluate
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import shipped_forecaster
 from pathcast.forecasting.windows import Windows, cut_windows
-from pathcast.training.forecaster_task import ForecasterTask, fine_tune, train
+from pathcast.training.forecaster_task import ForecasterTask, fine_tune, keras_predictor, train
 from pathcast.training.loop import EpochReport
-from pathcast.training.settings import TrainingSettings
+from pathcast.training.settings import Precision, TrainingSettings
 from pathcast.training.share import Share
 
 SMALL = ForecasterSettings(modes=4, units=8, dropout=0.0)
@@ -41,6 +45,15 @@ def test_the_same_seed_gives_the_same_weights_and_learning_helps() -> None:
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     assert reports[-1].loss < reports[0].loss
     assert first.record["val"]["ade"] < first.record["val_start"]["ade"]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns_as_well_to_a_tenth(precision: Precision) -> None:
+    settings = TrainingSettings(epochs=4, batch_size=32, learning_rate=1e-2, ema=0.9)
+    whole = train(windows(60, seed=1), windows(20, seed=2), settings, settings=SMALL)
+    mixed = train(windows(60, seed=1), windows(20, seed=2), replace(settings, precision=precision), settings=SMALL)
+    assert {array.dtype for array in mixed.weights.values()} == {np.dtype(np.float32)}
+    assert mixed.record["val"]["ade"] == pytest.approx(whole.record["val"]["ade"], rel=0.1)
 
 
 def test_early_stopping_keeps_the_best_weights() -> None:
@@ -104,3 +117,13 @@ def test_one_recording_is_seen_without_repeats() -> None:
     task = ForecasterTask(walks, walks, SMALL, augmentation=PLAIN)
     batches = [batch for (batch,) in task.batches(10, np.random.default_rng(0), Share())]
     assert len(np.unique(np.concatenate(batches).reshape(-1, 40), axis=0)) == len(walks)
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_workers_that_share_the_validation_find_what_one_finds(count: int) -> None:
+    walks = windows(1, seed=1)
+    task = ForecasterTask(walks, walks, SMALL)
+    model = task.build()
+    wanted = evaluate(keras_predictor(model), walks)
+    for figures in validated_by(count, task, model):
+        assert {**figures, "score": 0} == pytest.approx({**asdict(wanted), "score": 0}, rel=1e-6)

@@ -47,7 +47,7 @@ class Slope:
     def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
         return keras.ops.mean(keras.ops.square(model(batch[0], training=True) - batch[1]))
 
-    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+    def validation(self, model: keras.Model, workers: Workers) -> Callable[[], Mapping[str, float]]:
         values = np.random.default_rng(6).normal(size=(64, 4)).astype(np.float32)
         wanted = values.sum(axis=1, keepdims=True)
         return lambda: {"score": float(np.square(np.asarray(model(values, training=False)) - wanted).mean())}

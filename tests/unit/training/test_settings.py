@@ -22,7 +22,15 @@ def test_no_warmup_starts_at_the_top() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"epochs": 0}, {"batch_size": 0}, {"patience": 0}, {"learning_rate": 0.0}, {"ema": 1.0}, {"warmup": -0.1}],
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"patience": 0},
+        {"learning_rate": 0.0},
+        {"ema": 1.0},
+        {"warmup": -0.1},
+        {"normalisation": "some"},
+    ],
 )
 def test_settings_without_sense_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="training: expected"):

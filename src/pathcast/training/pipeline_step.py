@@ -1,0 +1,50 @@
+"""What a step of a pipeline does beside its work: a failure's reason is kept where people look for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
+
+from pathcast.core.errors import PathcastError
+from pathcast.core.settings import load_settings
+from pathcast.registry.publishing import ModelLifecycle
+from pathcast.training.family import find_family
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def step(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """A step of a pipeline: what ends it is kept in the registry, under the step's name, before the run ends.
+
+    Kubeflow tells the last step only which one failed. `work` has a parameter `family`.
+    """
+
+    @wraps(work)
+    def kept(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        try:
+            return work(*arguments, **named)
+        except Exception as error:
+            family = signature(work).bind(*arguments, **named).arguments["family"]
+            # Where the registry is what failed, the step's own log has to do.
+            with suppress(PathcastError):
+                ModelLifecycle(load_settings()).note_failure(find_family(family).name, work.__name__, str(error))
+            raise
+
+    return kept
+
+
+def whole_numbers(value: Any) -> Any:
+    """A pipeline's parameter with its whole numbers as such: Kubeflow hands on a 3 in a mapping or list as 3.0.
+
+    >>> whole_numbers({"epochs": 3.0, "blocks": [1.0, 2.0], "rate": 0.5, "name": "x"})
+    {'epochs': 3, 'blocks': [1, 2], 'rate': 0.5, 'name': 'x'}
+    """
+    if isinstance(value, Mapping):
+        return {name: whole_numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

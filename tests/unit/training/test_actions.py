@@ -1,0 +1,118 @@
+"""The actions family through its definition: data in, a trained network, an ensemble's folder out."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.core.trained_model import TrainedModel
+from pathcast.export.actions import write_actions
+from pathcast.export.ensemble import part_folder, part_names
+from pathcast.export.onnx import to_onnx
+from pathcast.export.parity import open_session
+from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES
+from pathcast.training.actions import FAMILY, build
+from pathcast.training.network import assign_weights
+from pathcast.training.prepared import PreparedData, prepare
+from pathcast.training.train_family import Job, train_family
+from tests.support.clips import write_strips
+
+CLIPS = {"frames": 6, "size": 32}
+SMALL = {"glance": 16, "input_size": 32, "selected": 3, "units": 8, "variants": 2, "epochs": 6, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    folder = tmp_path_factory.mktemp("actions")
+    return prepare(FAMILY, write_strips(folder / "raw", 15), folder / "data", CLIPS)
+
+
+@pytest.fixture(scope="module")
+def trained(data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    return train_family(Job.of(FAMILY, data, tmp_path_factory.mktemp("trained"), SMALL))
+
+
+@pytest.fixture(scope="module")
+def exported(trained: TrainedModel, data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = build(trained.settings)
+    assign_weights(network, trained.weights)
+    target = tmp_path_factory.mktemp("exported")
+    FAMILY.export(network, data.folder, target)
+    return target
+
+
+def test_settings_follow_from_the_data(data: PreparedData, tmp_path: Path) -> None:
+    (tmp_path / "glove.txt").write_text("stay 1 0\nwander 0 1\n")
+    job = Job.of(FAMILY, data, tmp_path, {**SMALL, "glove": str(tmp_path / "glove.txt")})
+    assert job.settings["classes"] == ["stay", "wander"]
+    assert (job.settings["frames"], job.settings["size"]) == (6, 32)
+    assert (job.settings["loss"], job.settings["balance"]) == ("cross_entropy", 1.0)
+    assert job.settings["word_vectors"] == [[1.0, 0.0], [0.0, 1.0]]
+    assert job.settings["glove"] == "glove.txt"
+    assert Job.of(FAMILY, data, tmp_path, {**SMALL, "loss": "focal"}).settings["loss"] == "focal"
+
+
+def test_the_network_learns_to_tell_what_moves(trained: TrainedModel) -> None:
+    losses = trained.record["losses"]
+    assert losses[-1] < 0.8 * losses[0]
+    assert trained.record["val"]["balanced_accuracy"] >= 0.75
+
+
+def test_the_parts_compute_what_the_whole_does(exported: Path, data: PreparedData) -> None:
+    config = (exported / "config.pbtxt").read_text()
+    assert part_names(config) == ["frame_selector", "action_recogniser"]
+    frames = FAMILY.examples(exported / "1" / "model.onnx", data.folder)[FRAMES]
+    whole = dict(
+        zip(
+            (PROBABILITIES, SCORES),
+            open_session(exported / "1" / "model.onnx").run([PROBABILITIES, SCORES], {FRAMES: frames}),
+            strict=True,
+        )
+    )
+    selector, recogniser = (
+        open_session(part_folder(exported, name) / "1" / "model.onnx") for name in part_names(config)
+    )
+    (scores,) = selector.run(None, {FRAMES: frames})
+    (probabilities,) = recogniser.run(None, {FRAMES: frames, SCORES: scores})
+    assert np.allclose(scores, whole[SCORES], atol=1e-6)
+    assert np.allclose(probabilities, whole[PROBABILITIES], atol=1e-6)
+    light = onnx.load(exported / "frame_selector" / "1" / "model.onnx").graph
+    assert sum(node.op_type == "Conv" for node in light.node) == 3, "the backbone is the recogniser's alone"
+
+
+def test_the_held_out_clips_are_scored(exported: Path, data: PreparedData) -> None:
+    evaluation = FAMILY.evaluate(exported / "1" / "model.onnx", data.folder)
+    assert evaluation.samples == data.card["samples"]["test"]
+    assert evaluation.metric_of(np.arange(evaluation.samples)) == evaluation.metrics["balanced_accuracy"]
+
+
+def test_a_file_that_differs_is_not_written(
+    trained: TrainedModel, data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build(trained.settings)
+    other = build(trained.settings)
+    assign_weights(network, trained.weights)
+    monkeypatch.setattr(
+        "pathcast.export.actions.to_onnx", lambda _, outputs, batch: to_onnx(other, outputs, batch=batch)
+    )
+    frames = FAMILY.examples(tmp_path, data.folder)[FRAMES]
+    with pytest.raises(GateFailedError):
+        write_actions(network, frames, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_for_other_actions_are_refused(trained: TrainedModel, data: PreparedData, tmp_path: Path) -> None:
+    other = {**trained.settings, "classes": ["run", "walk"]}
+    job = Job.of(FAMILY, data, tmp_path, {}, TrainedModel("actions", other, trained.weights, trained.record))
+    with pytest.raises(InvalidInputError, match="expected clips of the classes run, walk, got stay, wander"):
+        train_family(job)
+
+
+def test_an_unreadable_clip_leaves_nothing_behind(tmp_path: Path) -> None:
+    raw = write_strips(tmp_path / "raw", 6)
+    (raw / "stay" / "broken.avi").write_bytes(b"not a video")
+    with pytest.raises(InvalidInputError, match=r"broken\.avi"):
+        prepare(FAMILY, raw, tmp_path / "data", CLIPS)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]

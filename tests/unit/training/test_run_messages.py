@@ -1,0 +1,37 @@
+"""What people read when a training run gave no new champion."""
+
+from __future__ import annotations
+
+import pytest
+
+from pathcast.registry.verdicts import Verdict
+from pathcast.training.run_messages import failure_message, refusal_message
+
+
+def test_a_failure_says_which_step_why_who_serves_and_what_next() -> None:
+    message = failure_message("forecaster", "train_model", "the loss of epoch 1 is not finite", 3)
+    assert message.title == "Pathcast: a training of forecaster failed"
+    assert message.text.splitlines()[:2] == ["train_model: the loss of epoch 1 is not finite", "Version 3 serves on."]
+    assert "Next: mend that, then `pathcast pipeline run continuous_training --set family=forecaster" in message.text
+    assert message.facts["event"] == "training_failed"
+    assert "No version of toy serves." in failure_message("toy", "run", "why", None).text
+
+
+@pytest.mark.parametrize(
+    ("gate", "hint"),
+    [
+        ("parity", "The export is wrong"),
+        ("metric", "Nothing has to be done"),
+        ("latency", "Train a smaller network"),
+        ("smoke_test", "pathcast logs triton"),
+        ("replay", "`pathcast replay --model forecaster --version 4`"),
+        ("in_service", "pathcast models compare forecaster"),
+    ],
+)
+def test_a_refusal_says_what_each_gate_calls_for(gate: str, hint: str) -> None:
+    message = refusal_message("forecaster", 4, [Verdict(gate, False, "worse than it may be")], 3)
+    assert message.title == "Pathcast: forecaster version 4 was refused"
+    assert f"{gate}: worse than it may be" in message.text
+    assert "Version 3 serves on." in message.text
+    assert hint in message.text
+    assert message.facts["version"] == 4
