@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 
 from deployments.images.build import DIGESTS, IMAGES, PROJECT, image_reference
+from pathcast.cli.pipeline_host import connect, host_errors, shown_name, store
 from pathcast.core.errors import InvalidInputError, PathcastError
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 RELEASE = "pathcast"
 CHART = PROJECT / "helm" / "pathcast"
 PIPELINES = PROJECT / "build" / "pipelines"
-RETRAIN = "train_model"
-"""The pipeline that a change of the training code starts."""
+RETRAIN = "continuous_training"
+"""The pipeline that a change of the training code starts; `force`, since no drift has to be waited for."""
 
 _VALUES = {"image": "pathcast-stream", "trainImage": "pathcast-train"}
 
@@ -72,7 +73,9 @@ def upload() -> None:
     """Upload the compiled pipelines of build/pipelines, each as a new version of its name."""
     client = _pipelines_client(os.environ)
     version = f"{os.environ.get('TAG') or 'manual'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    for name in upload_pipelines(client, compiled_pipelines(PIPELINES), version):
+    with host_errors(os.environ["KFP_ENDPOINT"]):
+        names = upload_pipelines(client, compiled_pipelines(PIPELINES), version)
+    for name in names:
         _console.print(f"{name}: version {version}")
 
 
@@ -84,7 +87,14 @@ def retrain() -> None:
     if not found:
         raise InvalidInputError(f"{PIPELINES}: {RETRAIN}.yaml is not there", hint="run `make compile`")
     name = f"{RETRAIN}-{os.environ.get('TAG') or 'manual'}"
-    started = client.create_run_from_pipeline_package(str(found[0]), run_name=name, experiment_name="retrain")
+    with host_errors(os.environ["KFP_ENDPOINT"]):
+        started = client.create_run_from_pipeline_package(
+            str(found[0]),
+            arguments={"force": True},
+            run_name=name,
+            experiment_name="retrain",
+            service_account=os.environ.get("KFP_ACCOUNT"),
+        )
     _console.print(f"started {name}: {started.run_id}")
 
 
@@ -139,20 +149,14 @@ def compiled_pipelines(folder: Path) -> list[Path]:
 def upload_pipelines(client: kfp.Client, files: Sequence[Path], version: str) -> list[str]:
     """Upload each file, a new name as a pipeline, a known one as its next version; returns the names."""
     for file in files:
-        known = client.get_pipeline_id(file.stem)
-        if known is None:
-            client.upload_pipeline(str(file), pipeline_name=file.stem)
-        else:
-            client.upload_pipeline_version(str(file), pipeline_version_name=version, pipeline_id=known)
-    return [file.stem for file in files]
+        store(client, file, shown_name(file.stem), version)
+    return [shown_name(file.stem) for file in files]
 
 
 def _pipelines_client(environment: Mapping[str, str]) -> kfp.Client:
-    import kfp
-
     if not environment.get("KFP_ENDPOINT"):
         raise InvalidInputError("KFP_ENDPOINT is not set", hint="the address of Kubeflow Pipelines, https://…")
-    return kfp.Client(host=environment["KFP_ENDPOINT"], existing_token=environment.get("KFP_TOKEN"))
+    return connect(environment["KFP_ENDPOINT"], environment.get("KFP_TOKEN"))
 
 
 def _run(command: Sequence[str], *, capture: bool = False) -> subprocess.CompletedProcess[str]:

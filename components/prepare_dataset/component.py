@@ -17,9 +17,8 @@ def prepare_dataset(
     """Write the parts into `dataset`; the version, which follows from the content."""
     from pathlib import Path
 
-    from pathcast.training.family import find_family
-    from pathcast.training.prepared import prepare
+    from pathcast.training.lifecycle import prepare_dataset
 
-    prepared = prepare(find_family(family), Path(raw.path), Path(dataset.path), options)
+    prepared = prepare_dataset(family, Path(raw.path), Path(dataset.path), options)
     dataset.metadata["version"] = prepared.version
     return prepared.version

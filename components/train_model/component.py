@@ -15,12 +15,15 @@ def train_model(
     changes: dict,  # type: ignore[type-arg]
     workers: int,
     launcher: str,
+    worker_gpus: int,
+    nodes: dict,  # type: ignore[type-arg]
     trained: dsl.Output[dsl.Model],
 ) -> None:
     """Train into `trained`; `start_from` is random, shipped or champion, `launcher` local, tfjob or trainjob."""
     from pathlib import Path
 
     from pathcast.core.settings import load_settings
+    from pathcast.training.jobs import Crew
     from pathcast.training.lifecycle import train_model
 
     model = train_model(
@@ -30,7 +33,6 @@ def train_model(
         Path(trained.path),
         start_from=start_from,
         changes=changes,
-        workers=workers,
-        launcher=launcher,
+        crew=Crew(launcher, workers, worker_gpus, nodes),
     )
     trained.metadata.update({name: float(value) for name, value in model.record["val"].items()})

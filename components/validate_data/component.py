@@ -17,9 +17,10 @@ def validate_data(
     """Write the verdict; whether it passed."""
     from pathlib import Path
 
+    from pathcast.core.settings import load_settings
     from pathcast.training.lifecycle import validate_data, write_verdict
 
-    found = validate_data(family, Path(dataset.path), min_samples=min_samples)
+    found = validate_data(load_settings(), family, Path(dataset.path), min_samples=min_samples)
     write_verdict(found, Path(verdict.path))
     verdict.metadata.update(passed=found.passed, reason=found.reason)
     return found.passed

@@ -62,7 +62,7 @@ IMAGES = {
     image.name: image
     for image in (
         Image("pathcast-stream", ("serve", "stream")),
-        Image("pathcast-train", ("serve", "stream", "pipelines", "train", "tracking", "batch")),
+        Image("pathcast-train", ("serve", "stream", "pipelines", "train", "tracking", "monitor", "batch")),
         # Triton's Python backend runs the models in the Python of Triton's own image.
         Image("pathcast-triton", ("serve", "stream"), base="TRITON_BASE", python="3.12"),
     )

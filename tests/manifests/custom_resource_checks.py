@@ -1,13 +1,15 @@
-"""What objects of other projects must be: of Strimzi, KServe, KEDA, Kubeflow's trainers and the Prometheus operator."""
+"""What objects of other projects must be: of Strimzi, KServe, KEDA, Kubeflow's trainers and search, Prometheus."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 from tests.manifests.landscape import Check, Finding, Landscape, takes
 from tests.manifests.objects import Json, at
 from tests.manifests.pod_checks import quantity
+from tests.manifests.schemas import schema_faults
 
 
 def _monitor(resource: Json, landscape: Landscape) -> Iterator[Finding]:
@@ -307,6 +309,45 @@ def _tf_job(resource: Json, landscape: Landscape) -> Iterator[Finding]:
         yield "spec.successPolicy", "unknown policy"
 
 
+def _experiment(resource: Json, landscape: Landscape) -> Iterator[Finding]:
+    spec = resource["spec"]
+    template = spec["trialTemplate"]
+    trial = {"metadata": {"name": "trial"}, **template["trialSpec"]}
+    for path, message in schema_faults(trial):
+        yield f"spec.trialTemplate.trialSpec.{path}", message
+    parameters = {each["name"]: each["feasibleSpace"] for each in spec["parameters"]}
+    if len(parameters) < len(spec["parameters"]):
+        yield "spec.parameters", "a name stands twice"
+    for each in spec["parameters"]:
+        space = each["feasibleSpace"]
+        if each["parameterType"] in ("categorical", "discrete"):
+            if "list" not in space:
+                yield f"spec.parameters.{each['name']}", "expected a list"
+        elif not {"min", "max"} <= space.keys() or not float(space["min"]) < float(space["max"]):
+            yield f"spec.parameters.{each['name']}", f"expected min below max, got {space}"
+    declared = {each["name"]: each["reference"] for each in template["trialParameters"]}
+    if sorted(declared.values()) != sorted(parameters):
+        yield (
+            "spec.trialTemplate.trialParameters",
+            f"expected those of spec.parameters, got {sorted(declared.values())}",
+        )
+    used = set(re.findall(r"\$\{trialParameters\.(\w+)\}", json.dumps(trial)))
+    if used != declared.keys():
+        yield "spec.trialTemplate.trialSpec", f"expected {sorted(declared)} used, got {sorted(used)}"
+    names = [at(item, "name") for item in at(trial, "spec", "template", "spec", "containers") or ()]
+    if template["primaryContainerName"] not in names:
+        yield "spec.trialTemplate.primaryContainerName", f"expected one of {names}"
+    if spec.get("parallelTrialCount", 1) > spec.get("maxTrialCount", 1):
+        yield "spec.parallelTrialCount", "more at a time than in all"
+    for pattern in at(spec, "metricsCollectorSpec", "source", "filter", "metricsFormat") or ():
+        if re.compile(pattern).groups < 2:
+            yield "spec.metricsCollectorSpec", f"expected a group for the name and one for the value in {pattern}"
+    labels = {at(item, "metadata", "name"): at(item, "metadata", "labels") for item in landscape.of_kind("Namespace")}
+    own = labels.get(at(resource, "metadata", "namespace")) or {}
+    if own.get("katib.kubeflow.org/metrics-collector-injection") != "enabled":
+        yield "metadata.namespace", "Katib collects metrics in namespaces that say so alone"
+
+
 def _rules(resource: Json, landscape: Landscape) -> Iterator[Finding]:
     groups = at(resource, "spec", "groups") or []
     names = [at(group, "name") for group in groups]
@@ -343,6 +384,7 @@ def known_metrics() -> set[str]:
 
 CUSTOM_RESOURCES: dict[str, tuple[Check, ...]] = {
     "ClusterTrainingRuntime": (_training_runtime,),
+    "Experiment": (_experiment,),
     "InferenceService": (_inference_service,),
     "Kafka": (_kafka,),
     "KafkaNodePool": (_kafka_part, _node_pool),

@@ -133,6 +133,9 @@ def pods(resource: Json, runtimes: Iterable[Json] = ()) -> Iterator[PodView]:
     elif kind == "TFJob":
         for role, replica in (at(resource, "spec", "tfReplicaSpecs") or {}).items():
             yield from _template(resource, f"spec.tfReplicaSpecs.{role}.template", at(replica, "template"))
+    elif kind == "Experiment":
+        template = at(resource, "spec", "trialTemplate", "trialSpec", "spec", "template")
+        yield from _template(resource, "spec.trialTemplate.trialSpec.spec.template", template)
     elif kind in ("ClusterTrainingRuntime", "TrainingRuntime"):
         for index, job in enumerate(at(resource, "spec", "template", "spec", "replicatedJobs") or ()):
             path = f"spec.template.spec.replicatedJobs.{index}.template.spec.template"

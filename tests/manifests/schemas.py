@@ -24,6 +24,7 @@ from tests.manifests.tools import kubernetes_definitions, tools_dir
 Json = dict[str, Any]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_KATIB = Path(__file__).with_name("katib.yaml")
 POD_TEMPLATE = "io.k8s.api.core.v1.PodTemplateSpec"
 POD_SPEC = "io.k8s.api.core.v1.PodSpec"
 CONTAINER = "io.k8s.api.core.v1.Container"
@@ -96,7 +97,7 @@ def _validators() -> Mapping[tuple[str, str], Validator]:
 def resources() -> frozenset[tuple[str, str]]:
     """(group, resource) of what a role may name: custom resources, and those of Kubernetes that we have use for."""
     crds = {(spec["group"], spec["names"]["plural"]) for spec in _crd_specs()}
-    return frozenset(crds | {("", name) for name in _CORE_RESOURCES})
+    return frozenset(crds | {("", name) for name in _CORE_RESOURCES} | {("argoproj.io", "workflowtaskresults")})
 
 
 _CORE_RESOURCES = ("configmaps", "events", "persistentvolumeclaims", "pods", "pods/log", "secrets", "services")
@@ -151,6 +152,13 @@ def _custom_schemas() -> dict[tuple[str, str], Json]:
                 }
                 schema["required"] = sorted({*schema.get("required", ()), "metadata", "spec"})
             schemas[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = schema
+    experiment = _strict(yaml.safe_load(_KATIB.read_text()))
+    experiment["properties"] |= {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": _inline(_META),
+    }
+    schemas["kubeflow.org/v1beta1", "Experiment"] = experiment
     return schemas
 
 

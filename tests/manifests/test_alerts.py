@@ -24,6 +24,10 @@ CASES = {
     "PathcastRebuilding": (
         'pathcast_rebuilds_total{namespace="pathcast", service="recorder", error="KafkaError"}', "0+1x30", "2x30",
     ),
+    "PathcastDrift": (
+        'pathcast_drift_alarm{namespace="pathcast", family="detector", camera="gate", signal="brightness"}',
+        "0x15 1x15", "0x30",
+    ),
     "PathcastTritonDown": ('up{namespace="pathcast", job="triton"}', "0x30", "1x30"),
 }  # fmt: skip
 
@@ -82,4 +86,4 @@ def test_every_alert_has_its_runbook() -> None:
     for rule in (rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule):
         assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
         assert f"\n### {rule['alert']}\n" in page
-    assert len(names) == 11
+    assert len(names) == 12

@@ -72,7 +72,7 @@ def test_object_store_users_may_not_touch_each_others_buckets() -> None:
     assert {user: may(user, "PutObject") for user in policies} == {
         "archiver": {"frames/*"},
         "triton": set(),
-        "lifecycle": {"models/*", "mlflow/*"},
+        "lifecycle": {"models/*", "mlflow/*", "results/*"},
         "mlflow": {"mlflow/*"},
         "monitor": set(),
     }

@@ -11,7 +11,11 @@ _SERVERS = ("kafka", "timescaledb", "minio", "mlflow", "training")
 
 WORLDS: dict[str, tuple[tuple[str, ...], str]] = {
     "gpu": (
-        ("namespace", *_SERVERS, "serving", "serving/modelmesh", "training/jobs/tfjob", "training/jobs/trainjob"),
+        (
+            "namespace",
+            *(*_SERVERS, "serving", "serving/modelmesh"),
+            *("training/jobs/tfjob", "training/jobs/trainjob", "training/katib"),
+        ),
         "gpu.yaml",
     ),
     "cpu": (

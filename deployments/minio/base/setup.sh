@@ -10,7 +10,7 @@ until mc alias set store http://minio:9000 "$root_user" "$root_password" >/dev/n
     sleep 3
 done
 
-for bucket in frames models mlflow; do
+for bucket in frames models mlflow videos results; do
     mc mb --ignore-existing "store/$bucket"
 done
 mc version enable store/models

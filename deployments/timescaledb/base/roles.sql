@@ -1,5 +1,5 @@
 -- Databases and logins, run as the superuser; running it again sets the passwords anew and changes nothing else.
--- The rights on tables are given by the owner's migration (pathcast/storage/sql/roles.sql) to the two group roles.
+-- The rights on tables are given by the owner's migration (pathcast/storage/sql/roles.sql) to the three group roles.
 \set ON_ERROR_STOP on
 \getenv owner_password OWNER_PASSWORD
 \getenv archiver_password ARCHIVER_PASSWORD
@@ -17,12 +17,12 @@ INSERT INTO logins VALUES
     ('pathcast_analyzer', :'analyzer_password', 'pathcast_writer'),
     ('pathcast_recorder', :'recorder_password', 'pathcast_writer'),
     ('pathcast_lifecycle', :'lifecycle_password', 'pathcast_writer'),
-    ('pathcast_monitor', :'monitor_password', 'pathcast_reader'),
+    ('pathcast_monitor', :'monitor_password', 'pathcast_watcher'),
     ('pathcast_dashboards', :'dashboards_password', 'pathcast_reader'),
     ('mlflow', :'mlflow_password', NULL);
 
 SELECT format('CREATE ROLE %I NOLOGIN', wanted)
-FROM unnest(ARRAY['pathcast_reader', 'pathcast_writer']) AS wanted
+FROM unnest(ARRAY['pathcast_reader', 'pathcast_writer', 'pathcast_watcher']) AS wanted
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) \gexec
 
 SELECT format('CREATE ROLE %I LOGIN', name) FROM logins
@@ -38,7 +38,7 @@ RESET log_statement;
 RESET log_min_error_statement;
 
 SELECT format('GRANT %I TO %I', group_role, name) FROM logins WHERE group_role IS NOT NULL \gexec
-GRANT pathcast_reader, pathcast_writer TO pathcast_owner WITH ADMIN OPTION;
+GRANT pathcast_reader, pathcast_writer, pathcast_watcher TO pathcast_owner WITH ADMIN OPTION;
 
 SELECT format('CREATE DATABASE %I OWNER %I', name, owner)
 FROM (VALUES ('pathcast', 'pathcast_owner'), ('mlflow', 'mlflow')) AS wanted (name, owner)

@@ -74,6 +74,12 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* Arguments: root, service. */}}
+{{- define "pathcast.databaseUrl" -}}
+{{- $database := .root.Values.database -}}
+{{ printf "postgresql://%s%s@%s:%d/%s?sslmode=%s" $database.userPrefix .service $database.host (int $database.port) $database.name $database.sslMode }}
+{{- end }}
+
 {{/*
 The PATHCAST_* settings of one service. Addresses are plain, passwords come from Secrets, and a server that the service
 does not talk to is `not-used`: the service holds no way into it. Arguments: root, service, uses.
@@ -104,7 +110,7 @@ does not talk to is `not-used`: the service holds no way into it. Arguments: roo
   valueFrom:
     secretKeyRef: {name: {{ $values.database.passwordSecret | quote }}, key: {{ .service | quote }}}
 - name: PATHCAST_DATABASE_URL
-  value: {{ printf "postgresql://%s%s@%s:%d/%s?sslmode=%s" $values.database.userPrefix .service $values.database.host (int $values.database.port) $values.database.name $values.database.sslMode | quote }}
+  value: {{ include "pathcast.databaseUrl" . | quote }}
 {{- else }}
 - {name: PATHCAST_DATABASE_URL, value: not-used}
 {{- end }}

@@ -11,9 +11,12 @@ import pytest
 import yaml
 from google.protobuf import json_format
 from kfp import compiler
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pathcast.cli.pipeline import NAMES, load_pipeline
+from pathcast.cli.pipeline import NAMES, drop_retries, load_pipeline
+from pathcast.core.settings import PlatformSettings
+from pipelines.cluster import GPU, STEPS, WORKSPACE
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "pipelines"
@@ -41,10 +44,7 @@ def test_the_compiled_pipeline_is_the_golden_one(compiled: Path) -> None:
 
 
 def test_every_document_is_known_and_every_reference_resolves(compiled: Path) -> None:
-    documents = list(yaml.safe_load_all(compiled.read_text()))
     spec = spec_of(compiled)
-    for platforms in documents[1:]:
-        json_format.ParseDict(platforms, pipeline_spec_pb2.PlatformSpec())
     executors = set(spec.deployment_spec.fields["executors"].struct_value.fields)
     used: set[str] = set()
     for component in (spec.root, *spec.components.values()):
@@ -54,14 +54,77 @@ def test_every_document_is_known_and_every_reference_resolves(compiled: Path) ->
         for task in tasks.values():
             assert task.component_ref.name in spec.components
             declared = spec.components[task.component_ref.name].input_definitions
-            assert set(task.inputs.parameters) <= set(declared.parameters)
+            # The compiler hands what a placeholder in the resources names to the task beside its own inputs.
+            assert set(task.inputs.parameters) <= {*declared.parameters, "accelerator_count", "pipelinechannel--gpus"}
             assert set(task.inputs.artifacts) <= set(declared.artifacts)
+            for source in task.inputs.parameters.values():
+                if source.WhichOneof("kind") == "component_input_parameter":
+                    assert source.component_input_parameter in component.input_definitions.parameters
+            for source in task.inputs.artifacts.values():
+                if source.WhichOneof("kind") == "component_input_artifact":
+                    assert source.component_input_artifact in component.input_definitions.artifacts
             for source in (*task.inputs.parameters.values(), *task.inputs.artifacts.values()):
                 for kind in ("task_output_parameter", "task_output_artifact"):
                     if source.WhichOneof("kind") == kind:
                         assert getattr(source, kind).producer_task in tasks
             assert set(task.dependent_tasks) <= set(tasks)
     assert used == executors
+
+
+def platform_of(path: Path) -> dict[str, KubernetesExecutorConfig]:
+    """What each executor asks of Kubernetes; the document holds it as a free structure, so it is parsed twice."""
+    _, platforms = yaml.safe_load_all(path.read_text())
+    spec = json_format.ParseDict(platforms, pipeline_spec_pb2.PlatformSpec())
+    assert set(spec.platforms) == {"kubernetes"}
+    configs = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {name: json_format.ParseDict(config, KubernetesExecutorConfig()) for name, config in configs.items()}
+
+
+def tasks_of(spec: pipeline_spec_pb2.PipelineSpec) -> dict[str, pipeline_spec_pb2.PipelineTaskSpec]:
+    """Every task that is a step, by its executor."""
+    return {
+        spec.components[task.component_ref.name].executor_label: task
+        for component in (spec.root, *spec.components.values())
+        for task in component.dag.tasks.values()
+        if spec.components[task.component_ref.name].executor_label
+    }
+
+
+def test_every_step_says_what_it_needs_of_a_cluster(compiled: Path) -> None:
+    spec, platform = spec_of(compiled), platform_of(compiled)
+    executors = spec.deployment_spec.fields["executors"].struct_value.fields
+    tasks = tasks_of(spec)
+    assert platform.keys() == executors.keys() == tasks.keys()
+    for name, executor in executors.items():
+        step, config, task = STEPS[name.removeprefix("exec-")], platform[name], tasks[name]
+        container = json_format.MessageToDict(executor)["container"]
+        assert container["resources"]["resourceMemoryLimit"] == step.memory
+        assert config.active_deadline_seconds == step.minutes * 60
+        assert task.caching_options.enable_cache is not step.acts
+        assert task.retry_policy.max_retry_count == step.retries
+        assert [mount.mount_path for mount in config.pvc_mount] == ([WORKSPACE] if step.workspace else [])
+        assert ("accelerator" in container["resources"]) is step.gpu
+        assert [toleration.key for toleration in config.tolerations] == ([GPU] if step.gpu else [])
+        clients = {label for label in config.pod_metadata.labels if label.startswith("pathcast.io/")}
+        assert clients == {f"pathcast.io/{server}-client" for server in step.uses}
+        plain = {entry["name"] for entry in container.get("env", ())}
+        assert plain <= {"PATHCAST_TRAIN_IMAGE"}, "it would be set in a run on one machine too"
+        variables = set(plain)
+        variables |= {pair.env_var for each in config.secret_as_env for pair in each.key_to_env}
+        variables |= {pair.env_var for each in config.config_map_as_env for pair in each.key_to_env}
+        fields = PlatformSettings.model_fields.items()
+        assert {f"PATHCAST_{key.upper()}" for key, field in fields if field.is_required()} <= variables, name
+
+
+def test_a_run_on_one_machine_tries_no_step_twice(compiled: Path) -> None:
+    spec = spec_of(compiled)
+    assert any(task.HasField("retry_policy") for task in tasks_of(spec).values())
+    drop_retries(spec)
+    assert not any(task.HasField("retry_policy") for task in tasks_of(spec).values())
+
+
+def test_the_table_of_steps_has_no_other_rows() -> None:
+    assert STEPS.keys() == {path.name.replace("_", "-") for path in COMPONENTS}
 
 
 def test_no_step_installs_anything_and_all_run_in_a_named_image(compiled: Path) -> None:
