@@ -9,10 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pyarrow.parquet as pq
 import pytest
-from onnx import TensorProto, helper
+from support.bright import bright_square, write_bright_detector
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pathcast.core.settings import PlatformSettings
@@ -26,49 +25,12 @@ pytestmark = pytest.mark.integration
 
 FILES = ("tracks.txt", "tracks.parquet", "forecasts.parquet", "forecast_scores.parquet", "annotated.mp4")
 FORECASTER = Path(__file__).parents[2] / "model_repo" / "forecaster" / "1" / "model.onnx"
-FRAMES, CELLS, CELL_PX = 600, 6, 16
+FRAMES = 600
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A detector of the served signature without learning: bright cells of a 6 x 6 grid are objects."""
-    side = CELLS * CELL_PX
-    corners = np.array([[x, y, x + 1, y + 1] for y in range(CELLS) for x in range(CELLS)], np.float32) * CELL_PX
-    constants = {
-        "grid": corners[None],
-        "flat": np.array([-1, CELLS * CELLS], np.int64),
-        "last": np.array([2], np.int64),
-        "none": np.array(0.0, np.float32),
-        "white": np.array(255.0, np.float32),
-    }
-    nodes = [
-        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("ReduceMean", ["planes"], ["grey"], axes=[1], keepdims=1),
-        helper.make_node("AveragePool", ["grey"], ["means"], kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2),
-        helper.make_node("Reshape", ["means", "flat"], ["sums"]),
-        helper.make_node("Div", ["sums", "white"], ["scores"]),
-        # As many of the constant boxes and classes as there are images.
-        helper.make_node("Mul", ["scores", "none"], ["nothing"]),
-        helper.make_node("Unsqueeze", ["nothing", "last"], ["nothing_each"]),
-        helper.make_node("Add", ["grid", "nothing_each"], ["boxes"]),
-        helper.make_node("Cast", ["nothing"], ["classes"], to=TensorProto.INT64),
-    ]
-    cells = CELLS * CELLS
-    graph = helper.make_graph(
-        nodes,
-        "bright",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", side, side, 3])],
-        [
-            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", cells, 4]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", cells]),
-            helper.make_tensor_value_info("classes", TensorProto.INT64, ["n", cells]),
-        ],
-        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    path = tmp_path_factory.mktemp("model") / "bright.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
+    return write_bright_detector(tmp_path_factory.mktemp("model") / "bright.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +39,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "circle.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (192, 192))
     for frame in range(FRAMES):
-        image = np.full((192, 192, 3), 10, np.uint8)
         x, y = (int(80 + 60 * wave(frame / 80)) for wave in (np.cos, np.sin))
-        image[y : y + 40, x : x + 40] = 250
-        writer.write(image)
+        writer.write(bright_square(192, x, y, 40))
     writer.release()
     return path
 
@@ -151,9 +111,7 @@ def test_videos_come_from_the_platforms_store(
     short = tmp_path / "short"
     short.mkdir()
     for frame in range(40):
-        image = np.full((96, 96, 3), 10, np.uint8)
-        image[30:60, 20 + frame // 2 : 50 + frame // 2] = 250
-        cv2.imwrite(str(short / f"{frame:03d}.png"), image)
+        cv2.imwrite(str(short / f"{frame:03d}.png"), bright_square(96, 20 + frame // 2, 30, 30))
         store.fput_object(bucket, f"night/{frame:03d}.png", str(short / f"{frame:03d}.png"))
     options = ("--detector", detector, "--fps", 10, "--state-dir", platform.state_dir)
     run(f"s3://{bucket}/night", tmp_path / "from-store", *options, needs=("minio",))

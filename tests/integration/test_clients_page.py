@@ -41,7 +41,8 @@ def publish(repository: Path, model: str, config: str) -> None:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    from pathcast.export.onnx import save_onnx, to_onnx
+    from pathcast.export.onnx import to_onnx
+    from pathcast.export.onnx_file import save_onnx
     from pathcast.export.triton_config import render_config
     from pathcast.forecasting.model import build_forecaster
     from pathcast.forecasting.settings import ForecasterSettings

@@ -41,8 +41,6 @@ def start_demo(state_dir: Path, *arguments: str) -> subprocess.Popen:
         env={**os.environ, "PATHCAST_DATA": str(DATA)},
         stdout=log,
         stderr=log,
-        # A shell's background job would hand down an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -1,4 +1,4 @@
-"""A detector learns 16 images by heart, is exported, and gives the same as a file."""
+"""A detector learns 16 images and who is on them by heart, is exported, and gives the same as a file."""
 
 from __future__ import annotations
 
@@ -10,48 +10,75 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 
+from support.shared_validation import validated_by
+
 from pathcast.core.errors import GateFailedError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
 from pathcast.detection.settings import DetectorSettings
 from pathcast.export.detector import write_detector
 from pathcast.export.quantize import quantise_detector
+from pathcast.serving.local_models import FileDetector
+from pathcast.tracking.association import intersection_over_union
 from pathcast.training.detector_task import DetectorTask
 from pathcast.training.loop import fit
 from pathcast.training.predictors import evaluate_network, onnx_predictor
 from pathcast.training.settings import TrainingSettings
 
-NETWORK = DetectorSettings(0.125, 0.33, depthwise=False, activation="relu", input_width=160, input_height=128)
+NETWORK = DetectorSettings(
+    0.125, 0.33, depthwise=False, activation="relu", input_width=160, input_height=128, embedding=16
+)
 IMAGES = 16
+COLOURS = np.array([[250, 160, 160], [160, 250, 160], [160, 160, 250], [250, 250, 160], [250, 160, 250], [240] * 3])
+"""By which the objects, wherever they stand, are known."""
 SEED = 11
 
 
 def scenes(folder: Path) -> LabelledImages:
-    """Standing figures and lying boxes of changing colours on textured ground: two classes told apart by shape."""
+    """Standing figures and lying boxes on textured ground: two classes told apart by shape, objects by colour."""
     random = np.random.default_rng(SEED)
     found = []
     for number in range(IMAGES):
         ground = random.integers(60, 140, (16, 20, 3), dtype=np.uint8)
         pixels = cv2.resize(ground, (160, 128), interpolation=cv2.INTER_CUBIC)
         boxes, classes = [], []
-        for place in random.permutation(6)[: random.integers(2, 5)]:
+        places = random.permutation(6)[: random.integers(2, 5)]
+        objects = random.permutation(len(COLOURS))[: len(places)]
+        for place, identity in zip(places, objects, strict=True):
             kind = int(random.integers(2))
             width, height = (random.integers(12, 18), random.integers(32, 46))
             if kind:
                 width, height = height, width
             left = 4 + 52 * (place % 3) + random.integers(0, 52 - width)
             top = 6 + 60 * (place // 3) + random.integers(0, 60 - height)
-            colour = random.integers(150, 256, 3).tolist()
+            colour = COLOURS[identity].tolist()
             cv2.rectangle(pixels, (left, top), (left + width - 1, top + height - 1), colour, -1)
             boxes.append([left, top, left + width, top + height])
             classes.append(2 * kind)
         name = f"{number}.png"
         cv2.imwrite(str(folder / name), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-        found.append(LabelledImage(name, 160, 128, boxes, classes))
+        found.append(LabelledImage(name, 160, 128, boxes, classes, track_ids=objects))
     return LabelledImages(folder, tuple(found))
 
 
+def cosines(detector: FileDetector, labelled: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
+    """How alike the served detections of one object, and of two, look in different images."""
+    vectors, names, pictures = [], [], []
+    for number, image in enumerate(labelled):
+        (found,), _ = detector.detect([labelled.read(image)])
+        assert found.embeddings is not None
+        overlaps = intersection_over_union(np.array(image.xyxy), found.xyxy.astype(np.float64))
+        for row in np.flatnonzero(overlaps.max(axis=1) > 0.6):
+            vectors.append(found.embeddings[overlaps[row].argmax()])
+            names.append(image.track_ids[row])
+            pictures.append(number)
+    alike = np.array(vectors) @ np.array(vectors).T
+    same = np.equal.outer(names, names)
+    apart = np.triu(~np.equal.outer(pictures, pictures))
+    return alike[same & apart], alike[~same & apart]
+
+
 @pytest.mark.timeout(900)
-def test_sixteen_images_are_learned_by_heart_and_survive_the_export(tmp_path: Path) -> None:
+def test_sixteen_images_and_who_is_on_them_are_learned_by_heart_and_survive_the_export(tmp_path: Path) -> None:
     labelled = scenes(tmp_path)
     task = DetectorTask(labelled, labelled, NETWORK, samples=400, boxes=8)
     training = TrainingSettings(
@@ -61,13 +88,21 @@ def test_sixteen_images_are_learned_by_heart_and_survive_the_export(tmp_path: Pa
     assert result.best is not None
     figures = result.best.figures
     assert result.start["map50"] < 0.1
+    assert result.reports[-1].loss < 0.85 * result.reports[0].loss
     assert figures["map50"] >= 0.95, figures
+    for shared in validated_by(3, task, result.model):
+        assert shared == pytest.approx(dict(figures), abs=1e-5)
     differences = write_detector(result.model, labelled, tmp_path / "detector")
     assert differences["map50_difference"] <= 0.002
     served = evaluate_network(onnx_predictor(tmp_path / "detector" / "1" / "model.onnx"), labelled, (160, 128))
     assert served.map50 == pytest.approx(figures["map50"], abs=0.002)
     assert (tmp_path / "detector" / "config.pbtxt").is_file()
     file = tmp_path / "detector" / "1" / "model.onnx"
+    same, different = cosines(FileDetector(file), labelled)
+    assert len(same) > 50
+    # By chance it would be a half.
+    assert (same[:, None] > different).mean() > 0.8
+    assert np.median(same) > np.median(different) + 0.1
     small = quantise_detector(file, labelled, labelled)
     assert small.map50 >= small.map50_before - 0.01
     assert len(small.model.SerializeToString()) < 0.5 * file.stat().st_size

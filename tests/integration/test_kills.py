@@ -19,6 +19,7 @@ from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.sources import VideoFile
 from pathcast.registry.detector import import_detector
 from pathcast.registry.publishing import publish_model
+from pathcast.registry.registration import Registration
 from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect
 
@@ -67,7 +68,8 @@ def platform(tmp_path_factory):
         settings = platform.settings()
         import_detector(settings, DETECTOR, frames=CLIP)
         model, config = FORECASTER / "1" / "model.onnx", (FORECASTER / "config.pbtxt").read_text()
-        publish_model(settings, "forecaster", model, config, card="", smoke_test=lambda client, served, version: None)
+        given = Registration(onnx_path=model, card="")
+        publish_model(settings, "forecaster", given, config, smoke_test=lambda client, served, version: None)
         platform.up()
         yield platform
     finally:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +16,32 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from support import toy_family
+from support.webhook import Receiver, receiving
 
 from pathcast.core.errors import GateFailedError, PathcastError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
+from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import ModelLifecycle, challenger_of
 from pathcast.registry.tracking import ModelRegistry
+from pathcast.registry.verdicts import Verdict
 from pathcast.serving.triton_client import TritonClient
 from pathcast.training import lifecycle as steps
+from pathcast.training.jobs import Crew
 from pathcast.training.prepared import prepare
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 TESTS = Path(__file__).parents[1]
 FAMILY = "support.toy_family:FAMILY"
 MODEL = "toy"
+
+
+@pytest.fixture(autouse=True)
+def _addresses(platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps find the platform by their environment, as in a pod."""
+    for name, value in settings_variables(platform_settings).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +52,7 @@ def champion(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> di
     command += ["--set", "min_samples=100", "--state-dir", str(platform.state_dir), "--json", str(target)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=1500, check=False
     )
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-4000:]
     return dict(json.loads(target.read_text()))
@@ -79,6 +91,20 @@ def served(settings: PlatformSettings) -> str:
     return answer.model_version
 
 
+def failures(settings: PlatformSettings) -> dict[str, str]:
+    """The newest reason that the registry holds for each step that failed."""
+    kept = ModelRegistry(settings.mlflow_tracking_uri).failures(MODEL)
+    return {each.name: each.reason for each in reversed(kept)}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """Who is told at the end of a run."""
+    with receiving() as server:
+        monkeypatch.setenv("PATHCAST_MONITOR_WEBHOOK_URL", server.address)
+        yield server
+
+
 @pytest.fixture
 def unchanged(platform_settings: PlatformSettings, champion: dict[str, object]) -> object:
     """After the test and the pipeline's last step the champion serves, and nothing is on trial."""
@@ -95,7 +121,7 @@ def test_a_sixth_family_goes_from_data_to_champion(
 ) -> None:
     gates = champion["gates"]
     assert isinstance(gates, dict)
-    assert set(gates) == {"data", "parity", "metric", "latency", "smoke_test"}
+    assert set(gates) == {"data", "parity", "metric", "latency", "smoke_test", "replay"}
     assert all(gate["passed"] for gate in gates.values()), gates
     assert champion["champion"] == champion["version"] is not None
     assert served(platform_settings) == str(champion["champion"])
@@ -105,8 +131,9 @@ def test_a_sixth_family_goes_from_data_to_champion(
 
 @pytest.mark.usefixtures("unchanged")
 def test_a_training_that_crashes(
-    platform_settings: PlatformSettings, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, tmp_path: Path, told: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
     with pytest.raises(PathcastError, match="exit code 1") as raised:
         steps.train_model(
@@ -116,20 +143,25 @@ def test_a_training_that_crashes(
             tmp_path / "trained",
             start_from="random",
             changes={"epochs": 1, "loss_scale": 1e38},
-            workers=1,
-            launcher="local",
+            crew=Crew(),
         )
-    steps.finish(platform_settings, FAMILY, "crashed-run", str(raised.value))
-    name, reason = ModelRegistry(platform_settings.mlflow_tracking_uri).failures(MODEL)[0]
-    assert name == "crashed-run"
-    assert "the loss of epoch 1" in reason
+    steps.finish(platform_settings, FAMILY, "crashed-run", "the last step knows no more than that one failed")
+    assert "the loss of epoch 1" in failures(platform_settings)["train_model"]
+    assert "crashed-run" in failures(platform_settings)
+    assert "the loss of epoch 1" in str(raised.value)
+    ((_, _, message),) = told.received
+    assert (message["event"], message["step"]) == ("training_failed", "train_model")
+    assert "the loss of epoch 1" in message["text"]
+    assert f"Version {champion['champion']} serves on." in message["text"]
+    assert "Next: mend that, then `pathcast pipeline run continuous_training" in message["text"]
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_too_little_data(made: Path) -> None:
-    verdict = steps.validate_data(FAMILY, made / "data", min_samples=5000)
+def test_too_little_data(platform_settings: PlatformSettings, made: Path) -> None:
+    verdict = steps.validate_data(platform_settings, FAMILY, made / "data", min_samples=5000)
     assert not verdict.passed
     assert "train: expected 5000, got 256" in verdict.reason
+    assert failures(platform_settings)["validate_data"] == f"too little data: {verdict.reason}"
 
 
 def with_kernel(source: Path, target: Path, factor: float) -> Path:
@@ -161,13 +193,43 @@ def test_a_challenger_that_is_worse(platform_settings: PlatformSettings, made: P
     assert "the champion's" in stored["metric"].reason
 
 
+def refused(settings: PlatformSettings, made: Path, exported: Path, verdict: Verdict, told: Receiver) -> None:
+    """A version that bears the verdict is neither tried nor promoted; the registry says why, people are told once."""
+    version = steps.register_model(settings, FAMILY, made / "trained", exported, made / "data", {}, [verdict])
+    for forbidden in (steps.deploy_model, steps.promote_model):
+        with pytest.raises(GateFailedError, match=f"failed {verdict.gate}"):
+            forbidden(settings, FAMILY, version)
+    assert ModelLifecycle(settings).verdicts(MODEL, version) == [verdict]
+    for _ in range(2):
+        steps.finish(settings, FAMILY, "test-run", None)
+    ((_, _, message),) = told.received
+    assert (message["event"], message["version"]) == ("version_refused", version)
+    assert verdict.reason in message["reason"]
+    assert "Next: " in message["text"]
+
+
 @pytest.mark.usefixtures("unchanged")
-def test_an_export_that_differs(made: Path, tmp_path: Path) -> None:
+def test_an_export_that_differs(
+    platform_settings: PlatformSettings, made: Path, tmp_path: Path, told: Receiver
+) -> None:
     other = with_kernel(made / "exported", tmp_path / "other", 1.01)
     assert steps.check_parity(FAMILY, made / "trained", made / "exported", made / "data").passed
     verdict = steps.check_parity(FAMILY, made / "trained", other, made / "data")
     assert not verdict.passed
     assert verdict.numbers["share_of_tolerance"] > 1
+    refused(platform_settings, made, other, verdict, told)
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_model_that_is_too_slow(
+    platform_settings: PlatformSettings, made: Path, tmp_path: Path, told: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = replace(toy_family.FAMILY, gate=replace(toy_family.FAMILY.gate, latency_ms=1e-9))
+    monkeypatch.setattr(toy_family, "FAMILY", hasty)
+    _, (_, verdict) = steps.evaluate_model(platform_settings, FAMILY, made / "exported", made / "data", tmp_path)
+    assert not verdict.passed
+    assert "on one core, expected at most 1e-09 ms" in verdict.reason
+    refused(platform_settings, made, made / "exported", verdict, told)
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -195,6 +257,7 @@ def test_a_store_that_vanishes_half_way(
         with pytest.raises(ServiceUnavailableError, match="the object store failed"):
             steps.promote_model(platform_settings, FAMILY, registered)
         served(platform_settings)
+        assert "the object store failed" in failures(platform_settings)["promote_model"]
     finally:
         platform.start("object_store")
 
@@ -210,5 +273,5 @@ def test_a_family_without_stored_labels_says_so(platform_settings: PlatformSetti
     from pathcast.training.family import Selection
 
     toy_family.FILES_ONLY = replace(toy_family.FAMILY, name="files_only", select=None)
-    with pytest.raises(PathcastError, match="learns from files alone"):
+    with pytest.raises(PathcastError, match="nothing that the platform stores is labelled"):
         steps.select_data(platform_settings, "support.toy_family:FILES_ONLY", tmp_path / "raw", Selection((), 1.0))

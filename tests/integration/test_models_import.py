@@ -20,6 +20,7 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.detection.preprocess import letterbox
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import object_store
+from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
 from pathcast.serving.triton_client import TritonClient
@@ -104,17 +105,8 @@ def test_a_second_import_is_a_second_version_and_aliases_move(
     registry = ModelRegistry(platform_settings.mlflow_tracking_uri)
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])), str(tmp_path / "model.onnx"))
     assert registry.alias("aliases", CHAMPION) is None
-    numbers = [
-        registry.register(
-            "aliases",
-            tmp_path / "model.onnx",
-            card="# card",
-            metrics={"ap50": 0.9},
-            parameters={},
-            tags={"made": "here"},
-        )
-        for _ in range(2)
-    ]
+    given = Registration(onnx_path=tmp_path / "model.onnx", card="# card", metrics={"ap50": 0.9}, tags={"made": "here"})
+    numbers = [registry.register("aliases", given) for _ in range(2)]
     assert numbers == [1, 2]
     registry.set_alias("aliases", CHAMPION, 1)
     registry.set_alias("aliases", CHALLENGER, 2)

@@ -51,13 +51,14 @@ BRIEF_S = 1.0
 
 
 def save_detector(folder: Path, version: int, side: int) -> None:
-    """Boxes (red, 10, red + 20, 50) and (green, 100, green + 20, 140), both sure."""
+    """Boxes (red, 10, red + 20, 50) and (green, 100, green + 20, 140), both sure, that look nothing like each other."""
     places = np.zeros((3, 8), np.float32)
     places[0, [0, 2]] = places[1, [4, 6]] = 1
     constants = {
         "first": np.array([0, 0, 0, 0]), "last": np.array([2**31, 1, 1, 3]), "places": places,
         "corners": np.array([0, 10, 20, 50, 0, 100, 20, 140], np.float32), "two": np.array([-1, 2, 4]),
         "pixel": np.array([-1, 3]), "none": np.zeros((3, 2), np.float32), "sure": np.full(2, 0.9, np.float32),
+        "third": np.array([2]), "looks": np.eye(2, dtype=np.float32)[None],
     }  # fmt: skip
     nodes = [
         helper.make_node("Slice", ["images", "first", "last"], ["corner"]),
@@ -69,6 +70,8 @@ def save_detector(folder: Path, version: int, side: int) -> None:
         helper.make_node("MatMul", ["colour", "none"], ["zeros"]),
         helper.make_node("Add", ["zeros", "sure"], ["scores"]),
         helper.make_node("Cast", ["zeros"], ["classes"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["zeros", "third"], ["blank"]),
+        helper.make_node("Add", ["blank", "looks"], ["embeddings"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -78,6 +81,7 @@ def save_detector(folder: Path, version: int, side: int) -> None:
             helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 2, 4]),
             helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2]),
             helper.make_tensor_value_info("classes", TensorProto.INT64, ["n", 2]),
+            helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["n", 2, 2]),
         ],
         [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
@@ -178,6 +182,9 @@ def test_streams_at_once_get_what_each_gets_alone(address: str) -> None:
 def test_the_endpoint_is_the_platforms_analyzer(address: str) -> None:
     camera = a_camera(1)
     with TritonClient(address) as client:
+        (found,), _ = RemoteDetector(client).detect([an_image(1, 0)])
+        assert found.embeddings is not None
+        assert found.embeddings.tolist() == [[1, 0], [0, 1]]
         analyzer = FrameAnalyzer(
             RemoteDetector(client),
             RemoteForecaster(client),

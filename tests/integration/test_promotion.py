@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +16,12 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
-from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.core.errors import GateFailedError, InvalidInputError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import render_config
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import SMOKE_TEST, ModelLifecycle, challenger_of
+from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
 from pathcast.registry.verdicts import Verdict
@@ -58,16 +61,10 @@ def register(lifecycle: ModelLifecycle, tmp_path_factory: pytest.TempPathFactory
         graph = helper.make_graph([node], "g", values[:1], values[1:], [constant])
         path: Path = tmp_path_factory.mktemp("model") / "model.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-        version = lifecycle.register(
-            MODEL,
-            path,
-            card=f"# times {factor}\n",
-            metrics={"factor": factor},
-            parameters={},
-            tags={},
-            data_card={},
-            example=ONES,
+        given = Registration(
+            onnx_path=path, card=f"# times {factor}\n", metrics={"factor": factor}, data_card={"rows": 2}, example=ONES
         )
+        version = lifecycle.register(MODEL, given)
         lifecycle.publish(MODEL, version, path, render_config(MODEL, path), card=f"# times {factor}\n")
         return version
 
@@ -119,6 +116,7 @@ def test_no_request_fails_while_versions_are_promoted_and_rolled_back(
     registry: ModelRegistry,
     register: Callable[[float], int],
     champion: int,
+    platform: Platform,
     platform_settings: PlatformSettings,
 ) -> None:
     version = register(5.0)
@@ -144,7 +142,8 @@ def test_no_request_fails_while_versions_are_promoted_and_rolled_back(
         started = time.monotonic()
         lifecycle.promote(MODEL, version)
         promoted = time.monotonic()
-        assert lifecycle.roll_back(MODEL, "the test wants it back") == champion
+        command = [sys.executable, "-m", "pathcast", "models", "rollback", MODEL, "--reason", "the test wants it back"]
+        subprocess.run([*command, "--state-dir", str(platform.state_dir)], check=True, timeout=120, capture_output=True)
         back = time.monotonic()
     finally:
         stop.set()
@@ -152,11 +151,50 @@ def test_no_request_fails_while_versions_are_promoted_and_rolled_back(
             thread.join()
     assert failures == []
     assert {value for _, value in answers} == {2.0, 5.0}
-    assert min(at for at, value in answers if value == 5.0) - started <= 10
+    seen_after = min(at for at, value in answers if value == 5.0) - started
+    print(
+        f"{len(answers)} requests, 0 failed; promotion seen after {seen_after:.2f} s, done after "
+        f"{promoted - started:.2f} s; `pathcast models rollback` took {back - promoted:.1f} s"
+    )
+    assert seen_after <= 10
     assert back - promoted <= 60
+    assert max(answers)[1] == 2.0
     assert registry.alias(MODEL, CHAMPION) == champion
     with pytest.raises(GateFailedError, match="in_service: the test wants it back"):
         lifecycle.promote(MODEL, version)
+
+
+def test_a_replica_that_does_not_answer_stops_a_promotion(
+    lifecycle: ModelLifecycle, champion: int, register: Callable[[float], int], registry: ModelRegistry,
+    client: TritonClient, platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    version = register(6.0)
+    lifecycle.record(MODEL, version, PASSED)
+    with monkeypatch.context() as patched:
+        # The name of a headless Service: one address for each pod, of which the second has just died.
+        answers = [platform_settings.triton_grpc, "127.0.0.1:9"]
+        patched.setattr("pathcast.registry.publishing.replica_addresses", lambda name: answers)
+        with pytest.raises(ServiceUnavailableError, match="127.0.0.1:9"):
+            lifecycle.promote(MODEL, version)
+    assert registry.alias(MODEL, CHAMPION) == champion
+    assert lifecycle.restore(MODEL) == champion
+    assert factor(client) == 2.0
+
+
+def test_the_registry_tells_what_a_version_is_and_came_from(
+    champion: int, registry: ModelRegistry, platform_settings: PlatformSettings
+) -> None:
+    import mlflow
+
+    tags = registry.tags(MODEL, champion)
+    assert {"git_commit", "sha256", "data_card_sha256", "gate.smoke_test"} <= set(tags)
+    mlflow.set_tracking_uri(platform_settings.mlflow_tracking_uri.get_secret_value())
+    loaded = mlflow.models.get_model_info(f"models:/{MODEL}/{champion}")
+    assert [each.name for each in loaded.signature.inputs] == ["x"]
+    assert [each.name for each in loaded.signature.outputs] == ["y"]
+    assert loaded.saved_input_example_info is not None
+    run = mlflow.get_run(mlflow.MlflowClient().get_model_version(MODEL, str(champion)).run_id)
+    assert mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/data_card.json") == {"rows": 2}
 
 
 def test_a_version_that_does_not_load_leaves_the_champion_serving(
@@ -192,7 +230,12 @@ def test_old_versions_are_pruned_but_not_those_with_a_role(
 
 
 def test_the_commands_show_and_switch(
-    lifecycle: ModelLifecycle, register: Callable[[float], int], champion: int, client: TritonClient, platform: Platform
+    lifecycle: ModelLifecycle,
+    registry: ModelRegistry,
+    register: Callable[[float], int],
+    champion: int,
+    client: TritonClient,
+    platform: Platform,
 ) -> None:
     place = ["--state-dir", str(platform.state_dir)]
 
@@ -213,5 +256,8 @@ def test_the_commands_show_and_switch(
     assert "✗ seen enough" in run("compare", MODEL, str(version))
     assert "expected registered versions, got [99]" in run("compare", MODEL, "99", expected=1)
     assert challenger_of(MODEL) not in run("list")
+    shown = run("show", MODEL)
+    assert "✗ in_service" in shown
+    assert registry.tags(MODEL, version)["git_commit"][:12] in shown
     register(10.0)
     assert f"deleted {version - 1}, {version}" in run("prune", MODEL, "--keep", "1")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
     from pathcast.training.share import Share
+    from pathcast.training.workers import Workers
 
 PARTS = {"train": 256, "val": 64, "test": 64}
 SLOPE = np.array([1.0, -2.0, 0.5])
@@ -76,13 +77,14 @@ class _Line:
 
         return keras.ops.mean((model(batch[0], training=True)["y"] - batch[1]) ** 2) * self._settings["loss_scale"]
 
-    def validation(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+    def validation(self, model: keras.Model, workers: Workers) -> Callable[[], Mapping[str, float]]:
         x, y = _read(self._folder, "val")
         return lambda: {"score": float(np.abs(np.asarray(model(x, training=False)["y"]) - y).mean())}
 
 
 def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:
-    from pathcast.export.onnx import save_onnx, to_onnx
+    from pathcast.export.onnx import to_onnx
+    from pathcast.export.onnx_file import save_onnx
     from pathcast.export.triton_config import render_config
 
     save_onnx(to_onnx(model, ("y",)), target / "1" / "model.onnx")
@@ -106,7 +108,7 @@ FAMILY = Family(
     task=_Line,
     export=_export,
     evaluate=_evaluate,
-    examples=lambda folder: {"x": _read(folder, "test")[0][:8]},
+    examples=lambda _, folder: {"x": _read(folder, "test")[0][:8]},
     gate=Gate(metric="mae", higher_is_better=False, tolerance=0.005, latency_ms=50.0),
     settings={"loss_scale": 1.0},
     training=TrainingSettings(epochs=20, batch_size=32, learning_rate=5e-2, weight_decay=0.0, ema=0.5),

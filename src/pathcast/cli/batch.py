@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,9 @@ def batch(
     camera_file: Path | None = typer.Option(None, help="Calibration (TOML, see docs/operating.md), for metres."),
     fps: float | None = typer.Option(None, help="True frame rate, where a file does not tell it or tells it wrong."),
     start_at: str = typer.Option(_EPOCH, help="Time of the first frame, ISO 8601 with zone."),
-    appearance: Path | None = typer.Option(None, help="ONNX file of a re-identification model, for the tracker."),
+    appearance: Path | None = typer.Option(
+        None, help="ONNX file of a re-identification model for the tracker, before the detector's own."
+    ),
     camera_motion: bool = typer.Option(
         False, "--camera-motion/--fixed-camera", help="The camera moves: read its motion from the images."
     ),
@@ -72,7 +73,7 @@ def batch(
     # All are opened before any is worked on, so that a wrong one is told at once.
     videos = {out if len(paths) == 1 and path == place else out / path.stem: open_video(path, rate) for path in paths}
     detect, forecast, models = _models(detector, detector_model, forecaster, workers, state_dir)
-    tracker = _tracker(appearance is not None, camera_motion)
+    tracker = _tracker(camera_motion)
     if appearance is not None:
         detect, look = _embedding(detect, appearance, tracker, workers)
         models = (*models, look)
@@ -122,7 +123,7 @@ def _models(
 ) -> tuple[Detector, Forecaster, tuple[str, ...]]:
     """The models to use, and what tells them from others."""
     from pathcast.serving.local_models import ConstantVelocity, FileDetector, FileForecaster
-    from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
+    from pathcast.serving.remote_models import served_models
 
     local = None if forecaster is None else FileForecaster(forecaster)
     if detector is not None:
@@ -138,25 +139,16 @@ def _models(
             "no detector: the platform is not up, and no file is given", hint="pathcast up, or --detector FILE"
         ) from error
     client = TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory)
-    served = RemoteForecaster(client)
-    remote = RemoteDetector(client, name)
-    names = [f"{name} {client.metadata(name).versions[-1]}"]
+    remote, served, names = served_models(client, name)
     if local is not None:
-        return remote, local, (*names, f"{local.model} {local.version}")
-    if client.ready(served.model):
-        names.append(f"{served.model} {client.metadata(served.model).versions[-1]}")
-    else:
-        names.append("constant_velocity 1")
-    return remote, served, tuple(names)
+        return remote, local, (names[0], f"{local.model} {local.version}")
+    return remote, served, names
 
 
-def _tracker(appearance: bool, camera_motion: bool) -> TrackerSettings:
-    from pathcast.tracking.settings import AppearanceSettings, CameraMotionSettings, TrackerSettings
+def _tracker(camera_motion: bool) -> TrackerSettings:
+    from pathcast.tracking.settings import CameraMotionSettings, TrackerSettings
 
-    return TrackerSettings(
-        appearance=AppearanceSettings() if appearance else None,
-        camera_motion=CameraMotionSettings() if camera_motion else None,
-    )
+    return TrackerSettings(camera_motion=CameraMotionSettings() if camera_motion else None)
 
 
 def _embedding(detector: Detector, path: Path, tracker: TrackerSettings, workers: int) -> tuple[Detector, str]:
@@ -177,9 +169,9 @@ def _settings(
 ) -> BatchSettings:
     from pathcast.core.camera import Camera
     from pathcast.serving.batch.run import BatchSettings
+    from pathcast.serving.batch.videos import camera_name
 
-    named = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:63]
-    return BatchSettings(camera or Camera(named or "video"), moment, models, tracker, video)
+    return BatchSettings(camera or Camera(camera_name(path)), moment, models, tracker, video)
 
 
 def _show(reports: dict[str, dict[str, Any]], models: tuple[str, ...], out: Path) -> None:

@@ -164,7 +164,8 @@ def sheet(
 @app.command("weights", epilog="Example: pathcast data weights yolox_nano.onnx --size nano --output nano")
 def weights(
     file: Path = typer.Argument(..., help="A published YOLOX ONNX file with COCO's 80 classes."),
-    size: str = typer.Option("nano", help="nano, tiny, small, medium or large: the size of the file."),
+    size: str = typer.Option("nano", help="nano, tiny, small, medium, large or xlarge: the size of the file."),
+    embedding: int = typer.Option(0, min=0, help="Add a fresh branch for appearance vectors of this length."),
     output: Path = typer.Option(..., help="Folder for weights.npz and model.json."),
 ) -> None:
     """Published weights as a folder to start a training from: `pathcast train detector --init FOLDER`."""
@@ -175,7 +176,7 @@ def weights(
     use_tensorflow()
     from pathcast.training.detector import published_weights
 
-    published_weights(file, size).save(output)
+    published_weights(file, size, embedding).save(output)
     Console().print(f"{output}: YOLOX {size}, ready for --init", markup=False, highlight=False)
 
 

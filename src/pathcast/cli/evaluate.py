@@ -82,7 +82,7 @@ def evaluate_detector(
     ms_per_image = 1000 * seconds / len(found)
     _print(scores, len(found), ms_per_image, f"score ≥ {score_threshold:g}, NMS IoU {nms_iou:g}")
     if plots is not None:
-        from pathcast.cli.detector_plots import write_plots
+        from pathcast.training.detector_pictures import write_plots
 
         write_plots(plots, found, truth)
     if json is not None:

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
@@ -17,8 +16,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pathcast.cli.evaluate import app
-from pathcast.core import Detections, FrameTracks, InvalidInputError, PathcastError
+from pathcast.cli.tracker_contestants import Contestant, installed_peers, ours
+from pathcast.core import Detections, FrameTracks, InvalidInputError
 from pathcast.core.arrays import UInt8Array
+from pathcast.detection.classes import PERSON
 from pathcast.tracking.evaluation import ScoredSequence, TrackingScores, evaluate
 from pathcast.tracking.mot_format import (
     MotBoxes,
@@ -28,30 +29,22 @@ from pathcast.tracking.mot_format import (
     read_sequence_info,
     to_detections,
 )
-from pathcast.tracking.peers import Peer, peers, ultralytics_peers
-from pathcast.tracking.settings import AppearanceSettings, CameraMotionSettings, TrackerSettings
-from pathcast.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from pathcast.serving.local_models import FileDetector
 
 _START = datetime(2000, 1, 1, tzinfo=UTC)
-_OURS = "pathcast"
-
-
-@dataclass(frozen=True, slots=True)
-class _Contestant:
-    """A fresh tracker; only `update` is timed. One with `looks` is given the frames' images, others None."""
-
-    convert: Callable[[Detections, UInt8Array | None], Any]
-    update: Callable[[Any, datetime, UInt8Array | None], Any]
-    tracks: Callable[[Any], FrameTracks]
-    looks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
+    """`detections` begin with frame `first`, counted from 1."""
+
     folder: Path
     info: SequenceInfo
     detections: list[Detections]
     ground_truth: MotBoxes
+    first: int
 
 
 @app.command("tracker", epilog="Example: pathcast evaluate tracker --data mot15 --json scores.json")
@@ -62,6 +55,10 @@ def evaluate_tracker(
     detections: list[str] = typer.Option(
         ["det"], help="Folder, in the sequence or beside it, of det.txt; the first of these that a sequence has."
     ),
+    detector: Path | None = typer.Option(
+        None, help="ONNX file of a detector whose detections of people count instead; needs each sequence's video."
+    ),
+    first_frame: int = typer.Option(1, min=1, help="Track and score from this frame on, counted from 1."),
     appearance: Path | None = typer.Option(
         None, help="ONNX file of a re-identification model; needs each sequence's video in its folder or beside it."
     ),
@@ -77,15 +74,17 @@ def evaluate_tracker(
     """Score the tracker on MOT sequences: HOTA, MOTA, IDF1, identity switches and time per update.
 
     SORT, ByteTrack, OC-SORT and C-BIoU of the `trackers` library, and Ultralytics' ByteTrack where that is
-    installed, run beside it at their libraries' defaults. With --appearance or --camera-motion the tracker runs
-    with and without them; the time of the appearance model is not counted.
+    installed, run beside it at their libraries' defaults. With --appearance or --camera-motion, or a --detector that
+    serves embeddings, the tracker runs with and without them; the time of the models is not counted.
     """
     console = Console()
-    sequences = {item.info.name: item for item in _read(data, detections)}
-    contestants = {_OURS: _ours} | _with_images(appearance, camera_motion) | _peers(with_peers, console)
+    found = None if detector is None else _open(detector)
+    sequences = {item.info.name: item for item in _read(data, detections, found, first_frame)}
+    embeds = found is not None and found.embeds
+    contestants = ours(appearance, camera_motion, embeds) | installed_peers(with_peers, console)
     measured: dict[str, dict[str, Any]] = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        frames = sum(item.info.length for item in sequences.values())
+        frames = sum(len(item.detections) for item in sequences.values())
         task = progress.add_task("tracking", total=frames * len(contestants))
         for name, make in contestants.items():
             progress.update(task, description=name)
@@ -102,7 +101,13 @@ def evaluate_tracker(
         json.write_bytes(msgspec.json.format(msgspec.json.encode({"trackers": measured})))
 
 
-def _read(data: list[Path], names: list[str]) -> list[_Sequence]:
+def _open(detector: Path) -> FileDetector:
+    from pathcast.serving.local_models import FileDetector
+
+    return FileDetector(detector)
+
+
+def _read(data: list[Path], names: list[str], detector: FileDetector | None, first: int) -> list[_Sequence]:
     folders = []
     for root in data:
         found = sorted(path.parent for path in root.rglob("seqinfo.ini"))
@@ -112,11 +117,23 @@ def _read(data: list[Path], names: list[str]) -> list[_Sequence]:
                 hint="a sequence is a folder with seqinfo.ini, gt/gt.txt and det/det.txt",
             )
         folders += found
-    return [_read_sequence(folder, names) for folder in folders]
+    return [_read_sequence(folder, names, detector, first) for folder in folders]
 
 
-def _read_sequence(folder: Path, names: list[str]) -> _Sequence:
+def _read_sequence(folder: Path, names: list[str], detector: FileDetector | None, first: int) -> _Sequence:
     info = read_sequence_info(folder)
+    if first > info.length:
+        raise InvalidInputError(f"{folder}: expected --first-frame within its {info.length} frames, got {first}")
+    truth = read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True)
+    if detector is None:
+        found = _given(folder, info, names)[first - 1 :]
+    else:
+        found = _detected(folder, info, detector, first)
+    return _Sequence(folder, info, found, truth.select(truth.frames >= first), first)
+
+
+def _given(folder: Path, info: SequenceInfo, names: list[str]) -> list[Detections]:
+    """The detections of each frame that come with the sequence."""
     places = [place / name / "det.txt" for name in names for place in (folder, folder.parent)]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
@@ -124,103 +141,63 @@ def _read_sequence(folder: Path, names: list[str]) -> _Sequence:
             f"{folder}: expected detections at one of {', '.join(map(str, places))}",
             hint="name their folder: --detections",
         )
-    boxes = read_boxes(path, length=info.length)
     try:
-        detections = to_detections(boxes, info.length)
+        return to_detections(read_boxes(path, length=info.length), info.length)
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: {error.message}", hint="choose detections with scores from 0 to 1") from error
-    return _Sequence(
-        folder, info, detections, read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True)
-    )
 
 
-def _ours() -> _Contestant:
-    tracker = Tracker()
-    return _Contestant(lambda detections, _: detections, tracker.update, lambda tracks: tracks)
+def _detected(folder: Path, info: SequenceInfo, detector: FileDetector, first: int) -> list[Detections]:
+    """The people whom the detector finds in each frame from `first` on; MOT sequences know no other class."""
+    found = []
+    for image, _ in zip(_images(folder, info, first), range(first, info.length + 1), strict=False):
+        (detections,), _ = detector.detect([image])
+        found.append(detections.select(detections.class_ids == PERSON))
+    return found
 
 
-def _with_images(appearance: Path | None, camera_motion: bool) -> dict[str, Callable[[], _Contestant]]:
-    """The tracker with the options that were asked for, each alone and both."""
-    contestants: dict[str, Callable[[], _Contestant]] = {}
-    motion = CameraMotionSettings() if camera_motion else None
-    if appearance is not None:
-        from pathcast.serving.appearance_model import FileAppearance, embedded
-
-        look = partial(embedded, FileAppearance(appearance), least_score=TrackerSettings().high_score)
-        settings = TrackerSettings(appearance=AppearanceSettings())
-        contestants[f"{_OURS} + appearance"] = partial(_watching, settings, look)
-        if motion is not None:
-            both = TrackerSettings(appearance=AppearanceSettings(), camera_motion=motion)
-            contestants[f"{_OURS} + appearance + camera motion"] = partial(_watching, both, look)
-    if motion is not None:
-        contestants[f"{_OURS} + camera motion"] = partial(_watching, TrackerSettings(camera_motion=motion), None)
-    return contestants
-
-
-def _watching(settings: TrackerSettings, look: Callable[..., Detections] | None) -> _Contestant:
-    def convert(detections: Detections, image: UInt8Array | None) -> Detections:
-        return detections if look is None else look(image, detections)
-
-    return _Contestant(convert, Tracker(settings).update, lambda tracks: tracks, looks=True)
-
-
-def _peers(wanted: bool, console: Console) -> dict[str, Callable[[], _Contestant]]:
-    """The peers that are installed; says which are not."""
-    contestants: dict[str, Callable[[], _Contestant]] = {}
-    for find in (peers, ultralytics_peers) if wanted else ():
-        try:
-            contestants |= {name: partial(_peer, make) for name, make in find().items()}
-        except PathcastError as error:
-            console.print(f"without {error}", style="yellow", markup=False, highlight=False)
-    return contestants
-
-
-def _peer(make: Callable[[], Peer]) -> _Contestant:
-    peer = make()
-    return _Contestant(
-        lambda detections, _: peer.convert(detections), lambda detections, *_: peer.update(detections), peer.tracks
-    )
-
-
-def _images(item: _Sequence) -> Iterator[UInt8Array]:
-    """The frames of a sequence, from a video in its folder or beside it."""
+def _images(folder: Path, info: SequenceInfo, first: int) -> Iterator[UInt8Array]:
+    """The frames of a sequence from `first` on: its img1/, or a video in its folder or beside it."""
     from pathcast.serving.batch.videos import VIDEO_SUFFIXES, open_video
 
-    files = [path for place in (item.folder, item.folder.parent) for path in sorted(place.iterdir())]
-    video = next((path for path in files if path.suffix.lower() in VIDEO_SUFFIXES), None)
+    files = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    video = next((path for path in (folder / "img1", *videos) if path.exists()), None)
     if video is None:
         raise InvalidInputError(
-            f"{item.folder}: expected the sequence's video here or in {item.folder.parent}, found none",
-            hint="leave --appearance and --camera-motion out for sequences without images",
+            f"{folder}: expected the sequence's images in img1/, or its video here or in {folder.parent}, found none",
+            hint="leave --detector, --appearance and --camera-motion out for sequences without images",
         )
-    frames = 0
-    for image in open_video(video, item.info.frame_rate).frames():
+    frames = first - 1
+    for image in open_video(video, info.frame_rate).frames(frames):
         frames += 1
         yield image
-    if frames < item.info.length:
-        raise InvalidInputError(f"{video}: expected {item.info.length} frames, got {frames}")
+    if frames < info.length:
+        raise InvalidInputError(f"{video}: expected {info.length} frames, got {frames}")
 
 
-def _track(contestant: _Contestant, item: _Sequence, on_frame: Callable[[], None]) -> tuple[MotBoxes, float]:
+def _track(contestant: Contestant, item: _Sequence, on_frame: Callable[[], None]) -> tuple[MotBoxes, float]:
     """The boxes of one tracker, and the seconds its updates took."""
     tracks: dict[int, FrameTracks] = {}
     spent = 0.0
-    images: Iterable[UInt8Array | None] = _images(item) if contestant.looks else [None] * item.info.length
+    images: Iterable[UInt8Array | None] = [None] * len(item.detections)
+    if contestant.looks:
+        images = _images(item.folder, item.info, item.first)
     # The video may be longer than the sequence.
-    for frame, (detections, image) in enumerate(zip(item.detections, images, strict=False)):
-        captured_at = _START + timedelta(seconds=frame / item.info.frame_rate)
+    for frame, (detections, image) in enumerate(zip(item.detections, images, strict=False), start=item.first):
+        captured_at = _START + timedelta(seconds=(frame - 1) / item.info.frame_rate)
         converted = contestant.convert(detections, image)
         before = time.perf_counter()
         result = contestant.update(converted, captured_at, image)
         spent += time.perf_counter() - before
-        tracks[frame + 1] = contestant.tracks(result)
+        tracks[frame] = contestant.tracks(result)
         on_frame()
     return from_tracks(tracks), spent
 
 
 def _submitted(folder: Path, item: _Sequence) -> ScoredSequence:
     boxes = read_boxes(folder / f"{item.info.name}.txt", length=item.info.length, identified=True)
-    return ScoredSequence(item.ground_truth, boxes, item.info.length)
+    return ScoredSequence(item.ground_truth, boxes.select(boxes.frames >= item.first), item.info.length)
 
 
 def _summary(results: dict[str, ScoredSequence], seconds: dict[str, float]) -> dict[str, Any]:

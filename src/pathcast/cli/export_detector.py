@@ -19,6 +19,7 @@ def export_detector(
     data: Path = typer.Option(..., help="The prepared folder: its validation part is compared, frame by frame."),
     output: Path = typer.Option(Path("model_repo/detector"), help="Model folder: config.pbtxt and VERSION/model.onnx."),
     version: int = typer.Option(1, min=1, help="The version's number."),
+    fp16_on_gpu: bool = typer.Option(False, help="Ask servers with a GPU to compute in FP16 (TensorRT)."),
     int8_output: Path | None = typer.Option(None, help="Also a model folder in eight bits, if precision stays."),
     json: Path | None = typer.Option(None, help="Also write the figures to this file."),
 ) -> None:
@@ -37,7 +38,7 @@ def export_detector(
     validation = read_prepared(data, "val")
     use_tensorflow()
     from pathcast.export.detector import write_config, write_detector
-    from pathcast.export.onnx import save_onnx
+    from pathcast.export.onnx_file import save_onnx
     from pathcast.export.quantize import quantise_detector
     from pathcast.training.detector import build
     from pathcast.training.network import assign_weights
@@ -45,7 +46,11 @@ def export_detector(
     network = build(trained.settings)
     assign_weights(network, trained.weights)
     console = Console()
-    figures: dict[str, Any] = {"frames": len(validation), **write_detector(network, validation, output, version)}
+    precision = "FP16" if fp16_on_gpu else "FP32"
+    figures: dict[str, Any] = {
+        "frames": len(validation),
+        **write_detector(network, validation, output, version, gpu_precision=precision),
+    }
     path = output / str(version) / "model.onnx"
     console.print(
         f"{path}: parity over {len(validation)} frames, boxes {figures['box_difference_px']:.1e} px, scores "

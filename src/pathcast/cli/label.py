@@ -53,12 +53,15 @@ def label(
     rules = LabellingSettings(sure, unsure, frames, every)
     if (source is None) == (since is None):
         raise InvalidInputError("label: expected a SOURCE, or --camera with --since and --until for the archive")
+    looks, total = find_teacher(teacher, threads), None
+    if source is None:
+        recorded, total = _archived(camera, since, until, state_dir, output, every)
+    else:
+        recorded = _kept(_recorded(source, rate), output, every)
     name = camera or (source.stem if source is not None else "")
-    recorded = _archived(name, since, until, state_dir) if source is None else _recorded(source, rate)
     console = Console()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        shown = progress.track(recorded, total=None, description="labelling")
-        labelled = label_frames(_kept(shown, output, every), find_teacher(teacher, threads), name, rules)
+        labelled = label_frames(progress.track(recorded, total=total, description="labelling"), looks, name, rules)
     if not labelled:
         raise InvalidInputError(f"{source or name}: no frames")
     found = LabelledImages(output, tuple(labelled))
@@ -111,30 +114,24 @@ def _recorded(source: Path, rate: float) -> Iterator[RecordedFrame]:
         yield RecordedFrame(f"{IMAGE_FOLDER}/{source.stem}_{number:06d}.jpg", captured_at, pixels)
 
 
-def _archived(camera: str, since: datetime | None, until: datetime | None, state_dir: Path) -> Iterator[RecordedFrame]:
-    """The platform's own archive: one camera's frames of a span of time, in order."""
+def _archived(
+    camera: str | None, since: datetime | None, until: datetime | None, state_dir: Path, output: Path, every: int
+) -> tuple[Iterator[RecordedFrame], int]:
+    """One camera's frames of a span of time from the platform's archive, in order, and how many there are."""
     from datetime import UTC
-
-    import cv2
-    import numpy as np
 
     from pathcast.core.errors import InvalidInputError
     from pathcast.core.settings import load_settings
     from pathcast.storage.archive import FrameArchive
     from pathcast.storage.connection import connect
     from pathcast.storage.reads import read_frame_rows
-    from pathcast.training.labelling import RecordedFrame
+    from pathcast.training.archived_frames import ArchiveSpan, read_frames
 
-    if not camera or since is None or until is None:
+    if camera is None or since is None or until is None:
         raise InvalidInputError("label: expected --camera, --since and --until together")
     settings = load_settings(state_dir)
-    archive = FrameArchive.connect(settings)
+    asked = ArchiveSpan((camera,), since.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
     with connect(settings.database_url, application_name="label") as connection:
-        rows = read_frame_rows(connection, camera, since.replace(tzinfo=UTC), until.replace(tzinfo=UTC))
-    for row in rows:
-        frame = archive.read(row)
-        moment = frame.captured_at.strftime("%Y%m%dT%H%M%S.%fZ")
-        pixels = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if pixels is None:
-            raise InvalidInputError(f"{camera} at {moment}: the archived frame is not a readable JPEG")
-        yield RecordedFrame(f"{IMAGE_FOLDER}/{camera}_{moment}.jpg", frame.captured_at, np.asarray(pixels, np.uint8))
+        asked.find(connection)
+        rows = read_frame_rows(connection, camera, asked.since, asked.until)
+    return read_frames(FrameArchive.connect(settings), rows, output, IMAGE_FOLDER, every), len(rows)

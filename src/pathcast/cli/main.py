@@ -9,23 +9,35 @@ from rich.console import Console
 
 from pathcast import __version__
 from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds their commands
+    act,
     batch,
     bench,
+    bench_actions,
+    bench_batch,
+    bench_drift,
     bench_forecaster,
     bench_mot,
+    bench_signs,
     bench_tracker,
     bench_training,
+    classify,
     data,
     demo,
+    drift,
     evaluate,
+    evaluate_actions,
     evaluate_forecaster,
+    evaluate_signs,
     evaluate_tracker,
     export,
+    export_actions,
     export_detector,
+    export_signs,
     label,
     models,
     pipeline,
     platform,
+    replay,
     scores,
     stream,
     train,
@@ -56,12 +68,18 @@ app.add_typer(export.app)
 app.add_typer(models.app)
 app.add_typer(pipeline.app)
 platform.register(app)
+app.command(epilog="Example: pathcast act entrance.mp4 --json actions.json")(act.act)
 app.command(epilog="Example: pathcast batch gate.mp4 --out gate --detector detector/1/model.onnx")(batch.batch)
+app.command(epilog="Example: pathcast classify sign.png other.jpg --json signs.json")(classify.classify)
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)
+app.command(epilog="Example: pathcast drift --family forecaster --camera gate-1 --report drift.html")(drift.drift)
 app.command(epilog="Example: pathcast label gate.mp4 --teacher detector/1/model.onnx --output labels")(label.label)
 app.command(epilog="Example: pathcast train forecaster --data eth_ucy --workers 2 --output forecaster")(train.train)
 app.command(epilog="Example: pathcast tune forecaster --data eth_ucy --trials 30 --parallel 2 --yes")(tune.tune)
 app.command(epilog="Example: pathcast stream gate.mp4 --camera gate-1 --fps 7")(stream.stream)
+app.command(epilog="Example: pathcast replay --camera gate --model forecaster --version 4 --json replay.json")(
+    replay.replay
+)
 app.command(epilog="Example: pathcast scores --hours 6 --by camera --by hour --json scores.json")(scores.scores)
 
 

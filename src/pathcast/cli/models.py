@@ -17,6 +17,8 @@ app = typer.Typer(
     name="models", no_args_is_help=True, help="Models: import, list, show, compare, promote, roll back, prune."
 )
 
+_FAILURES_SHOWN = 5
+
 STATE_DIR = typer.Option(Path(".pathcast"), help="The local platform's state, to find its servers.")
 
 
@@ -31,11 +33,12 @@ class ShippedModel(StrEnum):
 
     DETECTOR = "detector"
     MOT = "mot"
+    SIGNS = "signs"
 
 
 @app.command("import", epilog="Example: pathcast models import yolox_nano.onnx --family detector --frames gate.mp4")
 def import_model(
-    file: Path = typer.Argument(..., help="A YOLOX ONNX file: COCO's 80 classes, raw grid output."),
+    file: Path = typer.Argument(..., help="YOLOX as ONNX (raw grid output), or Ultralytics as ONNX or .pt (AGPL-3.0)."),
     family: ImportFamily = typer.Option(..., help="What the model is."),
     name: str = typer.Option("detector", help="The model's name in the registry and in Triton."),
     frames: Path | None = typer.Option(None, help="A video, or a folder of images, to check the result on."),
@@ -75,7 +78,7 @@ def publish_model(
     model: ShippedModel = typer.Argument(..., help="A model that comes with Pathcast."),
     state_dir: Path = STATE_DIR,
 ) -> None:
-    """Serve a model that comes with Pathcast: its detector, or `mot`, which `pathcast up` publishes by itself."""
+    """Serve a model that comes with Pathcast; `mot` is published by `pathcast up` itself."""
     from rich.console import Console
 
     from pathcast.core.settings import load_settings
@@ -87,6 +90,10 @@ def publish_model(
         from pathcast.registry.detector import publish_detector
 
         published = publish_detector(settings)
+    elif model is ShippedModel.SIGNS:
+        from pathcast.registry.shipped import publish_shipped
+
+        published = publish_shipped(settings, model.value)
     else:
         published = publish_mot(_repository(settings))
         with TritonClient(settings.triton_grpc) as client:
@@ -124,7 +131,7 @@ def list_models(state_dir: Path = STATE_DIR) -> None:
 
 @app.command("show", epilog="Example: pathcast models show detector")
 def show_model(model: str = typer.Argument(..., help="The model's name."), state_dir: Path = STATE_DIR) -> None:
-    """A model's versions and its card."""
+    """A model's versions, the runs that failed for it, and its card."""
     from rich.console import Console
     from rich.markdown import Markdown
     from rich.table import Table
@@ -134,30 +141,37 @@ def show_model(model: str = typer.Argument(..., help="The model's name."), state
     from pathcast.registry.tracking import ModelRegistry
 
     settings = load_settings(state_dir)
-    repository = _repository(settings)
-    versions = repository.versions(model)
-    if not versions:
+    repository, registry = _repository(settings), ModelRegistry(settings.mlflow_tracking_uri)
+    published = {entry.version: entry for entry in repository.versions(model)}
+    registered = {entry.version: entry for entry in registry.versions(model)}
+    if not published and not registered:
         known = ", ".join(repository.models()) or "no models"
         raise InvalidInputError(
             f"model {model}: not in the repository, which has {known}", hint="see `pathcast models list`"
         )
-    registered = {entry.version: entry for entry in ModelRegistry(settings.mlflow_tracking_uri).versions(model)}
     table = Table(title=model)
-    for heading in ("version", "published", "MiB", "SHA-256", "aliases", "gates"):
+    for heading in ("version", "published", "MiB", "SHA-256", "commit", "aliases", "gates"):
         table.add_column(heading)
-    for published in versions:
-        entry = registered.get(published.version)
+    for number in sorted(published | registered):
+        file, entry = published.get(number), registered.get(number)
         table.add_row(
-            str(published.version),
-            f"{published.published_at:%Y-%m-%d %H:%M} UTC",
-            f"{published.size_bytes / 2**20:.1f}",
-            published.sha256[:12],
+            str(number),
+            "no" if file is None else f"{file.published_at:%Y-%m-%d %H:%M} UTC",
+            "" if file is None else f"{file.size_bytes / 2**20:.1f}",
+            "" if file is None else file.sha256[:12],
+            "" if entry is None else entry.tags.get("git_commit", "")[:12],
             "" if entry is None else ", ".join(entry.aliases),
             "" if entry is None else _gates(entry),
         )
     console = Console()
     console.print(table)
-    console.print(Markdown(repository.card(model)))
+    if failures := registry.failures(model)[:_FAILURES_SHOWN]:
+        failed = Table(title="what failed last", show_header=False)
+        for each in failures:
+            failed.add_row(f"{each.at:%Y-%m-%d %H:%M} UTC", each.name, each.reason)
+        console.print(failed)
+    if model in repository.models():
+        console.print(Markdown(repository.card(model)))
 
 
 @app.command("compare", epilog="Example: pathcast models compare forecaster 3 4")

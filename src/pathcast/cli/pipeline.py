@@ -7,19 +7,19 @@ import json as json_text
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR
 
-if TYPE_CHECKING:
-    from pathcast.registry.verdicts import Verdict
-
 app = typer.Typer(name="pipeline", no_args_is_help=True, help="Pipelines: compile, run here or on a cluster.")
 
-NAMES = ("train_model",)
+NAMES = ("train_model", "continuous_training", "tune", "batch_inference", "label_archive")
+MAKE_MODELS = ("train_model", "continuous_training")
+"""Those whose outcome is a version of a model and what the gates said of it; of the others it is what they return."""
+
 PARAMETER = typer.Option([], "--set", help="KEY=VALUE: a parameter of the pipeline; the value is JSON or text.")
 
 
@@ -43,26 +43,39 @@ def run_pipeline(
     host: str | None = typer.Option(None, help="Kubeflow Pipelines' address; without it the run is on this machine."),
     upload: bool = typer.Option(False, help="With --host: store the pipeline, as a new version, and do not run it."),
     schedule: str | None = typer.Option(None, help="With --host: run it by this cron expression, in six fields."),
+    namespace: str | None = typer.Option(None, help="With --host: the namespace, where Kubeflow has several users."),
+    account: str | None = typer.Option(
+        None, envvar="KFP_ACCOUNT", help="With --host: the service account of the steps."
+    ),
     state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its servers."),
     json: Path | None = typer.Option(None, help="Also write the outcome to this file."),
 ) -> None:
     """Run a pipeline: here, on the local platform's servers, or on a cluster.
 
     Here every step is a process of its own, in this environment; the exit code is 1 where the run failed, and 0
-    where it ended as it should, also where a gate kept the champion.
+    where it ended as it should, also where a gate kept the champion. With --host a token is taken from KFP_TOKEN.
     """
-    parameters = _parameters(change)
     pipeline = load_pipeline(name)
-    known = sorted(pipeline.component_spec.inputs)
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise InvalidInputError(f"{name}: no parameter {', '.join(unknown)}; expected one of {', '.join(known)}")
-    if host is not None:
-        _run_on_cluster(pipeline, name, parameters, host, upload, schedule)
-    elif upload or schedule:
-        raise InvalidInputError("--upload and --schedule need --host", hint="give Kubeflow Pipelines' address")
-    else:
+    parameters = _parameters(pipeline, name, change, whole=not upload)
+    if host is None:
+        if upload or schedule or namespace:
+            raise InvalidInputError(
+                "--upload, --schedule and --namespace need --host", hint="give Kubeflow Pipelines' address"
+            )
         _run_here(pipeline, name, parameters, state_dir, json)
+        return
+    from rich.console import Console
+
+    from pathcast.cli.pipeline_host import PipelineHost
+
+    cluster = PipelineHost(host, os.environ.get("KFP_TOKEN"), namespace)
+    if upload:
+        done = cluster.upload(pipeline, name)
+    elif schedule is not None:
+        done = cluster.schedule(pipeline, name, parameters, schedule, account)
+    else:
+        done = cluster.run(pipeline, name, parameters, account)
+    Console().print(done, markup=False, highlight=False)
 
 
 def _run_here(pipeline: Any, name: str, parameters: Mapping[str, Any], state_dir: Path, json: Path | None) -> None:
@@ -71,10 +84,9 @@ def _run_here(pipeline: Any, name: str, parameters: Mapping[str, Any], state_dir
     from kfp import local
     from rich.console import Console
 
+    from pathcast.cli.pipeline_outcome import ModelOutcome, ResultOutcome
     from pathcast.core.settings import load_settings
     from pathcast.local.environment import settings_variables
-    from pathcast.registry.publishing import ModelLifecycle
-    from pathcast.training.family import find_family
 
     settings = load_settings(state_dir)
     # The steps are processes that read their settings once, as every service does.
@@ -84,92 +96,33 @@ def _run_here(pipeline: Any, name: str, parameters: Mapping[str, Any], state_dir
         runner=local.SubprocessRunner(use_venv=False),
         pipeline_root=str(state_dir.absolute() / "pipelines"),
     )
-    family = str(parameters.get("family", "forecaster"))
-    model, lifecycle = find_family(family).name, ModelLifecycle(settings)
-    before = lifecycle.champion(model)
-    newest = lifecycle.newest(model)
+    drop_retries(pipeline.component_spec.implementation.graph)
+    watched = ModelOutcome(settings, str(parameters.get("family", "forecaster"))) if name in MAKE_MODELS else None
     try:
-        pipeline(**parameters)
-        succeeded = True
+        returned, succeeded = pipeline(**parameters).outputs, True
     except RuntimeError:  # a step failed; its lines are above, and the last step has cleaned up
-        succeeded = False
-    version = lifecycle.newest(model)
-    verdicts = [] if version in (None, newest) else lifecycle.verdicts(model, version)
-    outcome = {
+        returned, succeeded = {}, False
+    outcome = watched or ResultOutcome(returned)
+    facts = {
         "pipeline": name,
         "succeeded": succeeded,
         "duration_s": round(time.monotonic() - started, 1),
-        "model": model,
-        "version": None if version == newest else version,
-        "champion_before": before,
-        "champion": lifecycle.champion(model),
-        "gates": {verdict.gate: {"passed": verdict.passed, "reason": verdict.reason} for verdict in verdicts},
+        **outcome.facts(),
     }
-    _show(outcome, verdicts)
+    if succeeded or watched is not None:
+        outcome.show(Console(), facts)
     if json is not None:
-        json.write_text(json_text.dumps(outcome, indent=2) + "\n", encoding="utf-8")
+        json.write_text(json_text.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not succeeded:
         Console(stderr=True).print(f"{name}: a step failed; see its lines above", style="red")
         raise typer.Exit(1)
 
 
-def _show(outcome: Mapping[str, Any], verdicts: list[Verdict]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    new = outcome["version"]
-    table = Table(
-        title=f"{outcome['pipeline']}: {outcome['model']} " + (f"version {new}" if new else "without a version")
-    )
-    table.add_column("gate")
-    table.add_column("passed")
-    table.add_column("why", overflow="fold")
-    for verdict in verdicts:
-        table.add_row(verdict.gate, "✓" if verdict.passed else "✗", verdict.reason)
-    console = Console()
-    console.print(table)
-    before, after = outcome["champion_before"], outcome["champion"]
-    change = f"is still version {after}" if before == after else f"was version {before}, is now version {after}"
-    console.print(f"the champion {change}; {outcome['duration_s']:.0f} s in all", markup=False, highlight=False)
-
-
-def _run_on_cluster(
-    pipeline: Any, name: str, parameters: Mapping[str, Any], host: str, upload: bool, schedule: str | None
-) -> None:
-    import tempfile
-
-    from kfp import Client, compiler
-    from rich.console import Console
-
-    console = Console()
-    client = Client(host=host)
-    with tempfile.TemporaryDirectory() as folder:
-        package = str(Path(folder) / f"{name}.yaml")
-        compiler.Compiler().compile(pipeline, package)
-        if upload:
-            known = client.get_pipeline_id(name.replace("_", "-"))
-            if known is None:
-                client.upload_pipeline(package, pipeline_name=name.replace("_", "-"))
-            else:
-                client.upload_pipeline_version(package, pipeline_version_name=_moment(), pipeline_id=known)
-            console.print(f"{name}: stored at {host}", markup=False, highlight=False)
-            return
-        experiment = client.create_experiment(f"pathcast-{name.replace('_', '-')}")
-        if schedule is not None:
-            client.create_recurring_run(
-                experiment_id=experiment.experiment_id,
-                job_name=name.replace("_", "-"),
-                cron_expression=schedule,
-                max_concurrency=1,
-                pipeline_package_path=package,
-                params=dict(parameters),
-            )
-            console.print(f"{name}: runs by {schedule!r} at {host}", markup=False, highlight=False)
-            return
-        run = client.create_run_from_pipeline_package(
-            package, arguments=dict(parameters), experiment_id=experiment.experiment_id
-        )
-        console.print(f"{name}: run {run.run_id} started at {host}", markup=False, highlight=False)
+def drop_retries(spec: Any) -> None:
+    """Let a step of the compiled pipeline fail at once: here no node goes away, and a second try fails as the first."""
+    for component in (spec.root, *spec.components.values()):
+        for task in component.dag.tasks.values():
+            task.ClearField("retry_policy")
 
 
 def load_pipeline(name: str) -> Any:
@@ -184,20 +137,43 @@ def load_pipeline(name: str) -> Any:
         ) from error
 
 
-def _parameters(texts: list[str]) -> dict[str, Any]:
+def _parameters(pipeline: Any, name: str, texts: list[str], *, whole: bool) -> dict[str, Any]:
+    """KEY=VALUE texts as the pipeline's inputs; with `whole`, all that have no default must be among them.
+
+    Raises InvalidInputError on an unknown name, a value of another type, and where one is missing.
+    """
+    inputs = pipeline.component_spec.inputs or {}
     found: dict[str, Any] = {}
     for text in texts:
         key, sign, value = text.partition("=")
         if not (key and sign):
             raise InvalidInputError(f"--set {text}: expected KEY=VALUE")
-        try:
-            found[key] = json_text.loads(value)
-        except ValueError:
-            found[key] = value
+        if key not in inputs:
+            raise InvalidInputError(f"{name}: no parameter {key}; expected one of {', '.join(sorted(inputs))}")
+        found[key] = _typed(f"--set {text}", inputs[key].type, value)
+    missing = sorted(key for key, spec in inputs.items() if not spec.optional and key not in found)
+    if whole and missing:
+        raise InvalidInputError(f"{name}: expected --set {missing[0]}=VALUE; it has no default")
     return found
 
 
-def _moment() -> str:
-    from datetime import UTC, datetime
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "Boolean": (bool,),
+    "Integer": (int,),
+    "Float": (float, int),
+    "List": (list,),
+    "Dict": (dict,),
+}
 
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+def _typed(what: str, kind: str, text: str) -> Any:
+    """A value of the pipeline's type `kind` from its text: JSON, or the text itself for one that is text."""
+    if kind == "String":
+        return text
+    try:
+        value: Any = json_text.loads(text)
+    except ValueError:
+        value = text
+    if not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "Boolean"):
+        raise InvalidInputError(f"{what}: expected a value of type {kind.lower()}, as JSON")
+    return float(text) if kind == "Float" else value

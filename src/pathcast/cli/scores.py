@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.moments import read_moment
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def scores(
     Every forecast is scored 4.8 s later by the track that really came. Where the track ended before, the
     forecast is counted, with its mean error over the steps that came; open ones are not due yet.
     """
-    end = _moment(until)
+    end = datetime.now(tz=UTC) if until is None else read_moment("--until", until)
     start = end - timedelta(hours=hours)
     import msgspec
 
@@ -143,15 +144,3 @@ def _print(summaries: list[ScoreSummary], start: datetime, end: datetime, by: li
 def _lengths(units: str, *values: float | None) -> str:
     shown = " / ".join(f"{value:.3f}" for value in values if value is not None)
     return f"{shown} {'m' if units == 'm' else 'heights'}" if shown else ""
-
-
-def _moment(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(tz=UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--until: expected ISO 8601, got {text!r}") from error
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"--until: expected a time with its zone, as 2026-05-01T12:00Z, got {text!r}")
-    return moment.astimezone(UTC)

@@ -72,6 +72,7 @@ def stream(
 def _describe(files: list[Path], camera_ids: list[str], settings: PlatformSettings) -> dict[str, float | None]:
     """Make the described cameras known to the platform; return their true frame rates."""
     from pathcast.core.camera import read_camera_file
+    from pathcast.serving.detection_classifier import EVERY_CLASS, class_number
     from pathcast.storage.cameras import upsert_camera
     from pathcast.storage.connection import connect
 
@@ -79,11 +80,15 @@ def _describe(files: list[Path], camera_ids: list[str], settings: PlatformSettin
     for file, each in zip(files, described, strict=True):
         if each.camera_id not in camera_ids:
             raise typer.BadParameter(f"--camera-file {file} is of {each.camera_id}, which is not among --camera")
+        for key in each.classify.keys() - {EVERY_CLASS}:
+            class_number(key)
     if described:
         with connect(settings.database_url, application_name="pathcast-stream") as connection:
             for each in described:
                 plane = each.ground_plane
-                upsert_camera(connection, each.camera_id, None if plane is None else plane.as_mapping())
+                upsert_camera(
+                    connection, each.camera_id, None if plane is None else plane.as_mapping(), each.classify or None
+                )
     return {each.camera_id: each.frames_per_second for each in described}
 
 

@@ -284,7 +284,10 @@ def _watchers(shown: Watcher, tracking: SecretStr | None, job: Job) -> Watcher:
 
 
 class _Bar:
-    """A training's watcher that moves a progress bar; `event` does the same from another process."""
+    """A training's watcher that moves a progress bar; `event` does the same from another process.
+
+    Where nobody sees the bar, as in a container's log, each epoch is a line.
+    """
 
     def __init__(self, bar: Progress, epochs: int) -> None:
         self._bar, self._epochs = bar, epochs
@@ -311,6 +314,9 @@ class _Bar:
 
     def _show(self, epoch: int, loss: float, score: float) -> None:
         self._bar.update(self._task, state=f"epoch {epoch}/{self._epochs} loss {loss:.4g} score {score:.4g}")
+        if not self._bar.console.is_terminal:
+            line = f"epoch {epoch}/{self._epochs}: loss {loss:.4g}, score {score:.4g}"
+            self._bar.console.print(line, markup=False, highlight=False)
 
 
 def _report(model: TrainedModel, output: Path, console: Console, json: Path | None) -> None:

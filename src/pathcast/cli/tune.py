@@ -17,7 +17,7 @@ from pathcast.core.settings import STATE_DIR
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pathcast.training.tuning import Estimate, Search, Study
+    from pathcast.training.tuning import Estimate, Search
 
 TRACKER = "tracker"
 
@@ -85,7 +85,7 @@ def tune(
 
         study.run(trials, parallel, ended)
     best = study.best()
-    summary = _summary(search, study)
+    summary = study.summary()
     target.mkdir(parents=True, exist_ok=True)
     result = target / "best.json"
     result.write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -94,7 +94,7 @@ def tune(
         runs.finish(best, [result, *pictures])
     _report(console, search, summary, target)
     if json is not None:
-        json.write_text(json_text.dumps({**summary, **_figures(estimate, price)}, indent=2) + "\n", encoding="utf-8")
+        json.write_text(json_text.dumps({**summary, **estimate.figures(price)}, indent=2) + "\n", encoding="utf-8")
 
 
 def _search(
@@ -146,30 +146,6 @@ def _announce(console: Console, estimate: Estimate, price: float) -> None:
     )
     cost = f", {estimate.machine_hours * price:.2f} at {price:g} an hour" if price else "; give --price for the cost"
     console.print(text + cost, markup=False, highlight=False)
-
-
-def _figures(estimate: Estimate, price: float) -> dict[str, float]:
-    return {
-        "estimate_trial_s": round(estimate.trial_s, 3),
-        "estimate_total_s": round(estimate.total_s, 1),
-        "estimate_machine_hours": round(estimate.machine_hours, 4),
-        "estimate_cost": round(estimate.machine_hours * price, 4),
-    }
-
-
-def _summary(search: Search, study: Study) -> dict[str, Any]:
-    best, ended = study.best(), study.ended()
-    states = [trial.state.name.lower() for trial in ended]
-    return {
-        "family": search.name,
-        "objective": search.value_name,
-        "direction": "maximize" if search.maximize else "minimize",
-        "best": best.value,
-        "best_trial": best.number,
-        "start": next((trial.value for trial in ended if trial.number == 0), None),
-        "settings": {**search.fixed, **best.params},
-        "trials": {state: states.count(state) for state in sorted(set(states))},
-    }
 
 
 def _report(console: Console, search: Search, summary: Mapping[str, Any], target: Path) -> None:

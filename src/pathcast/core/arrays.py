@@ -29,16 +29,19 @@ def frozen_array(
     array = np.asarray(values, dtype=dtype)
     if array.size == 0 and array.ndim != len(shape):
         array = array.reshape(tuple(0 if length is None else length for length in shape))
-    fits = array.ndim == len(shape)
-    # A loop, not all(...): every frame builds ten of these arrays, and the generator is half of their cost.
-    for expected, actual in zip(shape, array.shape, strict=False):
-        fits = fits and expected in (None, actual)
-    if not fits:
+    # Every frame builds ten of these arrays, most of a known shape.
+    if array.shape != shape and not _fits(array.shape, shape):
         wanted = tuple("n" if length is None else length for length in shape)
         raise InvalidInputError(f"{name}: expected shape {wanted}, got {array.shape}")
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
+
+
+def _fits(actual: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(actual) == len(wanted) and all(
+        length in (None, size) for length, size in zip(wanted, actual, strict=True)
+    )
 
 
 def require_finite(name: str, array: npt.NDArray[Any]) -> None:

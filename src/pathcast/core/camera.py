@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,26 @@ from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera and, where it is calibrated, its view of the ground."""
+    """A camera and, where it is calibrated, its view of the ground.
+
+    `classify`: a class of the detector → the model that says of what kind its detections are (see
+    `pathcast.serving.detection_classifier`).
+    """
 
     camera_id: str
     ground_plane: GroundPlane | None = None
     frames_per_second: float | None = None
+    classify: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_camera_id(self.camera_id)
         if self.frames_per_second is not None and not self.frames_per_second > 0:
             raise InvalidInputError(
                 f"camera {self.camera_id}: frames_per_second must be positive, got {self.frames_per_second}"
+            )
+        if not all(isinstance(text, str) and text for pair in self.classify.items() for text in pair):
+            raise InvalidInputError(
+                f"camera {self.camera_id}: classify: expected a class and a model each, got {dict(self.classify)}"
             )
 
     @property
@@ -60,13 +69,15 @@ class Camera:
             fields["frames_per_second"] = self.frames_per_second
         if self.ground_plane is not None:
             fields["calibration"] = self.ground_plane.as_mapping()
+        if self.classify:
+            fields["classify"] = dict(self.classify)
         return fields
 
 
 def read_camera_file(path: Path) -> Camera:
-    """Read a camera from TOML: `camera_id`, optional `frames_per_second`, optional table `[calibration]`.
+    """Read a camera from TOML: `camera_id`, and what else `Camera` has: `[calibration]`, `[classify]` are tables.
 
-    The table is what `ground_plane_from_mapping` takes. Raises InvalidInputError that names the file.
+    The first is what `ground_plane_from_mapping` takes. Raises InvalidInputError that names the file.
     """
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -80,10 +91,10 @@ def read_camera_file(path: Path) -> Camera:
 
 def camera_from_mapping(fields: Mapping[str, Any]) -> Camera:
     """The inverse of `Camera.as_mapping`. Raises InvalidInputError that names the field at fault."""
-    unknown = fields.keys() - {"camera_id", "frames_per_second", "calibration"}
+    unknown = fields.keys() - {"camera_id", "frames_per_second", "calibration", "classify"}
     if unknown or "camera_id" not in fields:
         raise InvalidInputError(
-            f"camera: expected camera_id and optionally frames_per_second and calibration, got {sorted(fields)}"
+            f"camera: expected camera_id, and perhaps frames_per_second, calibration and classify, got {sorted(fields)}"
         )
     calibration = fields.get("calibration")
     try:
@@ -91,6 +102,7 @@ def camera_from_mapping(fields: Mapping[str, Any]) -> Camera:
             camera_id=fields["camera_id"],
             ground_plane=None if calibration is None else ground_plane_from_mapping(calibration),
             frames_per_second=fields.get("frames_per_second"),
+            classify=dict(fields.get("classify", {})),
         )
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"camera: {error}") from error

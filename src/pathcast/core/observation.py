@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pathcast.core.arrays import Float64Array
+from pathcast.core.classifications import Classifications
 from pathcast.core.detections import Detections
 from pathcast.core.forecast import Forecast, ForecastScore
 from pathcast.core.track import FrameTracks
@@ -17,7 +18,9 @@ class Observation:
 
     `positions` (len(tracks), 2) float64: the foot point of each track in `units`. `forecasts` were made,
     and `scores` fell due, while this frame was processed. `detector` and `detector_version` name the
-    model that made the detections.
+    model that made the detections. `brightness` (mean luminance, 0 to 255) and `sharpness` (grey levels) say what
+    the image was like (see `pathcast.serving.frame_statistics`); None in records from before they were measured.
+    `classifications` say of what kind detections are, where the camera asks; of each detection one at the most.
     """
 
     camera_id: str
@@ -34,3 +37,6 @@ class Observation:
     forecasts: tuple[Forecast, ...] = ()
     scores: tuple[ForecastScore, ...] = ()
     traceparent: str = ""
+    brightness: float | None = None
+    sharpness: float | None = None
+    classifications: tuple[Classifications, ...] = ()

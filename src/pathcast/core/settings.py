@@ -22,7 +22,8 @@ class PlatformSettings(BaseSettings):
 
     `pathcast up` writes the same variables to `.pathcast/platform.env`; on a cluster they come from
     the pod's environment. Addresses are `host:port`; `database_url` is a libpq URI. Where `kafka_username` is
-    set, the broker is asked in by SCRAM-SHA-512, and with `kafka_ca_file` (PEM) over TLS.
+    set, the broker is asked in by SCRAM-SHA-512, and with `kafka_ca_file` (PEM) over TLS. `workspace` is a folder
+    that all steps and jobs of a pipeline see: on a cluster a volume.
     """
 
     model_config = SettingsConfigDict(env_prefix="PATHCAST_", frozen=True, extra="ignore")
@@ -43,6 +44,7 @@ class PlatformSettings(BaseSettings):
     mlflow_tracking_uri: SecretStr
     frames_topic: str = "frames"
     observations_topic: str = "observations"
+    workspace: Path = STATE_DIR / "workspace"
 
 
 def load_settings(state_dir: Path = STATE_DIR) -> PlatformSettings:

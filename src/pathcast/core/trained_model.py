@@ -20,6 +20,8 @@ from pathcast.core.errors import InvalidInputError
 
 WEIGHTS_FILE = "weights.npz"
 DESCRIPTION_FILE = "model.json"
+PICTURES = "pictures"
+"""Folder beside them for what the family draws of the model."""
 _SCHEMA = 1
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from minio import Minio
 
 BROKER_BUCKET = "broker"
-BUCKETS = ("frames", "models", "mlflow", BROKER_BUCKET)
+BUCKETS = ("frames", "models", "mlflow", "videos", "results", BROKER_BUCKET)
 REGION = "us-east-1"
 
 _SERVERS = ("master", "volume", "filer", "s3", "admin")

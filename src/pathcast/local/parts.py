@@ -72,6 +72,7 @@ class Site:
             triton_grpc=self.address("triton"),
             triton_shared_memory=True,
             mlflow_tracking_uri=SecretStr(tracking_uri),
+            workspace=self.state_dir / "workspace",
         )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from pathcast.core.array_codec import decode_state, encode_state
 from pathcast.core.arrays import Float32Array, Int64Array, UInt8Array
 from pathcast.core.camera import Camera
+from pathcast.core.classifications import Classifications
 from pathcast.core.clock import to_nanoseconds
 from pathcast.core.detections import Detections
 from pathcast.core.errors import PathcastError
@@ -27,13 +28,14 @@ from pathcast.core.frame import Frame
 from pathcast.core.observation import Observation
 from pathcast.core.track import FrameTracks
 from pathcast.forecasting.ledger import Due, ForecastLedger
+from pathcast.serving.blocks import whole_blocks
+from pathcast.serving.detection_classifier import DetectionClassifier
+from pathcast.serving.frame_statistics import FrameStatistics, measure_frame
 from pathcast.serving.remote_models import ForecastBatch
 from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.tracker import Tracker
 
 REMEMBERED_FRAMES = 512
-FORECAST_BLOCK = 8
-"""A camera's tracks fill whole blocks of this many rows (see `whole_blocks`)."""
 
 _KIND, _VERSION = "analyzer", 1
 
@@ -73,12 +75,16 @@ Outcome = Observation | Rejected | Duplicate
 
 @dataclass(slots=True)
 class _Session:
-    """What is remembered of one camera. `recent` holds the capture times of its last frames, ns, ascending."""
+    """What is remembered of one camera.
+
+    `recent` holds the capture times of its last frames, ns, ascending; `seen_by` is the detector's version.
+    """
 
     camera: Camera
     tracker: Tracker
     ledger: ForecastLedger
     recent: Int64Array
+    seen_by: str = ""
 
 
 @dataclass(slots=True)
@@ -89,17 +95,20 @@ class _Work:
     session: _Session
     detections: Detections
     tracks: FrameTracks
+    image: UInt8Array
+    statistics: FrameStatistics
     due: Due | None = None
     forecasts: tuple[Forecast, ...] = ()
     scores: tuple[ForecastScore, ...] = ()
+    classifications: tuple[Classifications, ...] = ()
 
 
 class FrameAnalyzer:
     """Holds one tracker and one forecast ledger per camera; nothing is shared between cameras.
 
     `cameras` gives a camera by the frames' camera id; results bear the camera's own id. `stage` times the
-    stages decode, detect, track and forecast. The results depend on the frames and the models alone, not on
-    how frames are grouped into calls.
+    stages decode, detect, track, classify and forecast. The results depend on the frames and the models alone, not
+    on how frames are grouped into calls. Without `classifier` no camera's wish for one is heard.
     """
 
     def __init__(
@@ -109,12 +118,14 @@ class FrameAnalyzer:
         cameras: Callable[[str], Camera],
         stage: StageTimer,
         tracker_settings: TrackerSettings,
+        classifier: DetectionClassifier | None = None,
     ) -> None:
         self._detector = detector
         self._forecaster = forecaster
         self._cameras = cameras
         self._stage = stage
         self._tracker_settings = tracker_settings
+        self._classifier = classifier
         self._sessions: dict[str, _Session] = {}
         self._decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
 
@@ -147,7 +158,8 @@ class FrameAnalyzer:
                 self._sessions[camera_id].recent = times
             raise
         for wave in _waves([frames[row].camera_id for row in rows]):
-            work = [self._track(frames[rows[item]], found[item], pictures[item]) for item in wave]
+            work = [self._track(frames[rows[item]], found[item], pictures[item], version) for item in wave]
+            self._classify(work)
             with self._stage("forecast"):
                 self._forecast(work)
             for item, done in zip(wave, work, strict=True):
@@ -161,7 +173,8 @@ class FrameAnalyzer:
             session = self._sessions[camera_id]
             sessions[camera_id] = [session.tracker.state(), session.ledger.state()]
             arrays[camera_id] = session.recent
-        values = {"forecaster_served": self._forecaster.served, "sessions": sessions}
+        seen_by = {camera_id: self._sessions[camera_id].seen_by for camera_id in sessions}
+        values = {"forecaster_served": self._forecaster.served, "sessions": sessions, "seen_by": seen_by}
         return encode_state(_KIND, _VERSION, values, arrays)
 
     def restore(self, state: bytes) -> tuple[str, ...]:
@@ -177,7 +190,8 @@ class FrameAnalyzer:
             ledger = ForecastLedger.restore(ledger_state)
             if ledger.units != camera.units:
                 ledger = ForecastLedger(camera.camera_id, camera.units)
-            self._sessions[camera_id] = _Session(camera, Tracker.restore(tracker_state), ledger, arrays[camera_id])
+            tracker, seen_by = Tracker.restore(tracker_state), values.get("seen_by", {}).get(camera_id, "")
+            self._sessions[camera_id] = _Session(camera, tracker, ledger, arrays[camera_id], seen_by)
         return tuple(values["sessions"])
 
     def forget(self, camera_id: str) -> None:
@@ -210,11 +224,25 @@ class FrameAnalyzer:
         session.recent = np.append(session.recent[-REMEMBERED_FRAMES + 1 :], moment)
         return None
 
-    def _track(self, frame: Frame, detections: Detections, image: UInt8Array) -> _Work:
+    def _track(self, frame: Frame, detections: Detections, image: UInt8Array, version: str) -> _Work:
         session = self._sessions[frame.camera_id]
         with self._stage("track"):
+            if session.seen_by != version:
+                session.tracker.forget_looks()
+                session.seen_by = version
             tracks = session.tracker.update(detections, frame.captured_at, image)
-        return _Work(frame, session, detections, tracks)
+        return _Work(frame, session, detections, tracks, image, measure_frame(image))
+
+    def _classify(self, work: Sequence[_Work]) -> None:
+        asked = [item for item in work if item.session.camera.classify and len(item.detections)]
+        if self._classifier is None or not asked:
+            return
+        with self._stage("classify"):
+            said = self._classifier.classify(
+                [(item.session.camera.classify, item.detections, item.image) for item in asked]
+            )
+        for item, each in zip(asked, said, strict=True):
+            item.classifications = each
 
     def _forecast(self, work: Sequence[_Work]) -> None:
         for item in work:
@@ -234,7 +262,10 @@ class FrameAnalyzer:
             )
 
     def _observation(self, work: _Work, detector_version: str) -> Observation:
-        frame = work.frame
+        frame, seen = work.frame, work.detections
+        if seen.embeddings is not None:
+            # Long, and of no use to those who read observations.
+            seen = Detections(seen.xyxy, seen.scores, seen.class_ids)
         return Observation(
             camera_id=work.session.camera.camera_id,
             sequence=frame.sequence,
@@ -243,13 +274,16 @@ class FrameAnalyzer:
             height=frame.height,
             detector=self._detector.model,
             detector_version=detector_version,
-            detections=work.detections,
+            detections=seen,
             tracks=work.tracks,
             positions=work.session.camera.positions(work.tracks.xyxy, frame.height),
             units=work.session.camera.units,
             forecasts=work.forecasts,
             scores=work.scores,
             traceparent=frame.traceparent,
+            brightness=work.statistics.brightness,
+            sharpness=work.statistics.sharpness,
+            classifications=work.classifications,
         )
 
 
@@ -263,15 +297,6 @@ def decode_rgb(frame: Frame) -> UInt8Array | Rejected:
         return Rejected("JPEG: cannot be decoded" if image is None else f"JPEG: decoded to {image.shape}")
     pixels: UInt8Array = image
     return pixels
-
-
-def whole_blocks(observed: Float32Array) -> Float32Array:
-    """`observed` (n, 8, 2), n ≥ 1, with its last row repeated up to a multiple of FORECAST_BLOCK rows.
-
-    The last rows of a batch go through other vector instructions than the rest, which differ in the last bit; in
-    whole blocks a camera's forecasts are the same, to the bit, whoever else is in the batch.
-    """
-    return np.concatenate([observed, np.repeat(observed[-1:], -len(observed) % FORECAST_BLOCK, axis=0)])
 
 
 def _waves(camera_ids: Sequence[str]) -> list[list[int]]:

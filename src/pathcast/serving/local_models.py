@@ -19,6 +19,7 @@ from pathcast.detection.preprocess import letterbox
 from pathcast.serving.remote_models import ForecastBatch, constant_velocity
 
 _DETECTOR_OUTPUTS = ["boxes", "scores", "classes"]
+_LOOKS = "embeddings"
 _FORECASTER_OUTPUTS = ["paths", "log_probs"]
 
 
@@ -26,7 +27,7 @@ class FileDetector:
     """A detector of the served signature, or YOLOX's published form of it, from an ONNX file.
 
     Frames go one by one, `workers` at a time with one thread each: on CPUs that is faster than one frame on all
-    cores, and the answers do not depend on it.
+    cores, and the answers do not depend on it. `embeds`: detections carry what they look like.
     """
 
     def __init__(self, path: Path, *, workers: int = 2) -> None:
@@ -40,6 +41,8 @@ class FileDetector:
         _require(path, session, "images", _DETECTOR_OUTPUTS)
         _, self._height, self._width, _ = session.get_inputs()[0].shape
         self._run = session
+        self.embeds = _LOOKS in {tensor.name for tensor in session.get_outputs()}
+        self._outputs = [*_DETECTOR_OUTPUTS, *([_LOOKS] if self.embeds else [])]
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="detect")
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
@@ -53,8 +56,8 @@ class FileDetector:
     def _detect(self, image: UInt8Array) -> Detections:
         canvas = np.empty((1, self._height, self._width, 3), np.uint8)
         fit = letterbox(image, canvas[0])
-        boxes, scores, classes = self._run.run(_DETECTOR_OUTPUTS, {"images": canvas})
-        return to_detections(boxes[0], scores[0], classes[0], fit)
+        boxes, scores, classes, *looks = (output[0] for output in self._run.run(self._outputs, {"images": canvas}))
+        return to_detections(boxes, scores, classes, fit, *looks)
 
 
 class FileForecaster:

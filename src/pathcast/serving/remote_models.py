@@ -17,6 +17,9 @@ from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import Letterbox, letterbox
 from pathcast.serving.model_metadata import Inference, ModelMetadata
 
+STAND_IN = "constant_velocity 1"
+"""What forecasts while no forecaster is served: model and version."""
+
 
 class ModelServer(Protocol):
     """Where models are served: TritonClient from outside the server, SiblingModels from inside it."""
@@ -39,7 +42,10 @@ class ForecastBatch:
 
 
 class RemoteDetector:
-    """The model `detector` behind Triton; frames go in batches of at most `max_batch`."""
+    """The model `detector` behind Triton; frames go in batches of at most `max_batch`.
+
+    Detections carry what they look like where the model serves `embeddings`.
+    """
 
     def __init__(self, client: ModelServer, model: str = "detector", *, max_batch: int = 8) -> None:
         self.model = model
@@ -59,9 +65,10 @@ class RemoteDetector:
                 self._canvas = None  # a version with another input size has been loaded
                 answer, fits = self._infer(chunk)
             version = answer.model_version
-            outputs = (answer.outputs["boxes"], answer.outputs["scores"], answer.outputs["classes"])
-            for boxes, scores, classes, fit in zip(*outputs, fits, strict=True):
-                found.append(to_detections(boxes, scores, classes, fit))
+            outputs = answer.outputs
+            looks = outputs.get("embeddings", [None] * len(fits))
+            rows = zip(outputs["boxes"], outputs["scores"], outputs["classes"], fits, looks, strict=True)
+            found += [to_detections(*row) for row in rows]
         return found, version
 
     def _infer(self, images: Sequence[UInt8Array]) -> tuple[Inference, list[Letterbox]]:
@@ -109,9 +116,18 @@ class RemoteForecaster:
         return ForecastBatch(paths, log_probs, self.model, answers[-1].model_version)
 
 
+def served_models(
+    client: ModelServer, detector: str = "detector"
+) -> tuple[RemoteDetector, RemoteForecaster, tuple[str, ...]]:
+    """The models behind `client`, and their names and versions; constant velocity where no forecaster is loaded."""
+    ahead = RemoteForecaster(client)
+    name = f"{ahead.model} {client.metadata(ahead.model).versions[-1]}" if client.ready(ahead.model) else STAND_IN
+    return RemoteDetector(client, detector), ahead, (f"{detector} {client.metadata(detector).versions[-1]}", name)
+
+
 def constant_velocity(observed: Float32Array) -> ForecastBatch:
     """One path each: the last displacement, twelve times over."""
     velocity = observed[:, -1] - observed[:, -2]
     ahead = np.arange(1, FUTURE_STEPS + 1, dtype=np.float32)[:, None]
     paths = observed[:, -1][:, None] + ahead * velocity[:, None]
-    return ForecastBatch(paths[:, None], np.zeros((len(paths), 1), np.float32), "constant_velocity", "1")
+    return ForecastBatch(paths[:, None], np.zeros((len(paths), 1), np.float32), *STAND_IN.split())

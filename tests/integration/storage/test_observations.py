@@ -9,10 +9,16 @@ import psycopg
 import pytest
 
 from pathcast.core import Detections, FrameTracks, Observation
+from pathcast.core.classifications import Classifications
 from pathcast.storage.observations import read_observations
 from pathcast.storage.writers import write_observations
 
 pytestmark = pytest.mark.integration
+
+
+def plain(said: Classifications) -> tuple[object, ...]:
+    rows = (said.detection_indices.tolist(), said.class_ids.tolist(), said.probabilities.tolist())
+    return said.model, said.model_version, *rows
 
 
 def test_round_trip(connection: psycopg.Connection, camera_id: str, observe: Callable[..., Observation]):
@@ -20,6 +26,8 @@ def test_round_trip(connection: psycopg.Connection, camera_id: str, observe: Cal
         observe(7, objects=0), detections=Detections.empty(), tracks=FrameTracks([], [], [], [], []), forecasts=()
     )
     written = [*(observe(sequence) for sequence in range(7)), empty]
+    said = (Classifications("makes", "2", [1], [7], [1 / 3]), Classifications("signs", "4", [0], [14], [1.0]))
+    written[3] = replace(written[3], classifications=said)
     write_observations(connection, written)
     last = written[-1].captured_at + timedelta(seconds=1)
     # A forecast belongs to the first frame at or after its step, so the first one's frame is before the span.
@@ -35,6 +43,7 @@ def test_round_trip(connection: psycopg.Connection, camera_id: str, observe: Cal
         np.testing.assert_array_equal(got.tracks.xyxy, wanted.tracks.xyxy)
         np.testing.assert_array_equal(got.tracks.detection_indices, wanted.tracks.detection_indices)
         np.testing.assert_array_equal(got.positions, wanted.positions)
+        assert [plain(each) for each in got.classifications] == [plain(each) for each in wanted.classifications]
     made = {(f.made_at_step, f.track_id) for each in written for f in each.forecasts}
     assert {(f.made_at_step, f.track_id) for each in again for f in each.forecasts} == made
     for previous, each in zip(again, again[1:], strict=False):

@@ -19,7 +19,7 @@ _BOX = "random()::real, random()::real, random()::real, random()::real, random()
 VALUES = {
     "frames": f"{_FRAME}, i, 1280, 720, 'camera-001/2026/03/01/12/' || md5((i / 400)::text) || '.pack', i, 100000, "
     "sha256(i::text::bytea)",
-    "observations": f"{_FRAME}, i, 1280, 720, 'detector', '3', 6, 6, 2, 2",
+    "observations": f"{_FRAME}, i, 1280, 720, 'detector', '3', 6, 6, 2, 2, random() * 255, random() * 20",
     "detections": f"{_OBJECT}, 0, {_BOX}, 'detector', '3'",
     "tracks": f"{_OBJECT}, 0, {_BOX}, random(), random(), 'm', i / 50 % 6",
     "forecasts": f"{_OBJECT}, 0, 'forecaster', '12', i, ARRAY[random(), random()]::real[], "  # noqa: S608

@@ -320,13 +320,20 @@ def test_cameras_keep_their_calibration(connection: psycopg.Connection, camera_i
     camera = read_camera(connection, camera_id)
     assert camera is not None
     assert camera.units == "frame_heights"
+    assert camera.classify == {}
+    upsert_camera(connection, camera_id, classify={"*": "signs"})
     upsert_camera(connection, camera_id, ground_plane_from_mapping(calibration).as_mapping())
     upsert_camera(connection, camera_id)
     camera = read_camera(connection, camera_id)
     assert camera is not None
     assert camera.units == "m"
+    assert camera.classify == {"*": "signs"}
     np.testing.assert_allclose(camera.positions([[40, 0, 60, 50]], 100), [[5, 5]], atol=1e-6)
     assert camera_id in read_camera_ids(connection)
+    upsert_camera(connection, camera_id, classify={})
+    camera = read_camera(connection, camera_id)
+    assert camera is not None
+    assert camera.classify == {}
     with pytest.raises(InvalidInputError):
         upsert_camera(connection, camera_id, {"kind": "guess"})
 

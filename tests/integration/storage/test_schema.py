@@ -15,7 +15,10 @@ from pathcast.storage.reads import TIME_SERIES
 
 pytestmark = pytest.mark.integration
 
-MINUTES = ["detection_counts_minute", "forecast_errors_minute", "object_counts_minute", "object_speeds_minute"]
+MINUTES = [
+    "detection_counts_minute", "forecast_errors_minute", "frame_looks_minute", "object_counts_minute",
+    "object_speeds_minute",
+]  # fmt: skip
 HOURS = ["forecast_errors_hour", "forecasts_made_hour"]
 AGGREGATES = sorted(MINUTES + HOURS)
 
@@ -180,11 +183,18 @@ def test_roles_have_the_least_rights(empty_postgres: Any) -> None:
         for denied in refused:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(denied)
+        accepting = "UPDATE drift_findings SET accepted = true"
+        connection.execute(accepting)
+        connection.execute("SET ROLE pathcast_watcher")
+        connection.execute(accepting)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(writes)
         connection.execute("SET ROLE pathcast_reader")
         assert connection.execute("SELECT count(*) FROM observations").fetchone() == (1,)
         connection.execute("SELECT * FROM forecast_lineage, forecast_errors_hour, forecasts_made_hour, retention")
         for denied in (
             writes,
+            accepting,
             "SELECT drop_expired_raw(now())",
             "SELECT * FROM checkpoints",
             "UPDATE stream_offsets SET next_offset = 0",
@@ -192,8 +202,8 @@ def test_roles_have_the_least_rights(empty_postgres: Any) -> None:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(denied)
         connection.execute("RESET ROLE")
-        connection.execute("DROP OWNED BY pathcast_writer, pathcast_reader")
-        connection.execute("DROP ROLE pathcast_writer, pathcast_reader")
+        connection.execute("DROP OWNED BY pathcast_writer, pathcast_reader, pathcast_watcher")
+        connection.execute("DROP ROLE pathcast_writer, pathcast_reader, pathcast_watcher")
 
 
 def test_a_database_with_roles_gets_the_hours_and_their_rights(

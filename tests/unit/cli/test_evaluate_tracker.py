@@ -117,7 +117,7 @@ def test_options_that_need_images_run_beside_the_plain_tracker(tmp_path: Path) -
     embedder(tmp_path / "colours.onnx")
     missing = CliRunner().invoke(app, [*arguments, str(tmp_path / "colours.onnx")])
     assert isinstance(missing.exception, InvalidInputError)
-    assert "expected the sequence's video" in str(missing.exception)
+    assert "expected the sequence's images" in str(missing.exception)
     with Mp4Writer(tmp_path / "one" / "one.mp4", 10) as writer:
         for frame in range(14):
             writer.write(np.full((480, 640, 3), 10 * frame, np.uint8))
@@ -128,3 +128,61 @@ def test_options_that_need_images_run_beside_the_plain_tracker(tmp_path: Path) -
     options = [" + appearance", " + appearance + camera motion", " + camera motion"]
     assert list(trackers) == ["pathcast", *(f"pathcast{option}" for option in options)]
     assert all(figures["mota"] == 100 for figures in trackers.values())
+
+
+def watcher(path: Path) -> None:
+    """A detector with embeddings that always sees the same: two people who stand still, and a car."""
+    constants = {
+        "boxes_of": np.array([[[10, 10, 30, 60], [70, 10, 90, 60], [40, 40, 60, 50]]], np.float32),
+        "scores_of": np.array([[0.99, 0.98, 0.97]], np.float32),
+        "classes_of": np.array([[0, 0, 2]], np.int64),
+        "embeddings_of": np.eye(3, dtype=np.float32)[None],
+        "last": np.array([1, 2, 3]),
+        "zero": np.zeros(1, np.float32),
+    }
+    kinds = {"boxes": TensorProto.FLOAT, "scores": TensorProto.FLOAT, "classes": TensorProto.INT64}
+    kinds["embeddings"] = TensorProto.FLOAT
+    sizes = {"boxes": [3, 4], "scores": [3], "classes": [3], "embeddings": [3, 3]}
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+    ]
+    for name, kind in kinds.items():
+        deep = len(sizes[name])
+        nodes.append(helper.make_node("Reshape", ["nothing", f"{name}_shape"], [f"{name}_zero"]))
+        nodes.append(helper.make_node("Cast", [f"{name}_zero"], [f"{name}_same"], to=kind))
+        nodes.append(helper.make_node("Add", [f"{name}_of", f"{name}_same"], [name]))
+        constants[f"{name}_shape"] = np.array([-1, *[1] * deep])
+    graph = helper.make_graph(
+        nodes,
+        "watcher",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 96, 96, 3])],
+        [helper.make_tensor_value_info(name, kind, ["n", *sizes[name]]) for name, kind in kinds.items()],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_a_detector_with_embeddings_is_run_on_the_images_and_tracked_with_and_without(tmp_path: Path) -> None:
+    watcher(tmp_path / "watcher.onnx")
+    folder, frames = tmp_path / "one", 12
+    (folder / "gt").mkdir(parents=True)
+    numbers = np.repeat(np.arange(1, frames + 1), 2)
+    still = np.tile([[10, 10, 30, 60], [70, 10, 90, 60]], (frames, 1))
+    # Before the frame from which it counts, everything is somewhere else.
+    still[: 2 * 4] += 300
+    write_boxes(folder / "gt" / "gt.txt", MotBoxes(numbers, np.tile([1, 2], frames), still, np.ones(2 * frames)))
+    write_sequence_info(folder, SequenceInfo("one", 10, frames, 96, 96))
+    with Mp4Writer(folder / "one.mp4", 10) as writer:
+        for _ in range(frames):
+            writer.write(np.full((96, 96, 3), 90, np.uint8))
+    file = tmp_path / "scores.json"
+    arguments = ["evaluate", "tracker", "--no-peers", "--data", str(folder), "--first-frame", "5", "--json", str(file)]
+    result = CliRunner().invoke(app, [*arguments, "--detector", str(tmp_path / "watcher.onnx")])
+    assert result.exit_code == 0, result.output
+    trackers = json.loads(file.read_text())["trackers"]
+    assert list(trackers) == ["pathcast", "pathcast + embeddings"]
+    assert [figures["mota"] for figures in trackers.values()] == [100, 100]
+    beyond = CliRunner().invoke(app, [*arguments, "--first-frame", "13"])
+    assert "expected --first-frame within its 12 frames, got 13" in str(beyond.exception)

@@ -86,7 +86,7 @@ def test_the_compose_file_has_no_problem() -> None:
     assert problems(RAW, VARIABLES, FOLDER) == []
 
 
-@pytest.mark.parametrize(("path", "value"), CORRUPTIONS, ids=str)
+@pytest.mark.parametrize(("path", "value"), CORRUPTIONS, ids=lambda value: "deleted" if value is DELETE else str(value))
 def test_a_corrupted_compose_file_is_noticed(path: tuple[str | int, ...], value: Any) -> None:
     assert problems(_corrupted(path, value), VARIABLES, FOLDER)
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +171,20 @@ def test_dockerfiles_pass_hadolint() -> None:
         [str(Path(sys.executable).with_name("hadolint")), *listed], cwd=PROJECT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout
+
+
+def test_the_services_need_nothing_of_what_is_left_out_of_their_image() -> None:
+    dockerfile = (PROJECT / "deployments" / "images" / "pathcast-stream" / "Dockerfile").read_text()
+    (names,) = re.findall(r"scipy/\\\(([\w|\\]+)\\\)", dockerfile)
+    left_out = [f"scipy.{name}" for name in names.split(r"\|")]
+    assert len(left_out) > 5
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({left_out}))
+import streaming.analyzer.__main__, streaming.archiver.__main__, streaming.recorder.__main__
+import streaming.producer.__main__
+from pathcast.tracking.association import linear_sum_assignment
+print(linear_sum_assignment([[1, 0], [0, 1]])[1])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[1 0]", done.stderr

@@ -100,16 +100,16 @@ def test_digests_must_be_those_of_all_images(tmp_path: Path) -> None:
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> list[Path]:
-    for name in ("batch_inference", "train_model"):
+    for name in ("batch_inference", "continuous_training"):
         (tmp_path / f"{name}.yaml").write_text("components: {}\n")
     return compiled_pipelines(tmp_path)
 
 
 def test_a_known_pipeline_gets_a_version_and_a_new_one_is_made(compiled: list[Path]) -> None:
     client = create_autospec(kfp.Client, instance=True)
-    client.get_pipeline_id.side_effect = {"train_model": "id-1", "batch_inference": None}.get
-    assert upload_pipelines(client, compiled, "build-7") == ["batch_inference", "train_model"]
-    client.upload_pipeline.assert_called_once_with(str(compiled[0]), pipeline_name="batch_inference")
+    client.get_pipeline_id.side_effect = {"continuous-training": "id-1", "batch-inference": None}.get
+    assert upload_pipelines(client, compiled, "build-7") == ["batch-inference", "continuous-training"]
+    client.upload_pipeline.assert_called_once_with(str(compiled[0]), pipeline_name="batch-inference", namespace=None)
     client.upload_pipeline_version.assert_called_once_with(
         str(compiled[1]), pipeline_version_name="build-7", pipeline_id="id-1"
     )
@@ -125,10 +125,15 @@ def test_retrain_starts_the_training_pipeline(compiled: list[Path], monkeypatch:
     client.create_run_from_pipeline_package.return_value = SimpleNamespace(run_id="run-1")
     monkeypatch.setattr(release, "PIPELINES", compiled[0].parent)
     monkeypatch.setattr(release, "_pipelines_client", lambda environment: client)
-    result = CliRunner().invoke(app, ["retrain"], env={"TAG": "build-7"})
+    environment = {"TAG": "build-7", "KFP_ENDPOINT": "https://kfp", "KFP_ACCOUNT": "pathcast-lifecycle"}
+    result = CliRunner().invoke(app, ["retrain"], env=environment)
     assert result.exit_code == 0, result.output
     client.create_run_from_pipeline_package.assert_called_once_with(
-        str(compiled[1]), run_name="train_model-build-7", experiment_name="retrain"
+        str(compiled[1]),
+        arguments={"force": True},
+        run_name="continuous_training-build-7",
+        experiment_name="retrain",
+        service_account="pathcast-lifecycle",
     )
 
 

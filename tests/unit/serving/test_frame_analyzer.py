@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pathcast.core import Detections, Frame, Observation, ServiceUnavailableError
 from pathcast.core.camera import Camera
 from pathcast.core.ground_plane import HomographyPlane
-from pathcast.serving.frame_analyzer import Duplicate, FrameAnalyzer, Rejected, whole_blocks
+from pathcast.serving.blocks import whole_blocks
+from pathcast.serving.frame_analyzer import Duplicate, FrameAnalyzer, Rejected
 from pathcast.serving.remote_models import constant_velocity
-from pathcast.tracking.settings import TrackerSettings
+from pathcast.tracking.settings import AppearanceSettings, TrackerSettings
 
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 CAMERAS = {"near": Camera("near"), "far": Camera("far", HomographyPlane(np.diag([0.1, 0.1, 1.0])))}
@@ -76,6 +77,9 @@ def test_each_camera_keeps_its_own_identities_units_and_model_versions():
     assert last["near"].traceparent == INTERLEAVED[0].traceparent
     assert sum(len(o.forecasts) for o in outcomes) > 30
     assert {s.status for o in outcomes for s in o.scores} == {"scored"}
+    # A frame's shade is its index, so a JPEG away from it is its brightness.
+    assert [o.brightness for o in outcomes] == pytest.approx([min(f.sequence, 250) for f in INTERLEAVED], abs=2)
+    assert {o.sharpness for o in outcomes} == {0.0}
 
 
 @settings(deadline=None, max_examples=15)
@@ -190,3 +194,60 @@ def test_a_changed_calibration_keeps_identities_and_starts_trajectories_again():
     assert {o.units for o in outcomes} == {"m"}
     assert outcomes[-1].tracks.track_ids.tolist() == [1]
     assert not any(o.forecasts or o.scores for o in outcomes)
+
+
+class LookingDetector:
+    """Two people who change places in one frame; their embeddings tell them apart."""
+
+    model = "looking"
+    version, length = "1", 2
+
+    def detect(self, images):
+        found = []
+        for image in images:
+            near, far = ([20, 10, 40, 50], [24, 10, 44, 50])[:: -1 if image[0, 0, 0] >= 30 else 1]
+            vectors = np.eye(2, self.length, dtype=np.float32)
+            found.append(Detections([near, far], [0.99, 0.98], [0, 0], vectors))
+        return found, self.version
+
+
+def looking_analyzer(detector, settings):
+    return FrameAnalyzer(detector, StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), settings)
+
+
+def whose(outcome):
+    """The identity of each detection, in the detector's order."""
+    taken = outcome.tracks.detection_indices.tolist()
+    return [outcome.tracks.track_ids.tolist()[taken.index(row)] for row in range(2)]
+
+
+@pytest.mark.parametrize(("appearance", "expected"), [(AppearanceSettings(weight=0.9), [1, 2]), (None, [2, 1])])
+def test_what_people_look_like_counts_where_the_detector_says_it(appearance, expected):
+    analyzer = looking_analyzer(LookingDetector(), TrackerSettings(appearance=appearance))
+    outcomes = analyzer.analyze([a_frame("near", index) for index in (27, 28, 29, 30)])
+    assert [whose(outcome) for outcome in outcomes[:3]] == [[1, 2]] * 3
+    assert whose(outcomes[3]) == expected
+    assert all(outcome.detections.embeddings is None for outcome in outcomes)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_another_version_of_the_detector_looks_anew(restored):
+    detector = LookingDetector()
+    analyzer = looking_analyzer(detector, TrackerSettings())
+    analyzer.analyze([a_frame("near", index) for index in range(5)])
+    if restored:
+        state = analyzer.state(["near"])
+        analyzer = looking_analyzer(detector, TrackerSettings())
+        analyzer.restore(state)
+    detector.version, detector.length = "2", 3
+    (outcome,) = analyzer.analyze([a_frame("near", 5)])
+    assert whose(outcome) == [1, 2]
+
+
+def test_a_restored_analyzer_remembers_what_people_look_like():
+    analyzer = looking_analyzer(LookingDetector(), TrackerSettings(appearance=AppearanceSettings(weight=0.9)))
+    analyzer.analyze([a_frame("near", index) for index in (27, 28, 29)])
+    again = looking_analyzer(LookingDetector(), TrackerSettings())
+    again.restore(analyzer.state(["near"]))
+    (outcome,) = again.analyze([a_frame("near", 30)])
+    assert whose(outcome) == [1, 2]

@@ -17,6 +17,7 @@ from pathcast.forecasting.metrics import ForecastMetrics
 from pathcast.forecasting.trained import shipped_forecaster
 from pathcast.forecasting.windows import cut_windows
 from pathcast.registry.publishing import publish_model
+from pathcast.registry.registration import Registration
 from pathcast.registry.repository import PublishedModel
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.model_versions import TrainingTracks
@@ -62,19 +63,19 @@ def train_and_serve(
         if paths.shape != expected.shape or np.abs(paths - expected).max() > SMOKE_TOLERANCE:
             raise GateFailedError(f"model {served} version {version}: Triton's answers are not the exported model's")
 
-    published = publish_model(
-        settings,
-        MODEL,
-        exported.onnx_path,
-        exported.config_pbtxt,
+    weights = folder / "weights"
+    tuned.forecaster.save(weights)
+    given = Registration(
+        onnx_path=exported.onnx_path,
         card=_card(tuned.windows_train, tuned.units, tuned.before, tuned.after, tuned.constant_velocity),
-        smoke_test=smoke_test,
         metrics={"val_ade": tuned.after.ade, "val_fde": tuned.after.fde, "parity_max_error": exported.parity.largest},
         parameters={"windows_train": tuned.windows_train, "units": tuned.units},
         data_card={"windows_train": tuned.windows_train, "units": tuned.units},
         training_tracks=(origin,),
         example={"observed": known},
+        weights=weights,
     )
+    published = publish_model(settings, MODEL, given, exported.config_pbtxt, smoke_test=smoke_test)
     return TrainedOnSite(
         published, tuned.windows_train, tuned.before, tuned.after, tuned.constant_velocity, exported.parity.largest
     )

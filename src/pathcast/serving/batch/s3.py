@@ -1,8 +1,10 @@
-"""Videos in the platform's object store, brought to this machine."""
+"""Videos in the platform's object store, brought to this machine, and results taken there."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from minio import Minio
@@ -33,29 +35,71 @@ def fetch(client: Minio, address: str, folder: Path) -> Path:
     What was fetched before and has not changed is not fetched again. Raises InvalidInputError where there is no
     video and no image, ServiceUnavailableError where the store does not answer.
     """
-    bucket, _, key = address.removeprefix(SCHEME).partition("/")
-    if not address.startswith(SCHEME) or not bucket or not key:
-        raise InvalidInputError(f"{address}: expected s3://BUCKET/KEY of a video, or of a folder of them")
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / _MANIFEST
     fetched: dict[str, str] = json.loads(manifest.read_text()) if manifest.is_file() else {}
-    try:
-        wanted = _objects(client, bucket, key)
+    bucket, wanted = listed(client, address)
+    with _store_errors(address):
         for name, etag in wanted.items():
             target = folder / PurePosixPath(name).name
             if fetched.get(name) != etag or not target.is_file():
                 client.fget_object(bucket, name, str(target))
                 fetched[name] = etag
                 manifest.write_text(json.dumps(fetched))
+    _, key = _split(address)
+    return folder if key not in wanted else folder / PurePosixPath(key).name
+
+
+def listed(client: Minio, address: str) -> tuple[str, dict[str, str]]:
+    """The bucket, and the names of the object or of the videos and images directly below, with their ETags.
+
+    Raises as `fetch` does.
+    """
+    bucket, key = _split(address)
+    with _store_errors(address):
+        wanted = _objects(client, bucket, key)
+    if not wanted:
+        raise InvalidInputError(f"{address}: no video and no image there", hint="check bucket and key")
+    return bucket, wanted
+
+
+def fetch_file(client: Minio, address: str, target: Path) -> bool:
+    """Bring one object to the file `target`; False where there is none."""
+    bucket, key = _split(address)
+    with _store_errors(address):
+        try:
+            client.fget_object(bucket, key, str(target))
+        except S3Error as error:
+            if error.code != "NoSuchKey":
+                raise
+            return False
+    return True
+
+
+def store(client: Minio, file: Path, address: str) -> None:
+    """Write the file as the object `address`, in place of an older one."""
+    bucket, key = _split(address)
+    with _store_errors(address):
+        client.fput_object(bucket, key, str(file))
+
+
+def _split(address: str) -> tuple[str, str]:
+    bucket, _, key = address.removeprefix(SCHEME).partition("/")
+    if not address.startswith(SCHEME) or not bucket or not key:
+        raise InvalidInputError(f"{address}: expected s3://BUCKET/KEY of a video, or of a folder of them")
+    return bucket, key
+
+
+@contextmanager
+def _store_errors(address: str) -> Iterator[None]:
+    try:
+        yield
     except S3Error as error:
         raise InvalidInputError(f"{address}: {error.code}: {error.message}", hint="check bucket and key") from error
     except (MinioException, HTTPError) as error:
         raise ServiceUnavailableError(
             f"{address}: the object store failed: {error}", hint="pathcast status shows whether it runs"
         ) from error
-    if not wanted:
-        raise InvalidInputError(f"{address}: no video and no image there", hint="check bucket and key")
-    return folder if key not in wanted else folder / PurePosixPath(key).name
 
 
 def _objects(client: Minio, bucket: str, key: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,15 @@ def find_videos(path: Path) -> list[Path]:
         if videos:
             return videos
     return [path]
+
+
+def camera_name(path: Path) -> str:
+    """A camera id for a video without a camera file.
+
+    >>> camera_name(Path("Hall North (2).mp4"))
+    'hall-north-2'
+    """
+    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:63] or "video"
 
 
 def _rate(path: Path, value: float | None) -> float:

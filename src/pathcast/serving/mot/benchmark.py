@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.detection.preprocess import letterbox
 from pathcast.messaging.observation_codec import encode_observation
-from pathcast.serving.frame_analyzer import whole_blocks
+from pathcast.serving.blocks import whole_blocks
 from pathcast.serving.remote_models import RemoteDetector
 from pathcast.serving.stream_client import StreamClient
 from pathcast.serving.triton_client import TritonClient
@@ -88,6 +89,7 @@ def measure_latencies(
     frame costs, and not what else went on on the machine.
     """
     compressed = jpegs(images)
+    gc.freeze()  # the clip's images and the libraries are not for the collector to look through during a request
     every = [_round(address, images, compressed, fps, on_frame) for _ in range(rounds)]
     names = [field.name for field in fields(Latencies)]
     return Latencies(**{name: np.min([getattr(each, name) for each in every], axis=0) for name in names})

@@ -1,0 +1,79 @@
+"""`pathcast bench batch`: whole videos a second, beside Ultralytics with the same network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import typer
+
+from pathcast.cli.bench import Row, app, report
+
+_DATA = Path(os.environ.get("PATHCAST_DATA", "../shared/data"))
+_OURS, _PEER = "pathcast", "Ultralytics"
+
+
+@app.command("batch", epilog="Example: pathcast bench batch --video gate.mp4 --json batch.json")
+def bench_batch(
+    video: Path = typer.Option(_DATA / "pets09_s2l1" / "vtest.avi", help="The video."),
+    detector: Path = typer.Option(
+        _DATA / "models" / "yolox_nano.onnx", help="A YOLOX ONNX file as published, which both run."
+    ),
+    forecaster: Path | None = typer.Option(None, help="ONNX file of a forecaster for ours; else constant velocity."),
+    rounds: int = typer.Option(1, min=1, help="They take turns this often; each counts with its best round."),
+    peer: bool = typer.Option(True, "--peer/--no-peer", help="Run Ultralytics too, where it is installed."),
+    json: Path | None = typer.Option(None, help="Write the figures to this file."),
+) -> None:
+    """Frames a second and processor time a frame of `pathcast batch` and of Ultralytics' `track`.
+
+    Both run the same network by onnxruntime on all cores, with and without an annotated video. Ours forecasts and
+    writes its tables too. Loading the models is not counted.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pathcast.core.errors import PathcastError
+    from pathcast.detection.yolox_import import read_yolox
+    from pathcast.serving.batch.benchmark import Spent, as_ultralytics_reads_it, run_ours, run_ultralytics
+
+    best: dict[tuple[str, bool], Spent] = {}
+    runs = [(name, annotate) for annotate in (True, False) for name in ((_OURS, _PEER) if peer else (_OURS,))]
+    progress = Progress(console=Console(stderr=True), transient=True)
+    with tempfile.TemporaryDirectory() as folder, progress:
+        place = Path(folder)
+        same = place / "same.onnx"
+        same.write_bytes(as_ultralytics_reads_it(read_yolox(detector)).SerializeToString())
+        task = progress.add_task("", total=rounds * len(runs))
+        for turn in range(rounds):
+            for name, annotate in runs:
+                progress.update(task, description=_label(name, annotate))
+                out = place / f"{turn} {name} {annotate}"
+                try:
+                    if name == _OURS:
+                        spent = run_ours(video, detector, forecaster, out, annotate=annotate)
+                    else:
+                        spent = run_ultralytics(video, same, out, annotate=annotate)
+                except PathcastError as error:
+                    if name == _OURS:
+                        raise
+                    progress.console.print(f"without {error}", style="yellow", markup=False, highlight=False)
+                    continue
+                known = best.get((name, annotate))
+                best[name, annotate] = spent if known is None or spent.seconds < known.seconds else known
+                progress.advance(task)
+    rows = []
+    for (name, annotate), spent in best.items():
+        beside = best.get((_PEER, annotate)) if name == _OURS else None
+        label, other = _label(name, annotate), None if beside is None else _label(_PEER, annotate)
+        faster = None if beside is None else spent.frames_per_second / beside.frames_per_second
+        cheaper = None if beside is None else spent.processor_ms / beside.processor_ms
+        rows.append(Row(label, spent.frames_per_second, "frames/s", other, faster))
+        rows.append(
+            Row(f"{label}, processor", spent.processor_ms, "ms/frame", other and f"{other}, processor", cheaper)
+        )
+    report("batch", rows, json)
+
+
+def _label(name: str, annotate: bool) -> str:
+    return f"{name}, {'with' if annotate else 'without'} the annotated video"

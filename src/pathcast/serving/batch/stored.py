@@ -1,0 +1,77 @@
+"""Videos of the object store into results in the object store: what each step of `batch_inference` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pathcast.core.camera import Camera
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.settings import PlatformSettings
+from pathcast.serving.batch import s3
+from pathcast.serving.batch.run import BatchSettings, run_batch
+from pathcast.serving.batch.segments import REPORT_FILE
+from pathcast.serving.batch.videos import VIDEO_SUFFIXES, camera_name, open_video
+from pathcast.serving.remote_models import served_models
+from pathcast.serving.triton_client import TritonClient
+from pathcast.tracking.settings import TrackerSettings
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def find_videos(settings: PlatformSettings, sources: Sequence[str]) -> list[str]:
+    """Addresses of the videos at or directly below each source; a folder of images is one video.
+
+    Raises InvalidInputError where two would be written to the same place, and what `s3.fetch` raises.
+    """
+    client = s3.connect(settings)
+    found: list[str] = []
+    for source in sources:
+        bucket, names = s3.listed(client, source)
+        videos = [name for name in names if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES]
+        found += [f"{s3.SCHEME}{bucket}/{name}" for name in videos] or [source.rstrip("/")]
+    places = [_place(address) for address in found]
+    twice = sorted({place for place in places if places.count(place) > 1})
+    if twice:
+        raise InvalidInputError(
+            f"videos: {', '.join(twice)} would be written twice", hint="rename them, or run them apart"
+        )
+    return found
+
+
+def analyse_video(
+    settings: PlatformSettings,
+    address: str,
+    output: str,
+    scratch: Path,
+    *,
+    detector: str = "detector",
+    fps: float | None = None,
+    annotate: bool = True,
+) -> dict[str, Any]:
+    """Detect, track and forecast with the served models; tables, video and report go to `output`/NAME in the store.
+
+    Returns the report, with `video` and `stored_at`. What is there already of the very same run is not made again.
+    """
+    client = s3.connect(settings)
+    target = f"{output.rstrip('/')}/{_place(address)}"
+    folder = scratch / "result"
+    s3.fetch_file(client, f"{target}/{REPORT_FILE}", folder / REPORT_FILE)
+    path = s3.fetch(client, address, scratch / "source")
+    video = open_video(path, fps)
+    with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as triton:
+        detect, forecast, models = served_models(triton, detector)
+        run = BatchSettings(Camera(camera_name(path)), EPOCH, models, TrackerSettings(), annotate)
+        report = run_batch(video, folder, detect, forecast, run)
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.name != REPORT_FILE:
+            s3.store(client, file, f"{target}/{file.name}")
+    # The report last: where it is, the rest is there as well.
+    s3.store(client, folder / REPORT_FILE, f"{target}/{REPORT_FILE}")
+    return {**report, "video": address, "stored_at": target}
+
+
+def _place(address: str) -> str:
+    return PurePosixPath(address).stem

@@ -1,0 +1,135 @@
+"""A classifier behind the real Triton, asked by hand and by a camera; raw data from the real object store."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.classifier_file import picture_of, write_classifier
+from support.gtsrb import as_archive, write_gtsrb
+from typer.testing import CliRunner
+
+from pathcast.cli.main import app
+from pathcast.core.camera import Camera
+from pathcast.core.detections import Detections
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.frame import Frame
+from pathcast.core.observation import Observation
+from pathcast.core.settings import PlatformSettings
+from pathcast.export.signs import write_config
+from pathcast.local.platform import Platform
+from pathcast.registry.shipped import publish_shipped
+from pathcast.serving.batch.s3 import connect as connect_store
+from pathcast.serving.classifiers import FileClassifier, open_classifier
+from pathcast.serving.detection_classifier import DetectionClassifier
+from pathcast.serving.frame_analyzer import FrameAnalyzer
+from pathcast.serving.remote_models import constant_velocity
+from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.connection import connect
+from pathcast.storage.observations import read_observations
+from pathcast.storage.writers import write_observations
+from pathcast.tracking.settings import TrackerSettings
+from pathcast.training.family import Selection, find_family
+from pathcast.training.lifecycle import select_data
+from pathcast.training.prepared import prepare
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+START = datetime(2026, 4, 1, tzinfo=UTC)
+CAMERA = Camera("signs-road", classify={"car": "signs"})
+
+
+@pytest.fixture(scope="module")
+def version(platform_settings: PlatformSettings, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The published version of a classifier that says the level of red."""
+    folder = tmp_path_factory.mktemp("shipped")
+    write_config(folder, write_classifier(folder / "1" / "model.onnx"))
+    (folder / "README.md").write_text("# signs\n")
+    return str(publish_shipped(platform_settings, "signs", folder).version)
+
+
+def test_the_served_classifier_answers_as_its_file(
+    platform: Platform, platform_settings: PlatformSettings, version: str, tmp_path: Path
+) -> None:
+    images = np.stack([picture_of(number % 43) for number in range(70)])
+    with TritonClient(platform_settings.triton_grpc, shared_memory=platform_settings.triton_shared_memory) as client:
+        probabilities, served = open_classifier(client, "signs").classify(images)
+    assert served == version
+    here, _ = FileClassifier(write_classifier(tmp_path / "signs.onnx")).classify(images)
+    np.testing.assert_allclose(probabilities, here, atol=1e-6)
+    cv2.imwrite(str(tmp_path / "stop.png"), picture_of(14)[..., ::-1])
+    arguments = ["classify", tmp_path / "stop.png", "--triton", "--state-dir", platform.state_dir]
+    arguments += ["--json", tmp_path / "out.json"]
+    done = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    answer = json.loads((tmp_path / "out.json").read_text())
+    assert (answer["model_version"], answer["images"][0]["class"]) == (version, "stop")
+
+
+class _TwoCars:
+    model = "detector"
+
+    def detect(self, images: list[np.ndarray]) -> tuple[list[Detections], str]:
+        return [Detections([[0, 0, 30, 40], [30, 0, 60, 40]], [0.9, 0.8], [2, 0]) for _ in images], "1"
+
+
+class _Straight:
+    served = False
+
+    def forecast(self, observed: np.ndarray) -> object:
+        return constant_velocity(observed)
+
+
+def test_what_a_camera_asks_for_is_stored(platform_settings: PlatformSettings, version: str) -> None:
+    frames = []
+    for number in range(3):
+        jpeg = cv2.imencode(".png", picture_of(7 + number, 60)[:40, :, ::-1])[1].tobytes()
+        frames.append(Frame(CAMERA.camera_id, number, START + timedelta(seconds=number), 60, 40, jpeg))
+    with TritonClient(platform_settings.triton_grpc, shared_memory=platform_settings.triton_shared_memory) as client:
+        analyzer = FrameAnalyzer(
+            _TwoCars(),
+            _Straight(),  # type: ignore[arg-type]
+            lambda _: CAMERA,
+            lambda _: nullcontext(),
+            TrackerSettings(),
+            DetectionClassifier(lambda model: open_classifier(client, model)),
+        )
+        made = [each for each in analyzer.analyze(frames) if isinstance(each, Observation)]
+        analyzer.close()
+    with connect(platform_settings.database_url, application_name="test") as connection:
+        write_observations(connection, made)
+        again = read_observations(connection, CAMERA.camera_id, START, START + timedelta(minutes=1))
+        rows = connection.execute(
+            "SELECT kind_id, classifier, classifier_version FROM detections WHERE camera_id = %s "
+            "ORDER BY captured_at, detection_index",
+            (CAMERA.camera_id,),
+        ).fetchall()
+    assert rows == [row for number in range(3) for row in ((7 + number, "signs", version), (None, None, None))]
+    for one, other in zip(made, again, strict=True):
+        (said,), (stored,) = one.classifications, other.classifications
+        assert said.probabilities.tobytes() == stored.probabilities.tobytes()
+        assert (said.detection_indices.tolist(), stored.detection_indices.tolist()) == ([0], [0])
+
+
+def test_raw_data_comes_from_the_object_store(platform_settings: PlatformSettings, tmp_path: Path) -> None:
+    archive = as_archive(write_gtsrb(tmp_path / "set"), tmp_path / "gtsrb.tar.gz")
+    store = connect_store(platform_settings)
+    bucket = platform_settings.models_bucket
+    for key in ("raw/set/gtsrb.tar.gz", "raw/setting/other.tar.gz"):
+        store.fput_object(bucket, key, str(archive))
+    wanted = Selection((), 1.0, {"source": f"s3://{bucket}/raw/set"})
+    card = select_data(platform_settings, "signs", tmp_path / "raw", wanted)
+    assert card["samples"] == 1
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["gtsrb.tar.gz"]
+    prepared = prepare(find_family("signs"), tmp_path / "raw", tmp_path / "data")
+    assert prepared.card["samples"]["test"] == 6
+    for place, expectation in (("raw/nothing", "found none"), ("/x", "expected s3://BUCKET/KEY")):
+        other = replace(wanted, options={"source": f"s3://{bucket if place != '/x' else ''}/{place}"})
+        with pytest.raises(InvalidInputError, match=expectation):
+            select_data(platform_settings, "signs", tmp_path / "none", other)

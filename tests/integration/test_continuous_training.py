@@ -1,0 +1,127 @@
+"""The loop closes: people walk faster, the forecasts' own error alarms, and a better model is promoted by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.circling import PLANE, analysed, seen
+
+from pathcast.core import Observation
+from pathcast.core.settings import PlatformSettings
+from pathcast.local.environment import settings_variables
+from pathcast.local.platform import Platform
+from pathcast.monitoring.settings import MonitorSettings
+from pathcast.registry.publishing import SMOKE_TEST, ModelLifecycle
+from pathcast.registry.registration import Registration
+from pathcast.registry.verdicts import Verdict
+from pathcast.serving.remote_models import RemoteForecaster
+from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.cameras import upsert_camera
+from pathcast.storage.connection import connect
+from pathcast.storage.writers import write_observations
+from pathcast.training.drift import DriftCheck, check_family
+from pathcast.training.forecaster import FAMILY
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3000)]
+
+SHIPPED = Path(__file__).parents[2] / "model_repo" / "forecaster"
+CAMERA, MODEL = "roundabout", "forecaster"
+PACE = 1.6
+WINDOW, REFERENCE = timedelta(minutes=2), timedelta(minutes=16)
+AHEAD = timedelta(minutes=10)
+"""What the camera is going to see is stored in advance: the check is of now, whenever a busy machine gets to it."""
+
+# Walking straight on is not much worse than the shipped forecaster on circles, whatever the pace.
+DEFINITIONS = {
+    MODEL: {
+        "window_minutes": 2,
+        "reference_hours": REFERENCE / timedelta(hours=1),
+        "signals": {"forecast_skill": None},
+    }
+}
+THRESHOLD = next(signal.threshold for signal in FAMILY.monitoring.signals if signal.name == "forecast_error")
+
+
+@pytest.fixture(scope="module")
+def champion(platform_settings: PlatformSettings) -> int:
+    """The shipped forecaster, which learned from people who walk more or less straight."""
+    lifecycle, file, card = ModelLifecycle(platform_settings), SHIPPED / "1" / "model.onnx", "# as shipped\n"
+    version = lifecycle.register(MODEL, Registration(onnx_path=file, card=card))
+    lifecycle.publish(MODEL, version, file, (SHIPPED / "config.pbtxt").read_text(), card=card)
+    lifecycle.record(MODEL, version, Verdict(SMOKE_TEST, True, "right"))
+    lifecycle.promote(MODEL, version)
+    return version
+
+
+@pytest.fixture(scope="module")
+def watch(platform_settings: PlatformSettings, champion: int) -> Callable[..., list[Observation]]:
+    """What the camera sees from a moment on, as the analyzer makes it with the forecaster that serves; it is stored."""
+    assert champion
+
+    def watch(since: datetime, length: timedelta, **walkers: Any) -> list[Observation]:
+        with TritonClient(platform_settings.triton_grpc) as client:
+            observations = analysed(seen(CAMERA, since, length, **walkers), RemoteForecaster(client))
+        with connect(platform_settings.database_url, application_name="test") as connection:
+            upsert_camera(connection, CAMERA, PLANE.as_mapping())
+            write_observations(connection, observations)
+        return observations
+
+    return watch
+
+
+def error(observations: list[Observation]) -> float:
+    """Mean ADE in metres of the forecasts that were scored."""
+    return float(np.mean([score.ade for each in observations for score in each.scores if score.status == "scored"]))
+
+
+def check(settings: PlatformSettings, until: datetime) -> DriftCheck:
+    return check_family(settings, MODEL, [CAMERA], until=until, monitor=MonitorSettings(definitions=DEFINITIONS))
+
+
+def test_walkers_that_are_faster_lead_to_a_better_champion(
+    platform: Platform,
+    platform_settings: PlatformSettings,
+    champion: int,
+    watch: Callable[..., list[Observation]],
+    tmp_path: Path,
+) -> None:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    as_ever = watch(now - REFERENCE - 2 * WINDOW, REFERENCE + WINDOW)
+    assert not check(platform_settings, now - WINDOW).alarm
+    faster = watch(now - WINDOW, WINDOW + AHEAD, pace=PACE, seed=1)
+    found = check(platform_settings, now)
+    assert any("forecast_error" in reason for reason in found.reasons)
+
+    target = tmp_path / "outcome.json"
+    command = [sys.executable, "-m", "pathcast", "pipeline", "run", "continuous_training", "--json", str(target)]
+    command += ["--state-dir", str(platform.state_dir)]
+    for parameter in ("days=0.1", f'cameras=["{CAMERA}"]', 'training={"epochs": 12}', "replay_minutes=3"):
+        command += ["--set", parameter]
+    environment = {
+        **os.environ,
+        **settings_variables(platform_settings),
+        "PATHCAST_MONITOR_DEFINITIONS": json.dumps(DEFINITIONS),
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2400, check=False)
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-4000:]
+    outcome = json.loads(target.read_text())
+    gates = outcome["gates"]
+    assert set(gates) == {"data", "parity", "metric", "latency", "smoke_test", "replay"}, gates
+    assert all(gate["passed"] for gate in gates.values()), gates
+    assert outcome["champion_before"] == champion != outcome["champion"] == outcome["version"]
+
+    later = watch(now + AHEAD + WINDOW, WINDOW, pace=PACE, seed=2)
+    assert {each.model_version for frame in later for each in frame.forecasts} == {str(outcome["champion"])}
+    before, worst, after = error(as_ever), error(faster), error(later)
+    print(f"ADE {before:.3f} m, {worst:.3f} m at {PACE} times the pace, {after:.3f} m with the new champion")
+    assert worst > (1 + THRESHOLD) * before
+    assert after < (1 + THRESHOLD) * before

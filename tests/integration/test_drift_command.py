@@ -1,0 +1,171 @@
+"""`pathcast drift` on a running platform: table, JSON, report, webhook, metrics, the component."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from components.detect_drift.component import detect_drift
+from pathcast.cli import drift as command
+from pathcast.cli.main import app
+from pathcast.core.errors import PathcastError
+from pathcast.core.settings import PlatformSettings
+from pathcast.local.environment import settings_variables
+from pathcast.local.platform import Platform
+from pathcast.local.ports import choose_ports
+from pathcast.storage.connection import connect
+from tests.support.streaming import Service, wait_until
+from tests.support.walkers import walk
+from tests.support.webhook import Receiver, receiving
+
+pytestmark = pytest.mark.integration
+
+MINUTE = timedelta(minutes=1)
+CAMERA = "hurried"
+END = datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+@pytest.fixture(scope="module")
+def stored(platform_settings: PlatformSettings) -> None:
+    """Seven minutes as ever and one with walkers 1.6 times as fast."""
+    with connect(platform_settings.database_url, application_name="test") as connection:
+        walk(connection, CAMERA, END - 8 * MINUTE, 7 * MINUTE)
+        walk(connection, CAMERA, END - MINUTE, MINUTE, pace=1.6, seed=1)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with receiving() as server:
+        monkeypatch.setenv("PATHCAST_MONITOR_WEBHOOK_URL", server.address)
+        monkeypatch.setenv("PATHCAST_MONITOR_DEFINITIONS", json.dumps({"forecaster": {"reference_hours": 7 / 60}}))
+        yield server
+
+
+def run(platform: Platform, *arguments: object) -> Result:
+    texts = ["drift", "--family", "forecaster", "--camera", CAMERA, "--state-dir", platform.state_dir, *arguments]
+    return CliRunner().invoke(app, [str(each) for each in texts])
+
+
+def judge(platform: Platform, minute: int, *arguments: object) -> Result:
+    until = END - minute * MINUTE
+    return run(platform, "--window", 1, "--until", until.isoformat(), *arguments)
+
+
+@pytest.mark.usefixtures("stored")
+def test_faster_walkers_are_shown_told_and_measured(
+    platform: Platform, platform_settings: PlatformSettings, told: Receiver, tmp_path: Path
+) -> None:
+    findings, report = tmp_path / "drift.json", tmp_path / "drift.html"
+    for _ in range(2):
+        result = judge(platform, 0, "--json", findings, "--report", report)
+        assert result.exit_code == 0, result.output
+    content = json.loads(findings.read_text())
+    assert content["alarm"] is True
+    assert content["families"]["forecaster"]["alarm"] is True
+    verdicts = {each["signal"]: each["verdict"] for each in content["findings"]}
+    assert verdicts == {"speed": "alarm", "forecast_error": "alarm", "forecast_skill": "normal"}
+    for word in (CAMERA, "speed", "forecast_error", "units a second", "alarm", "normal"):
+        assert word in result.output
+    assert "<td>speed</td>" in report.read_text()
+    assert [body["event"] for _, _, body in told.received] == ["alarm"]
+    assert "secretword" not in result.output
+    # The recorder shows what was found.
+    port = choose_ports(["recorder"], {}, in_use=())["recorder"]
+    recorder = Service("recorder", platform_settings, tmp_path / "recorder.log", metrics_port=port)
+    recorder.start()
+    try:
+        line = f'pathcast_drift_alarm{{camera="{CAMERA}",family="forecaster",signal="speed"}} 1.0'
+
+        def shown() -> bool:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+                    return line in page.read().decode()
+            except OSError:
+                return False
+
+        wait_until(shown, line)
+    finally:
+        assert recorder.process is not None
+        recorder.process.terminate()
+        recorder.process.wait(30)
+
+
+@pytest.mark.usefixtures("stored", "told")
+def test_the_component_answers_as_the_command(
+    platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in settings_variables(platform_settings).items():
+        monkeypatch.setenv(name, value)
+    logged: dict[str, float] = {}
+    report = SimpleNamespace(path=str(tmp_path / "report"))
+    findings = SimpleNamespace(log_metric=logged.__setitem__, metadata={})
+    # Its window ends now, which is after the walkers' last step: nobody walks, so nothing is known.
+    assert detect_drift.python_func("forecaster", [CAMERA], 0.01, report, findings) is False
+    assert findings.metadata == {"alarm": False, "reasons": []}
+    # Only eight minutes of the second window have frames, so it is looked at closely.
+    monkeypatch.setenv(
+        "PATHCAST_MONITOR_DEFINITIONS", json.dumps({"forecaster": {"looks": 5000, "reference_hours": 24}})
+    )
+    assert detect_drift.python_func("forecaster", [CAMERA], 24 * 60.0, report, findings) is False
+    assert set(logged) == {f"forecast_skill {CAMERA}"}
+    assert "<td>forecast_skill</td>" in Path(report.path).read_text()
+
+
+@pytest.mark.usefixtures("stored", "told")
+def test_an_alarm_starts_one_training(
+    platform: Platform, platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(command, "_start", lambda family, host, state_dir: started.append(f"{family} at {host}"))
+    monkeypatch.setenv("PATHCAST_MONITOR_COOL_DOWN_HOURS", "0")
+    monkeypatch.setenv("PATHCAST_MONITOR_RUNS_A_DAY", "1")
+    target = tmp_path / "drift.json"
+
+    def trainings(minute: int, *arguments: object) -> list[str]:
+        result = judge(platform, minute, "--json", target, *arguments)
+        assert result.exit_code == 0, result.output
+        return [each["status"] for each in json.loads(target.read_text())["trainings"]]
+
+    assert trainings(0) == []
+    assert trainings(1, "--retrain") == []  # as ever: no alarm, no training
+    assert trainings(0, "--retrain", "--host", "https://kubeflow.example") == ["started"]
+    assert trainings(0, "--retrain") == ["refused"]
+    assert started == ["forecaster at https://kubeflow.example"]
+    with connect(platform_settings.database_url, application_name="test") as connection:
+        rows = connection.execute(
+            "SELECT status, place, reason LIKE %s FROM retraining_runs WHERE window_end = %s",
+            (f"%speed at {CAMERA}%", END),
+        ).fetchall()
+        assert rows == [("started", "https://kubeflow.example", True)]
+        connection.execute("DELETE FROM retraining_runs WHERE window_end = %s", (END,))
+
+    def fail(*_: object) -> None:
+        raise PathcastError("no Kubeflow there")
+
+    monkeypatch.setattr(command, "_start", fail)
+    result = judge(platform, 0, "--retrain", "--json", target)
+    assert result.exit_code == 1
+    assert "no Kubeflow there" in result.output
+    assert json.loads(target.read_text())["trainings"][0]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--family", "toys"], "family 'toys': expected one of"),
+        (["--camera", "nowhere"], "camera nowhere: expected a camera with observations"),
+        (["--until", "yesterday"], "expected ISO 8601"),
+    ],
+)
+def test_what_is_not_there_is_named(platform: Platform, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["drift", *arguments, "--state-dir", str(platform.state_dir)])
+    shown = result.output + str(result.exception)
+    assert result.exit_code != 0
+    assert message in shown

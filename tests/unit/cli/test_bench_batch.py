@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+from typer.testing import CliRunner
+
+from pathcast.cli.main import app
+from pathcast.detection.classes import COCO_CLASS_IDS
+from pathcast.detection.yolox_import import read_yolox, to_served
+from pathcast.serving.batch.benchmark import as_ultralytics_reads_it
+from pathcast.serving.mp4 import Mp4Writer
+
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def yolox() -> Path:
+    data = Path(os.environ.get("PATHCAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+    path = data / "models" / "yolox_nano.onnx"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there (PATHCAST_DATA names the data folder)")
+    return path
+
+
+@pytest.fixture
+def arguments(yolox: Path, tmp_path: Path) -> list[str]:
+    clip = tmp_path / "clip.mp4"
+    with Mp4Writer(clip, 10) as writer:
+        for frame in range(FRAMES):
+            writer.write(np.full((96, 128, 3), 40 * frame, np.uint8))
+    return ["bench", "batch", "--video", str(clip), "--detector", str(yolox), "--json", str(tmp_path / "batch.json")]
+
+
+class StandIn:
+    """What Ultralytics' class does here: a result for each frame."""
+
+    def __init__(self, model: str, task: str) -> None:
+        assert Path(model).is_file()
+
+    def track(self, video: str, **options: object) -> object:
+        assert options["stream"]
+        return iter(range(FRAMES))
+
+
+def test_ours_stands_beside_ultralytics_where_that_is_installed(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", SimpleNamespace(YOLO=StandIn))
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = {row["name"]: row for row in json.loads((tmp_path / "batch.json").read_text())["rows"]}
+    assert len(rows) == 8
+    for how in ("with", "without"):
+        end = f"{how} the annotated video"
+        ours, peer = rows[f"pathcast, {end}"], rows[f"Ultralytics, {end}"]
+        assert ours["ratio_to"] == peer["name"]
+        assert ours["ratio"] == pytest.approx(ours["value"] / peer["value"])
+        assert rows[f"pathcast, {end}, processor"]["ratio_to"] == f"Ultralytics, {end}, processor"
+        assert min(ours["value"], peer["value"]) > 0
+
+
+def test_without_ultralytics_ours_is_reported_alone(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "the extra `yolo` is not installed" in " ".join(result.output.split())
+    rows = json.loads((tmp_path / "batch.json").read_text())["rows"]
+    assert len(rows) == 4
+    assert all(row["ratio"] is None for row in rows)
+
+
+def test_both_run_the_same_network(yolox: Path) -> None:
+    source = read_yolox(yolox)
+    images = np.random.default_rng(3).integers(0, 256, (1, 26, 26, 3), np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+
+    def run(model: bytes, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return onnxruntime.InferenceSession(model).run(None, given)
+
+    boxes, scores, classes = run(to_served(source).SerializeToString(), {"images": images})
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+    (rows,) = run(as_ultralytics_reads_it(source).SerializeToString(), {"images": planes})
+    centre, size, every = rows[0, :2].T, rows[0, 2:4].T, rows[0, 4:].T[:, list(COCO_CLASS_IDS)]
+    best = np.argsort(-every.max(axis=1), kind="stable")[:20]
+    np.testing.assert_allclose(every.max(axis=1)[best], scores[0, :20], atol=1e-5)
+    np.testing.assert_array_equal(every.argmax(axis=1)[best], classes[0, :20])
+    np.testing.assert_allclose(np.hstack((centre - size / 2, centre + size / 2))[best], boxes[0, :20], atol=0.05)
