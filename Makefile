@@ -1,9 +1,9 @@
 # One command per task; each sets up what it needs in .venv, nothing system-wide.
 PYTHON ?= python3.11
 BIN := .venv/bin
-EXTRAS := serve stream pipelines train tracking local batch dev
+EXTRAS := serve stream pipelines train tracking monitor local batch dev
 
-.PHONY: help install demo test check unit quality manifests integration bench format lock compile golden clean images images-test scan push \
+.PHONY: apiserver-test help install demo test check unit quality manifests integration bench format lock compile golden clean images images-test scan push \
 	upload retrain deploy smoke rollback compose-credentials
 .DEFAULT_GOAL := help
 
@@ -36,7 +36,7 @@ check: install ## Format, lint, types, import contracts, Dockerfiles
 	@git ls-files --cached --others --exclude-standard '*Dockerfile' | xargs $(BIN)/hadolint
 
 unit: install ## Tests that need no server
-	@$(BIN)/pytest tests/unit tests/quality tests/manifests --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/serving
+	@$(BIN)/pytest tests/unit tests/manifests --numprocesses 2 --dist loadfile --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/recognition src/pathcast/serving
 
 quality: install ## Metric floors on real data
 	@$(BIN)/pytest tests/quality
@@ -64,6 +64,9 @@ compile: install ## Compile the Kubeflow pipelines into build/pipelines
 
 golden: install ## Rewrite the golden files after an intended change
 	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/unit/pipelines tests/manifests/test_chart.py
+
+apiserver-test: install ## Send every custom resource to Kubernetes' own API server, built from Debian's packages (once: 370 MB, minutes)
+	@$(BIN)/pytest tests/apiserver -s
 
 images: install ## Build the container images with docker, podman or buildah (PYTHON_BASE, TRITON_BASE: docs/operations.md)
 	@$(BIN)/python -m deployments.images.build build
