@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from pathcast.cli.bench import Row, app, report
+from pathcast.core.arrays import Float64Array
 
 _FRAMES = {50: 120, 200: 60, 1000: 16}
 _GROWTH_FROM, _GROWTH_TO, _SAVED = 200, 1000, 200
@@ -16,7 +17,9 @@ _OURS = "pathcast"
 
 @app.command("tracker", epilog="Example: pathcast bench tracker --json tracker.json")
 def bench_tracker(
-    rounds: int = typer.Option(3, min=1, help="The trackers take turns this often; each counts with its best round."),
+    rounds: int = typer.Option(
+        5, min=1, help="The trackers take turns so often; each frame counts with its best round."
+    ),
     peers: bool = typer.Option(True, "--peers/--no-peers", help="Run SORT, ByteTrack, OC-SORT and C-BIoU too."),
     json: Path | None = typer.Option(None, help="Write the figures to this file."),
 ) -> None:
@@ -24,21 +27,20 @@ def bench_tracker(
     from rich.console import Console
     from rich.progress import Progress
 
-    from pathcast.tracking.benchmark import crowd, ours_ms, peer_ms, save_and_restore_ms
+    from pathcast.tracking.benchmark import crowd, ours_ms, peer_ms, save_and_restore_ms, typical_ms
     from pathcast.tracking.peers import peers as make_peers
 
     makers = make_peers() if peers else {}
-    best: dict[tuple[str, int], float] = {}
+    runs: dict[tuple[str, int], list[Float64Array]] = {(name, n): [] for n in _FRAMES for name in (_OURS, *makers)}
+    scenes = {objects: crowd(objects, frames) for objects, frames in _FRAMES.items()}
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("tracking", total=rounds * len(_FRAMES) * (1 + len(makers)))
-        for objects, frames in _FRAMES.items():
-            scene = crowd(objects, frames)
-            for _ in range(rounds):
-                for name in (_OURS, *makers):
-                    progress.update(task, description=f"{name}, {objects} objects")
-                    spent = ours_ms(scene) if name == _OURS else peer_ms(makers[name](), scene)
-                    best[name, objects] = min(spent, best.get((name, objects), math.inf))
-                    progress.advance(task)
+        task = progress.add_task("tracking", total=rounds * len(runs))
+        for (name, objects), run in rounds * list(runs.items()):
+            progress.update(task, description=f"{name}, {objects} objects")
+            scene = scenes[objects]
+            run.append(ours_ms(scene) if name == _OURS else peer_ms(makers[name](), scene))
+            progress.advance(task)
+    best = {of: typical_ms(run) for of, run in runs.items()}
     rows = []
     for objects in _FRAMES:
         fastest = min(makers, key=lambda name: best[name, objects], default=None)  # noqa: B023 - used at once

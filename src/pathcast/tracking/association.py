@@ -14,8 +14,10 @@ from pathcast.core.arrays import Float64Array, Int64Array
 _LEAST_GAIN = 1e-9
 """What a pair of the very least similarity gains: a match is better than none."""
 
-_ALL_WITH_ALL = 1000
-"""Up to so many pairs it is quicker to compare all with all than to bisect."""
+_ALL_WITH_ALL, _BISECTED = 1000, 60_000
+"""Up to so many pairs it is quicker to compare all with all, and to bisect, than to make a grid."""
+
+_CELLS_PER_BOX = 4
 
 
 def intersection_over_union(first: Float64Array, second: Float64Array) -> Float64Array:
@@ -51,8 +53,8 @@ def similar_pairs(
     Boxes are centre x, centre y, width, height, of a positive size. Similarity is the IoU of the boxes grown by
     `buffer_ratio` of their size on every side (C-BIoU, Yang et al. 2023), times the overlap of their unbuffered
     vertical extents over their union to the power `height_power` (Hybrid-SORT, Yang et al. 2024): two people who pass
-    each other overlap in the image, but seldom stand and end at the same heights. Of many boxes only those that
-    overlap horizontally are looked at, found by bisection, so the work grows with n log n and the number of neighbours.
+    each other overlap in the image, but seldom stand and end at the same heights. Of many boxes only
+    neighbours are compared, so the work grows with n log n and their number.
     """
     count = first.shape[1]
     reach = _reach(np.concatenate((first, second), axis=1), 0.5 + buffer_ratio)
@@ -61,7 +63,8 @@ def similar_pairs(
         values = _similarity(one[:, :, np.newaxis], other[:, np.newaxis], height_power)
         rows, columns = (values >= least).nonzero()
         return Pairs(rows, columns, values[rows, columns])
-    rows, columns = _horizontal_neighbours(one, other)
+    neighbours = _horizontal_neighbours if count * second.shape[1] <= _BISECTED else _grid_neighbours
+    rows, columns = neighbours(one, other)
     values = _similarity(one.take(rows, axis=1), other.take(columns, axis=1), height_power)
     kept = (values >= least).nonzero()[0]
     return Pairs(rows.take(kept), columns.take(kept), values.take(kept))
@@ -143,6 +146,8 @@ def _renumbered(numbers: Int64Array) -> tuple[Int64Array, Int64Array]:
 # What a box covers, one row each: its high ends in x, y (both grown) and y (as it is), the same of its low ends
 # negated, so that the smaller of two is the inner one for high and low ends alike, and its grown area.
 _HIGH, _LOW, _AREA = slice(0, 3), slice(3, 6), 6
+_EDGE, _CORNER = slice(0, 2), slice(3, 5)
+_THREE_ROWS = np.array([[1], [2], [3]])
 _AXES = np.array([0, 1, 1])
 _SIZES = _AXES + 2
 
@@ -181,6 +186,51 @@ def _horizontal_neighbours(first: Float64Array, second: Float64Array) -> tuple[I
     places = starts.take(rows)
     places += np.arange(len(rows))
     return rows, order.take(places)
+
+
+def _grid_neighbours(first: Float64Array, second: Float64Array) -> tuple[Int64Array, Int64Array]:
+    """Numbers of the boxes, given by their reach, that may overlap; none that do are left out.
+
+    The top left corners of `second` are sorted into the cells of a grid, whose rows are as high as the highest box, so
+    that what overlaps a box lies in three of them. Columns are narrow: of each row, all between two of them counts.
+    """
+    count, others = first.shape[1], second.shape[1]
+    origin = second[_CORNER].max(axis=1, keepdims=True)
+    corners, starts, ends = origin - second[_CORNER], origin - first[_CORNER], origin + first[_EDGE]
+    width, height = corners.max(axis=1).tolist()
+    widest, tallest = (second[_EDGE] + second[_CORNER]).max(axis=1).tolist()
+    tallest = max(tallest, float((ends[1] - starts[1]).max()), height / others)
+    grid_rows = int(height / tallest) + 1
+    grid_columns = _CELLS_PER_BOX * others // grid_rows + 1
+    cell = np.array([[width / grid_columns or 1.0], [tallest]])
+    starts[0] -= widest
+    column, row = _whole(corners / cell, [[0], [0]], [[grid_columns - 1], [grid_rows - 1]])
+    first_column, middle_row = _whole(starts / cell, [[0], [-1]], [[grid_columns], [grid_rows]])
+    last_column = _whole(ends[0] / cell[0], -1, grid_columns - 1)
+    # Above and below the grid are two empty rows, for boxes that lie beside it.
+    cells = (row + 2) * grid_columns + column
+    order = cells.argsort(kind="stable")
+    before = np.zeros((grid_rows + 4) * grid_columns + 1, dtype=np.int64)
+    np.bincount(cells, minlength=len(before) - 1).cumsum(out=before[1:])
+    rows = (middle_row + _THREE_ROWS) * grid_columns
+    places = before.take(rows + first_column).ravel()
+    counts = before.take(rows + last_column + 1).ravel()
+    counts -= places
+    asked = np.arange(len(counts)).repeat(counts)
+    places -= counts.cumsum()
+    places += counts
+    places = places.take(asked)
+    places += np.arange(len(places))
+    asked %= count
+    found = order.take(places)
+    near = first[_EDGE][1].take(asked) + second[_CORNER][1].take(found) > 0
+    near &= first[_CORNER][1].take(asked) + second[_EDGE][1].take(found) > 0
+    kept = near.nonzero()[0]
+    return asked.take(kept), found.take(kept)
+
+
+def _whole(values: Float64Array, least: npt.ArrayLike, most: npt.ArrayLike) -> Int64Array:
+    return np.minimum(np.maximum(values, least), most).astype(np.int64)
 
 
 def _area(xyxy: Float64Array) -> Float64Array:

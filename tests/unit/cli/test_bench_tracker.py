@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from pathcast.cli import bench_tracker
 from pathcast.cli.main import app
-from pathcast.tracking.benchmark import crowd, save_and_restore_ms
+from pathcast.tracking.benchmark import crowd, save_and_restore_ms, typical_ms
 
 
 @pytest.fixture
@@ -59,3 +60,8 @@ def test_a_crowd_is_the_same_for_the_same_seed() -> None:
 def test_the_saved_state_is_of_as_many_tracks_as_asked_for() -> None:
     _, size = save_and_restore_ms(20, times=8)
     assert 20 * 232 < size < 20 * 232 + 1500
+
+
+def test_a_disturbed_frame_counts_with_its_best_round() -> None:
+    rounds = [np.array([90.0] * 5 + [1.0, 80.0, 3.0]), np.array([90.0] * 5 + [70.0, 2.0, 60.0])]
+    assert typical_ms(rounds) == 2.0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import permutations
 from unittest.mock import patch
 
@@ -77,13 +79,22 @@ def test_heights_that_differ_lower_the_similarity() -> None:
     assert weighted == pytest.approx([1 / 27])
 
 
-@pytest.mark.parametrize("all_with_all", [0, 1000])
+WAYS = {"all with all": (1000, 1000), "bisected": (0, 1000), "on a grid": (0, 0)}
+"""Up to how many pairs boxes are compared in the first two of the ways."""
+
+
+@contextmanager
+def compared(way: str) -> Iterator[None]:
+    all_with_all, bisected = WAYS[way]
+    with patch.multiple(association, _ALL_WITH_ALL=all_with_all, _BISECTED=bisected):
+        yield
+
+
+@pytest.mark.parametrize("way", WAYS)
 @given(boxes(14, 1), boxes(14, 1), st.sampled_from([0.0, 0.3, 1.0]))
-def test_all_similar_pairs_are_found(
-    all_with_all: int, first: np.ndarray, second: np.ndarray, buffer_ratio: float
-) -> None:
+def test_all_similar_pairs_are_found(way: str, first: np.ndarray, second: np.ndarray, buffer_ratio: float) -> None:
     every = intersection_over_union(grown(first, buffer_ratio), grown(second, buffer_ratio))
-    with patch.object(association, "_ALL_WITH_ALL", all_with_all):
+    with compared(way):
         found = dense(first, second, buffer_ratio, LEAST)
     np.testing.assert_allclose(found, np.where(every >= LEAST, every, 0.0))
 
@@ -91,11 +102,28 @@ def test_all_similar_pairs_are_found(
 @given(boxes(9, 1), boxes(9, 1))
 def test_few_boxes_are_compared_to_the_bit_as_many_are(first: np.ndarray, second: np.ndarray) -> None:
     tables = []
-    for all_with_all in (0, 1000):
-        with patch.object(association, "_ALL_WITH_ALL", all_with_all):
+    for way in WAYS:
+        with compared(way):
             pairs = similar_pairs(centred(first), centred(second), 0.4, 2.0, 0.1)
         tables.append(np.zeros((len(first), len(second))))
         tables[-1][pairs.rows, pairs.columns] = pairs.values
+    np.testing.assert_array_equal(tables[0], tables[1])
+    np.testing.assert_array_equal(tables[0], tables[2])
+
+
+@pytest.mark.parametrize(("spread", "size"), [(2000.0, 3.0), (2000.0, 400.0), (1e7, 20.0), (0.0, 20.0)])
+def test_no_pair_of_a_crowd_is_lost_or_found_twice(spread: float, size: float) -> None:
+    generator = np.random.default_rng(5)
+    sizes = generator.uniform(0.05, 1.0, (2, 2, 300)) * size + 1.0
+    first, second = (np.concatenate((generator.uniform(-spread, spread, (2, 300)), each)) for each in sizes)
+    second[:2, :250] = first[:2, :250] + generator.uniform(-0.5, 0.5, (2, 250)) * size
+    tables = []
+    for way in ("bisected", "on a grid"):
+        with compared(way):
+            pairs = similar_pairs(first, second, 0.4, 2.0, 0.1)
+        order = np.lexsort((pairs.columns, pairs.rows))
+        tables.append(np.stack((pairs.rows, pairs.columns, pairs.values))[:, order])
+    assert len(tables[0][0]) > 10
     np.testing.assert_array_equal(*tables)
 
 
