@@ -181,6 +181,18 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     data = prepare(FAMILY, tmp_path / "raw", tmp_path / "data", options)
     assert data.card["about"]["teacher"] == first["teacher"]
     assert steps.validate_data(settings, "detector", data.folder, min_samples=20).passed
+    # The champion was not trained here; its file has the weights to go on from.
+    begun = steps.train_model(
+        *(settings, "detector", data.folder, tmp_path / "begun"),
+        start_from="champion",
+        changes={"epochs": 1, "samples": 16},
+        crew=Crew(),
+    )
+    assert (begun.settings["width"], begun.settings["input_height"], begun.settings["normalised"]) == (
+        0.1875,
+        320,
+        False,
+    )
     steps.train_model(
         *(settings, "detector", data.folder, tmp_path / "trained"),
         start_from="random",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ from support.shared_validation import validated_by
 
 from pathcast.core.errors import GateFailedError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.served_weights import read_served
 from pathcast.detection.settings import DetectorSettings
+from pathcast.detection.weights import without_normalisation
 from pathcast.export.detector import write_detector
 from pathcast.export.quantize import quantise_detector
 from pathcast.serving.local_models import FileDetector
@@ -98,6 +101,11 @@ def test_sixteen_images_and_who_is_on_them_are_learned_by_heart_and_survive_the_
     assert served.map50 == pytest.approx(figures["map50"], abs=0.002)
     assert (tmp_path / "detector" / "config.pbtxt").is_file()
     file = tmp_path / "detector" / "1" / "model.onnx"
+    again, settings = read_served(file)
+    assert settings == replace(NETWORK, normalised=False)
+    expected = without_normalisation(result.model)
+    for wanted, got in zip(expected.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, wanted)
     same, different = cosines(FileDetector(file), labelled)
     assert len(same) > 50
     # By chance it would be a half.

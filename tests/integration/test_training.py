@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.scenes import labelled_scenes
 
 from pathcast.core.trained_model import TrainedModel
+from pathcast.detection.coco_json import write_coco
 
 EPOCHS, STEPS_PER_EPOCH, BATCH = 4, 5, 64
+DETECTOR_STEPS = 20
 KILL_SEED = 20261121
 
 # A forecaster whose worker W, in epoch E, is killed by SIGKILL before it has computed batch B; once.
@@ -45,6 +48,25 @@ class Dying:
 FAMILY = replace(FORECASTER, task=lambda folder, settings: Dying(FORECASTER.task(folder, settings)))
 """
 
+# A detector that keeps its last weights, however well they do after a few steps.
+LAST_FAMILY = """
+from dataclasses import dataclass, replace
+from pathcast.training.detector import FAMILY as DETECTOR
+
+@dataclass
+class Last:
+    task: object
+
+    def __getattr__(self, name):
+        return getattr(self.task, name)
+
+    def validation(self, model, workers):
+        scores = iter(range(0, -10, -1))
+        return lambda: {"score": float(next(scores))}
+
+FAMILY = replace(DETECTOR, task=lambda folder, settings: Last(DETECTOR.task(folder, settings)))
+"""
+
 
 def write_walks(path: Path, tracks: int = 90) -> Path:
     """People who turn left, as TrajNet text: frame, id, x, y, 10 frames a step."""
@@ -58,14 +80,13 @@ def write_walks(path: Path, tracks: int = 90) -> Path:
     return path
 
 
-def train(folder: Path, family: str, output: str, *options: str) -> tuple[TrainedModel, str]:
-    data = folder / "one" / "data"
+def train(folder: Path, family: str, output: str, raw: Path, *options: str) -> tuple[TrainedModel, str]:
+    """Train in `folder`/`output`; the first training there prepares the data for the others."""
+    prepared = folder / "one" / "data"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pathcast", "train", family, f"--output={folder / output}", "--threads=1"),
-            *(f"--epochs={EPOCHS}", f"--batch-size={BATCH}", "--set=checkpoint_steps=2"),
-            f"--data={data if data.exists() else write_walks(folder / 'walks.txt')}",
-            f"--state-dir={folder / 'no-platform'}",
+            *(f"--data={prepared if prepared.exists() else raw}", f"--state-dir={folder / 'no-platform'}"),
             *options,
         ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(folder)])},
@@ -78,6 +99,10 @@ def train(folder: Path, family: str, output: str, *options: str) -> tuple[Traine
     return TrainedModel.load(folder / output), re.sub(r"\s+", " ", done.stdout)
 
 
+def largest_difference(first: TrainedModel, second: TrainedModel) -> float:
+    return max(float(np.abs(first.weights[name] - second.weights[name]).max()) for name in first.weights)
+
+
 @pytest.mark.timeout(900)
 def test_two_workers_one_of_them_killed_learn_what_one_process_does(tmp_path: Path) -> None:
     random = np.random.default_rng(KILL_SEED)
@@ -87,13 +112,30 @@ def test_two_workers_one_of_them_killed_learn_what_one_process_does(tmp_path: Pa
             worker=worker, epoch=step // STEPS_PER_EPOCH + 1, batch=step % STEPS_PER_EPOCH, mark=str(tmp_path / "mark")
         )
     )
-    alone, _ = train(tmp_path, "dying_family:FAMILY", "one")
+    walks = write_walks(tmp_path / "walks.txt")
+    options = (f"--epochs={EPOCHS}", f"--batch-size={BATCH}", "--set=checkpoint_steps=2")
+    alone, _ = train(tmp_path, "dying_family:FAMILY", "one", walks, *options)
     assert len(alone.record["losses"]) == EPOCHS
-    together, said = train(tmp_path, "dying_family:FAMILY", "two", "--workers=2", "--restarts=1")
+    together, said = train(tmp_path, "dying_family:FAMILY", "two", walks, *options, "--workers=2", "--restarts=1")
     assert f"worker {worker} of 2 was killed by SIGKILL; all were stopped" in said
     assert together.record["workers"] == 2
     assert together.record["losses"] == pytest.approx(alone.record["losses"], abs=1e-5)
     assert together.record["val"] == pytest.approx(alone.record["val"], abs=1e-5)
-    differences = [float(np.abs(alone.weights[name] - together.weights[name]).max()) for name in alone.weights]
-    assert max(differences) <= 1e-5
+    assert largest_difference(alone, together) <= 1e-5
     assert json.loads((tmp_path / "two" / "model.json").read_text())["family"] == "forecaster"
+
+
+@pytest.mark.timeout(900)
+def test_two_workers_take_the_steps_of_a_detector_that_one_takes_in_two_pieces(tmp_path: Path) -> None:
+    (tmp_path / "last_family.py").write_text(LAST_FAMILY)
+    (tmp_path / "street").mkdir()
+    labels = tmp_path / "street" / "labels.json"
+    write_coco(labels, labelled_scenes(labels.parent, frames=40))
+    settings = {"width": 0.125, "input_width": 160, "input_height": 128, "samples": 4 * DETECTOR_STEPS}
+    options = ("--epochs=2", "--batch-size=8", *(f"--set={name}={value}" for name, value in settings.items()))
+    alone, _ = train(tmp_path, "last_family:FAMILY", "one", labels, *options, "--accumulate=2")
+    together, _ = train(tmp_path, "last_family:FAMILY", "two", labels, *options, "--workers=2")
+    assert together.record["workers"] == 2
+    assert together.record["losses"] == pytest.approx(alone.record["losses"], abs=1e-5)
+    assert largest_difference(alone, together) <= 1e-5
+    assert together.record["losses"][1] < together.record["losses"][0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from pathcast.detection.classes import CLASS_NAMES
+from pathcast.detection.labelled import LabelledImage, LabelledImages
 
 SIZE = (320, 240)
 PERSON, CAR = CLASS_NAMES.index("person"), CLASS_NAMES.index("car")
@@ -49,3 +51,15 @@ def write_scene_video(path: Path, frames: int, fps: float) -> Path:
         writer.write(picture(number))
     writer.release()
     return path
+
+
+def labelled_scenes(folder: Path, frames: int) -> LabelledImages:
+    """The street as pictures of one camera, a second apart, with their boxes."""
+    images = []
+    for number in range(frames):
+        places, classes = boxes(number)
+        name = f"{number:04d}.png"
+        cv2.imwrite(str(folder / name), picture(number))
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+        images.append(LabelledImage(name, *SIZE, places, classes, camera="street", captured_at=moment))
+    return LabelledImages(folder, tuple(images))

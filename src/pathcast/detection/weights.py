@@ -10,18 +10,18 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 
 from pathcast.core.arrays import Float32Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import COCO_CLASS_IDS
 from pathcast.detection.model import build_detector, convolution_names
 from pathcast.detection.settings import DetectorSettings
-from pathcast.detection.yolox_import import YoloxFile
 
 _SETTINGS_KEY = "settings"
 
 
-def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
+def load_yolox(graph: onnx.GraphProto, settings: DetectorSettings) -> keras.Model:
     """The network with the weights of a published YOLOX, its 80 classes cut to the platform's.
 
     `settings` must have the file's width, depth and kind of convolution; the input may be of another size. A branch
@@ -35,9 +35,9 @@ def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
             f"weights of YOLOX: expected settings without normalisation and with silu, got {settings}",
         )
     model = build_detector(settings)
-    tensors = {tensor.name: tensor for tensor in source.model.graph.initializer}
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     names = convolution_names(settings)
-    nodes = [node for node in source.model.graph.node if node.op_type == "Conv"]
+    nodes = [node for node in graph.node if node.op_type == "Conv"]
     if len(nodes) != len(names):
         raise InvalidInputError(f"weights of YOLOX: expected {len(names)} convolutions, got {len(nodes)}")
     for name, node in zip(names, nodes, strict=True):
@@ -47,7 +47,7 @@ def load_yolox(source: YoloxFile, settings: DetectorSettings) -> keras.Model:
         if name.startswith("cls_preds."):
             kernel, bias = kernel[list(COCO_CLASS_IDS)], bias[list(COCO_CLASS_IDS)]
         layer = model.get_layer(name)
-        values = [_as_keras(name, kernel, depthwise=isinstance(layer, keras.layers.DepthwiseConv2D)), bias]
+        values = [as_keras(name, kernel, depthwise=isinstance(layer, keras.layers.DepthwiseConv2D)), bias]
         expected = [tuple(variable.shape) for variable in layer.weights]
         if expected != [value.shape for value in values]:
             raise InvalidInputError(
@@ -127,15 +127,16 @@ def load_detector(path: Path) -> tuple[keras.Model, DetectorSettings]:
 
 
 def _array(tensors: Mapping[str, Any], name: str, layer: str) -> Float32Array:
-    import onnx
-
     if name not in tensors:
         raise InvalidInputError(f"weights of YOLOX: {layer}: expected an initialiser {name!r}, found none")
     return np.asarray(onnx.numpy_helper.to_array(tensors[name]), np.float32)
 
 
-def _as_keras(name: str, kernel: Float32Array, *, depthwise: bool) -> Float32Array:
-    """(out, in, h, w) → (h, w, in, out), or (h, w, channels, 1); the first layer unfolded, and for RGB."""
+def as_keras(name: str, kernel: Float32Array, *, depthwise: bool) -> Float32Array:
+    """A kernel of ONNX (out, in, h, w) for a layer of Keras (h, w, in, out), or (h, w, channels, 1) where `depthwise`.
+
+    The first layer of YOLOX comes out unfolded, and for RGB.
+    """
     moved = np.transpose(kernel, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
     if name != "stem" or moved.shape[:3] != (3, 3, 12):
         return np.ascontiguousarray(moved)

@@ -37,7 +37,7 @@ def pretrained_backbone(side: int, levels: Sequence[str] = LEVELS) -> keras.Mode
 
 def write_backbone(source: Path, target: Path = WEIGHTS) -> None:
     """Write the weights of a published YOLOX-nano file; in float16, which they lose nothing of note by."""
-    model = _cut(load_yolox(read_yolox(source), _settings(SIZES["nano"].input_width)), LEVELS)
+    model = _cut(load_yolox(read_yolox(source).model.graph, _settings(SIZES["nano"].input_width)), LEVELS)
     target.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: values.astype(np.float16) for name, values in read_weights(model).items()}
     np.savez_compressed(target, allow_pickle=False, **weights)

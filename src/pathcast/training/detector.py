@@ -19,6 +19,7 @@ from pathcast.detection.labelled import with_own_identities
 from pathcast.detection.model import build_detector, serving_model
 from pathcast.detection.resampled_precision import ResampledPrecision
 from pathcast.detection.samples import InputSize, fitted
+from pathcast.detection.served_weights import read_served
 from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.detection.weights import load_yolox
 from pathcast.detection.yolox_import import read_yolox
@@ -101,9 +102,17 @@ def published_weights(file: Path, size: str, embedding: int = 0) -> TrainedModel
     settings = replace(
         SIZES[size], normalised=False, input_width=source.width, input_height=source.height, embedding=embedding
     )
-    model = load_yolox(source, settings)
+    model = load_yolox(source.model.graph, settings)
     record = {"source": file.name, "note": "published weights of YOLOX, trained on COCO, cut to the platform's classes"}
     return TrainedModel("detector", {**settings.as_mapping(), **SAMPLING}, read_weights(model), record)
+
+
+def served_weights(file: Path) -> TrainedModel:
+    """What a served file holds, as a trained model to start from; see `read_served`."""
+    model, settings = read_served(file)
+    return TrainedModel(
+        "detector", {**settings.as_mapping(), **SAMPLING}, read_weights(model), {"source": f"the served {file.name}"}
+    )
 
 
 def _select(settings: PlatformSettings, folder: Path, wanted: Selection) -> Mapping[str, Any]:
@@ -185,6 +194,7 @@ FAMILY = Family(
     illustrate=_illustrate,
     gate=Gate(metric="map50", higher_is_better=True, tolerance=0.01, latency_ms=60.0),
     settings={**SHIPPED.as_mapping(), **SAMPLING},
+    sampling=SAMPLING.keys(),
     select=_select,
     training=TrainingSettings(
         epochs=28,
@@ -196,6 +206,8 @@ FAMILY = Family(
         patience=1000,
         checkpoint_steps=25,
     ),
+    weights_of=served_weights,
+    fine_tuning={"epochs": 3, "learning_rate": 2e-4},
     monitoring=Monitoring(signals=(BRIGHTNESS, SHARPNESS, OBJECTS, BOX_HEIGHT, SCORE)),
     replay=ReplayGate("detector", tolerance=0.1, least_kept=0.8),
 )

@@ -7,7 +7,7 @@ one under the entry-point group `pathcast.families`; `package.module:NAME` works
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -110,6 +110,7 @@ class Family:
       network on real samples of the prepared `folder`; GateFailedError where it differs. A network that is served as
       several models has its parts beside (`pathcast.export.ensemble`).
     - `evaluate(onnx_file, folder)` scores a served file on the held-out part.
+    - `sampling` names those of the `settings` that shape no weights; they may change from one training to the next.
     - `search` is where tuning looks, by the names of settings of the family or of the training.
     - `examples(onnx_file, folder)` are a few real inputs of a served file by name, for the signature, warm-up and
       smoke tests.
@@ -121,6 +122,8 @@ class Family:
       any family where it is wanted, the selection's option `source` names them.
     - `shipped()` are weights that come with the package; a training that starts from weights takes the settings
       `fine_tuning` on top of `training`.
+    - `weights_of(onnx_file)` are the weights that a served file holds, for a champion that was not trained here;
+      InvalidInputError where it holds none of this family. None where they cannot be read back.
     - `monitoring` says what bad performance is: which stored signals are watched, and from when on they alarm.
     - `replay` is the gate of recorded intervals; None where the family's models are no part of the analyzer, so that
       nothing that the platform records is for them.
@@ -136,6 +139,7 @@ class Family:
     examples: Callable[[Path, Path], Arrays]
     gate: Gate
     settings: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Collection[str] = ()
     fitted_settings: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] | None = None
     training: TrainingSettings = field(default_factory=TrainingSettings)
     search: Space = field(default_factory=lambda: dict(TRAINING))
@@ -143,6 +147,7 @@ class Family:
     illustrate: Callable[[keras.Model, Path, Path], None] | None = None
     select: Callable[[PlatformSettings, Path, Selection], Mapping[str, Any]] | None = None
     shipped: Callable[[], TrainedModel] | None = None
+    weights_of: Callable[[Path], TrainedModel] | None = None
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
     monitoring: Monitoring = Monitoring()
     replay: ReplayGate | None = None

@@ -30,7 +30,7 @@ from pathcast.registry.registration import Registration
 from pathcast.registry.verdicts import Verdict, failed
 from pathcast.serving.triton_client import TritonClient
 from pathcast.training import raw_files
-from pathcast.training.family import Evaluation, Selection, find_family
+from pathcast.training.family import Evaluation, Family, Selection, find_family
 from pathcast.training.jobs import Crew, Training, launch_training
 from pathcast.training.pipeline_step import step, whole_numbers
 from pathcast.training.prepared import PreparedData, open_prepared, prepare
@@ -118,8 +118,8 @@ def train_model(
 ) -> TrainedModel:
     """Train by `pathcast train`, done by `crew`, from random, the shipped or the champion's weights.
 
-    Where the champion's weights are not kept, or there is no champion, the shipped ones are taken, or else random
-    ones. Raises PathcastError with the end of the failing worker's log.
+    A champion that was not trained here gives the weights of its file. Where it cannot, or there is no champion, the
+    shipped ones are taken, or else random ones. Raises PathcastError with the end of the failing worker's log.
     """
     if start_from not in STARTS:
         raise InvalidInputError(f"start_from: expected one of {', '.join(STARTS)}, got {start_from!r}")
@@ -127,9 +127,7 @@ def train_model(
     with TemporaryDirectory() as scratch:
         initial = Path(scratch) / "initial"
         initial.mkdir()
-        has_weights = (
-            start_from == "champion" and ModelLifecycle(settings).fetch_weights(found.name, initial) is not None
-        )
+        has_weights = start_from == "champion" and _fetch_weights(settings, found, initial)
         if start_from != "random" and not has_weights and found.shipped is not None:
             found.shipped().save(initial)
             has_weights = True
@@ -298,6 +296,22 @@ def _to_tell(lifecycle: ModelLifecycle, model: str, run: str, failure: str | Non
         return failure_message(model, name, reason, champion)
     refusal = lifecycle.refusal(model)
     return None if refusal is None else refusal_message(model, *refusal, champion)
+
+
+def _fetch_weights(settings: PlatformSettings, family: Family, target: Path) -> bool:
+    """Write the champion's weights into `target`, if there are any."""
+    lifecycle = ModelLifecycle(settings)
+    if lifecycle.fetch_weights(family.name, target) is not None:
+        return True
+    file = target.with_suffix(".onnx")
+    if family.weights_of is None or lifecycle.fetch_champion(family.name, file) is None:
+        return False
+    try:
+        family.weights_of(file).save(target)
+    except InvalidInputError as error:
+        print(f"the champion's weights cannot be read from its file: {error}")
+        return False
+    return True
 
 
 def _require(model: str, version: int, verdicts: Iterable[Verdict]) -> None:

@@ -27,7 +27,8 @@ class TrainingStep:
 
     All weights are one flat vector here, and so are their gradients, which travel with the loss in one exchange a
     step; a network of many small variables would spend more time on starting operations than on computing.
-    Moving statistics (of batch normalisation) travel along and become the mean over workers.
+    Moving statistics (of batch normalisation) travel along. Each piece of a batch moves them from where the step
+    found them, and their mean over all pieces of all workers is kept: N workers do what one does in N pieces.
     """
 
     def __init__(self, task: Task, model: keras.Model, settings: TrainingSettings, workers: Workers) -> None:
@@ -96,17 +97,19 @@ class TrainingStep:
     def _traced_gradient(self, batch: Any, elapsed: Any, step: Any, rows: Any, first: Any) -> Any:
         self._part.rows, self._part.first = rows, first
         rewind(self._dropout, step)
+        before = [tf.identity(variable) for variable in self._statistics]
         with tf.GradientTape() as tape:
             loss = tf.cast(self._task.loss(self.model, batch, elapsed), tf.float32)
             scaled = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self._trainable, unconnected_gradients="zero")
-        return _flatten([*gradients, loss])
+        flat = _flatten([*gradients, loss, *self._statistics])
+        for variable, value in zip(self._statistics, before, strict=True):
+            variable.assign(value)
+        return flat
 
     def _traced_update(self, total: Any, decay: Any) -> Any:
-        workers, size = self._workers.share.count, self._weights.shape[0]
-        mean = total / (workers * self._settings.accumulate)
-        statistics = [variable / workers for variable in self._statistics]
-        summed = self._workers.sum(tf.concat([mean, _flatten(statistics)], 0))
+        size = self._weights.shape[0]
+        summed = self._workers.sum(total / (self._workers.share.count * self._settings.accumulate))
         gradient, loss = summed[:size], summed[size]
         self._optimizer.apply([gradient], [self._weights])
         self._averages.assign_sub((1.0 - decay) * (self._averages - self._weights.value))

@@ -88,8 +88,8 @@ class Job:
         """A job with the family's settings and those that `changes` names, of the training or of the family.
 
         Without initial weights the family adds what follows from the data. With `initial`, its settings are the
-        family's. Raises InvalidInputError on an unknown name, and on a change
-        of what the initial weights were made for.
+        family's. Raises InvalidInputError on an unknown name, and on a change of what the initial weights were made
+        for.
         """
         wanted = dict(changes or {})
         own = dict(family.settings if initial is None else initial.settings)
@@ -98,7 +98,8 @@ class Job:
         if unknown:
             known = ", ".join(sorted({*own, *training}))
             raise InvalidInputError(f"{family.name}: no setting {', '.join(unknown)}; expected one of {known}")
-        changed = sorted(name for name in wanted if name in own and wanted[name] != own[name])
+        fixed = own.keys() - set(family.sampling)
+        changed = sorted(name for name in fixed & wanted.keys() if wanted[name] != own[name])
         if initial is not None and changed:
             raise InvalidInputError(
                 f"{family.name}: {', '.join(changed)}: settings come with the initial weights; give one of the two"

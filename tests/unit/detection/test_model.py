@@ -106,16 +106,16 @@ def test_every_convolution_is_in_the_order_of_yolox(settings: DetectorSettings) 
 def test_published_weights_of_another_size_are_refused(yolox_path: Path) -> None:
     source = read_yolox(yolox_path)
     with pytest.raises(InvalidInputError, match="expected 83 convolutions, got 113"):
-        load_yolox(source, replace(SIZES["tiny"], normalised=False))
+        load_yolox(source.model.graph, replace(SIZES["tiny"], normalised=False))
     with pytest.raises(InvalidInputError, match="stem: expected shapes"):
-        load_yolox(source, replace(SIZES["nano"], width=0.5, normalised=False))
+        load_yolox(source.model.graph, replace(SIZES["nano"], width=0.5, normalised=False))
     with pytest.raises(InvalidInputError, match="without normalisation"):
-        load_yolox(source, SIZES["nano"])
+        load_yolox(source.model.graph, SIZES["nano"])
 
 
 def test_published_weights_can_gain_a_fresh_branch_for_appearance(yolox_path: Path) -> None:
     source, settings = read_yolox(yolox_path), replace(SIZES["nano"], normalised=False)
-    plain, seeing = (load_yolox(source, replace(settings, embedding=length)) for length in (0, 16))
+    plain, seeing = (load_yolox(source.model.graph, replace(settings, embedding=length)) for length in (0, 16))
     known = {variable.path: np.asarray(variable.value) for variable in plain.weights}
     gained = {variable.path: np.asarray(variable.value) for variable in seeing.weights}
     assert {path.split("_")[0] for path in gained.keys() - known.keys()} == {"emb"}

@@ -134,7 +134,7 @@ def test_weights_of_another_size_than_nano_load_by_name() -> None:
     settings = replace(SIZES["tiny"], width=0.125, normalised=False)
     source = file_of(settings)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in source.model.graph.initializer}
-    model = load_yolox(source, settings)
+    model = load_yolox(source.model.graph, settings)
     kernel, bias = model.get_layer("C3_n4.m.0.conv2").get_weights()
     np.testing.assert_array_equal(kernel, values["onnx::C3_n4.m.0.conv2.weight"].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(bias, values["onnx::C3_n4.m.0.conv2.bias"])
@@ -146,4 +146,4 @@ def test_weights_of_another_size_than_nano_load_by_name() -> None:
     )
     first.input[1], second.input[1] = second.input[1], first.input[1]
     with pytest.raises(InvalidInputError, match=r"expected head\.reg_preds\.1\.weight, got head\.obj_preds\.1\.weight"):
-        load_yolox(source, settings)
+        load_yolox(source.model.graph, settings)

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from pathcast.detection.parity import BOX_TOLERANCE_PX, SCORE_TOLERANCE, check_parity
+from pathcast.detection.served_weights import read_served
 from pathcast.detection.settings import SIZES
 from pathcast.detection.weights import load_yolox
 from pathcast.detection.yolox_import import read_yolox
@@ -18,7 +19,7 @@ from pathcast.export.detector import in_order_of, to_served_onnx
 DATA = Path(os.environ.get("PATHCAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
-def test_published_weights_in_keras_give_what_the_published_file_gives() -> None:
+def test_published_weights_in_keras_give_what_the_published_file_gives(tmp_path: Path) -> None:
     path, video = DATA / "models" / "yolox_nano.onnx", DATA / "pets09_s2l1" / "vtest.avi"
     if not (path.is_file() and video.is_file()):
         pytest.skip(f"{path} or {video} is not there (PATHCAST_DATA names the data folder)")
@@ -29,7 +30,14 @@ def test_published_weights_in_keras_give_what_the_published_file_gives() -> None
         frames.append(cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB))
     capture.release()
     source = read_yolox(path)
-    served = to_served_onnx(load_yolox(source, replace(SIZES["nano"], normalised=False)))
+    settings = replace(SIZES["nano"], normalised=False)
+    network = load_yolox(source.model.graph, settings)
+    served = to_served_onnx(network)
+    onnx.save(served, str(tmp_path / "model.onnx"))
+    again, read = read_served(tmp_path / "model.onnx")
+    assert read == settings
+    for wanted, got in zip(network.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, wanted)
     # Batches differ in the last bits between sizes here and there; boxes and scores must not.
     parity = check_parity(source, served.SerializeToString(), frames, "vtest.avi")
     assert parity.frames == 6
