@@ -74,7 +74,9 @@ def test_faster_walkers_are_shown_told_and_measured(
     for word in (CAMERA, "speed", "forecast_error", "units a second", "alarm", "normal"):
         assert word in result.output
     assert "<td>speed</td>" in report.read_text()
-    assert [body["event"] for _, _, body in told.received] == ["alarm"]
+    # What is owed for alarms at other cameras of the platform may come along.
+    own = [body for _, _, body in told.received if body["camera_id"] == CAMERA]
+    assert [body["event"] for body in own] == ["alarm"]
     assert "secretword" not in result.output
     # The recorder shows what was found.
     port = choose_ports(["recorder"], {}, in_use=())["recorder"]

@@ -280,13 +280,22 @@ def serve_version(
     Raises GateFailedError where one does not, PathcastError where it refuses to load.
     """
     served = under or model
+    absent: list[str] = []
     for attempt in range(1 + _RELOADS):
         if attempt:
             time.sleep(_CLOCK_STEP_S)
         try:
-            _load(clients, repository.serve(model, version, under=under))
+            *parts, _ = repository.serve(model, version, under=under)
+            _load(clients, parts)
+            # An ensemble that names a part which is not there would stop answering.
+            absent = [
+                f"{each.address} ({part})" for part in parts for each in clients if not each.ready(part, str(version))
+            ]
+            if absent:
+                continue
+            _load(clients, [served])
         except PathcastError:
-            # A busy store may not have answered Triton in time, or a part looked unchanged.
+            # A busy store may not have answered Triton in time.
             if attempt == _RELOADS:
                 raise
             continue
