@@ -111,7 +111,8 @@ def test_sixteen_images_and_who_is_on_them_are_learned_by_heart_and_survive_the_
     # By chance it would be a half.
     assert (same[:, None] > different).mean() > 0.8
     assert np.median(same) > np.median(different) + 0.1
-    small = quantise_detector(file, labelled, labelled)
+    # Boxes of a network this small move by a pixel in eight bits, which AP50-95 of 16 images shows.
+    small = quantise_detector(file, labelled, labelled, map_drop=0.03)
     assert small.map50 >= small.map50_before - 0.01
     assert len(small.model.SerializeToString()) < 0.5 * file.stat().st_size
     with pytest.raises(GateFailedError, match="int8: expected drops of at most -1"):
