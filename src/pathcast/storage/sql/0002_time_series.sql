@@ -100,27 +100,4 @@ BEGIN
     RETURN made;
 END
 $$;
-
--- Drops the partitions of all days before the moment's UTC day and returns how many.
-CREATE FUNCTION drop_raw_before(moment timestamptz) RETURNS integer
-LANGUAGE plpgsql AS $$
-DECLARE
-    old record;
-    dropped integer := 0;
-BEGIN
-    FOR old IN
-        SELECT child.relname
-        FROM time_series AS series
-        JOIN pg_inherits ON pg_inherits.inhparent = series.name::regclass
-        JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
-        WHERE child.relname ~ ('^' || series.name || '_[0-9]{8}$')
-          AND right(child.relname, 8) < to_char(moment AT TIME ZONE 'UTC', 'YYYYMMDD')
-        ORDER BY child.relname
-    LOOP
-        EXECUTE format('DROP TABLE %I', old.relname);
-        dropped := dropped + 1;
-    END LOOP;
-    RETURN dropped;
-END
-$$;
 */

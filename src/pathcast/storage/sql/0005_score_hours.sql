@@ -91,26 +91,23 @@ CREATE TABLE retention (
 );
 INSERT INTO retention (raw_days) VALUES (30);
 
--- Drops the oldest partition whose day is past the retention at the moment, and returns its name, NULL where none
--- is. The hours of forecasts and their scores are kept first. One partition a call, so that a caller's transaction
--- holds the lock of one table and no writer can deadlock with it. The moment cannot be in the future, so whoever
--- may call this can only drop what has expired. Runs with its owner's rights: a writer may not drop tables.
-CREATE FUNCTION drop_expired_raw(moment timestamptz) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
+-- Drops the oldest partition of a day before the UTC day of the moment and returns its name, NULL where none is. Whoever
+-- drops raw rows, by schedule or by hand, does it here, and keeps the hours of forecasts and their scores first. (On
+-- TimescaleDB they are continuous aggregates, which outlive the rows.)
+CREATE FUNCTION drop_oldest_partition(moment timestamptz) RETURNS text
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    last_day text;
     expired record;
     day timestamptz;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('pathcast partitions'));
-    SELECT to_char((least(moment, now()) - make_interval(days => raw_days)) AT TIME ZONE 'UTC', 'YYYYMMDD')
-    INTO last_day FROM retention;
     SELECT series.name, child.relname
     INTO expired
     FROM time_series AS series
     JOIN pg_inherits ON pg_inherits.inhparent = series.name::regclass
     JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
-    WHERE child.relname ~ ('^' || series.name || '_[0-9]{8}$') AND right(child.relname, 8) < last_day
+    WHERE child.relname ~ ('^' || series.name || '_[0-9]{8}$')
+      AND right(child.relname, 8) < to_char(moment AT TIME ZONE 'UTC', 'YYYYMMDD')
     ORDER BY right(child.relname, 8), child.relname
     LIMIT 1;
     IF NOT FOUND THEN
@@ -143,7 +140,30 @@ BEGIN
     RETURN expired.relname;
 END
 $$;
+REVOKE EXECUTE ON FUNCTION drop_oldest_partition(timestamptz) FROM PUBLIC;
+
+-- Drops the oldest partition whose day is past the retention at the moment, and returns its name, NULL where none
+-- is. One partition a call, so that a caller's transaction holds the lock of one table and no writer can deadlock with
+-- it. The moment cannot be in the future, so whoever may call this can only drop what has expired. Runs with its
+-- owner's rights: a writer may not drop tables.
+CREATE FUNCTION drop_expired_raw(moment timestamptz) RETURNS text
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '5s' AS $$
+    SELECT drop_oldest_partition(least(moment, now()) - make_interval(days => raw_days)) FROM retention
+$$;
 REVOKE EXECUTE ON FUNCTION drop_expired_raw(timestamptz) FROM PUBLIC;
+
+-- Drops the partitions of all days before the moment's UTC day and returns how many.
+CREATE FUNCTION drop_raw_before(moment timestamptz) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    dropped integer := 0;
+BEGIN
+    WHILE drop_oldest_partition(moment) IS NOT NULL LOOP
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
+END
+$$;
 */
 
 -- Databases whose roles were made before this step.
