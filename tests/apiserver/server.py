@@ -1,17 +1,10 @@
-"""Kubernetes' API server for custom resources, built from Debian's source packages and run with Debian's etcd.
-
-Debian has the libraries `apiserver` and `apiextensions-apiserver` with their Go compiler in unstable; nothing is
-installed on the machine. Fetching takes some 370 MB and building five minutes of a core; the result is kept.
-"""
+"""Kubernetes' API server, run with an empty store; see programs.py for where it comes from."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import ssl
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,28 +13,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pathcast.local.ports import choose_ports
-from tests.manifests.tools import tools_dir
+from tests.apiserver.programs import programs
 
 Json = dict[str, Any]
 
-_MAIN = Path(__file__).with_name("main.go")
-_SUITE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main\n"
-_PACKAGES = ("golang-k8s-apiextensions-apiserver-dev", "golang-go", "etcd-server")
 _READY_S = 60.0
 
 
 class Server:
-    """The server at `address`, without a certificate that anybody knows."""
+    """The server at `address`, without a certificate that anybody knows; everybody may do everything."""
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._kinds: dict[str, dict[str, Json]] = {}
 
-    def ask(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
+    def ask(self, method: str, path: str, body: Json | None = None, kind: str = "json") -> tuple[int, Json]:
         """Status and answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310
-            self.address + path, method=method, data=data, headers={"Content-Type": "application/json"}
+            self.address + path, method=method, data=data, headers={"Content-Type": f"application/{kind}"}
         )
         context = ssl._create_unverified_context()  # noqa: S323
         try:
@@ -50,51 +43,32 @@ class Server:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
+    def place(self, version: str, kind: str, namespace: str | None) -> str:
+        """Where objects of a kind are; those of all namespaces, where none is given."""
+        base = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        if version not in self._kinds:
+            resources = self.ask("GET", base)[1].get("resources", ())
+            self._kinds[version] = {found["kind"]: found for found in resources if "/" not in found["name"]}
+        assert kind in self._kinds[version], f"the server has no {kind} of {version}"
+        found = self._kinds[version][kind]
+        within = f"/namespaces/{namespace}" if found["namespaced"] and namespace else ""
+        return f"{base}{within}/{found['name']}"
 
-def programs() -> Path:
-    """A folder with `server` and `etcd`, made where it is not there yet."""
-    folder = tools_dir() / "apiserver"
-    if not (folder / "server").is_file():
-        with tempfile.TemporaryDirectory() as scratch:
-            _build(Path(scratch), folder)
-    return folder
-
-
-def _build(scratch: Path, folder: Path) -> None:
-    lists, cache, root = scratch / "lists", scratch / "cache", scratch / "root"
-    for part in (lists / "partial", cache / "archives" / "partial", root):
-        part.mkdir(parents=True)
-    (scratch / "sources.list").write_text(_SUITE)
-    (scratch / "status").touch()
-    apt = ["apt-get", f"-oDir::State::Lists={lists}", f"-oDir::Cache={cache}", "-oAPT::Sandbox::User=root"]
-    apt += [f"-oDir::State::status={scratch / 'status'}", f"-oDir::Etc::SourceList={scratch / 'sources.list'}"]
-    apt += ["-oDir::Etc::SourceParts=/dev/null", "-oDebug::NoLocking=1", "--quiet"]
-    _run([*apt, "update"])
-    _run([*apt, "install", "--yes", "--download-only", "--no-install-recommends", *_PACKAGES])
-    for package in sorted((cache / "archives").glob("*.deb")):
-        if package.name.startswith(("golang", "etcd")):
-            _run(["dpkg-deb", "-x", str(package), str(root)])
-    (go,) = root.glob("usr/lib/go-1.*")
-    source = scratch / "own" / "src" / "pathcast" / "apiserver"
-    source.mkdir(parents=True)
-    shutil.copy(_MAIN, source)
-    environment = {
-        **os.environ,
-        "GOROOT": str(go),
-        "GOPATH": f"{scratch / 'own'}:{root / 'usr/share/gocode'}",
-        "GOCACHE": str(scratch / "build"),
-        "GO111MODULE": "off",
-        "GOTOOLCHAIN": "local",
-        "CGO_ENABLED": "0",
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    _run([str(go / "bin" / "go"), "build", "-o", str(scratch / "server"), "pathcast/apiserver"], environment)
-    shutil.copy(root / "usr" / "bin" / "etcd", folder / "etcd")
-    shutil.move(scratch / "server", folder / "server")
-
-
-def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    def write_access(self, file: Path) -> Path:
+        """A KUBECONFIG for this server."""
+        cluster = {"server": self.address, "insecure-skip-tls-verify": True}
+        context = {"cluster": "test", "user": "test", "namespace": "pathcast"}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            # Any name; the server asks for none, but the clients would.
+            "users": [{"name": "test", "user": {"username": "test", "password": "test"}}],
+            "contexts": [{"name": "test", "context": context}],
+            "current-context": "test",
+        }
+        file.write_text(yaml.safe_dump(content))
+        return file
 
 
 @contextmanager

@@ -1,5 +1,6 @@
-// Kubernetes' own API server for custom resources: everybody may do everything, nothing is admitted or denied but by the
-// definitions; etcd behind it. Built by server.py from the libraries that Debian packages.
+// Kubernetes' own API server for custom resources, and before it the generic one with built-in kinds: everybody may do
+// everything, nothing is admitted or denied but by types and definitions; etcd behind it. Built by server.py from the
+// libraries that Debian packages.
 package main
 
 import (
@@ -9,10 +10,13 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
+	noop "go.opentelemetry.io/otel/trace/noop"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apiextensions-apiserver/pkg/cmd/server/options"
 	generatedopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/util/openapi"
@@ -20,7 +24,9 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
-	noop "go.opentelemetry.io/otel/trace/noop"
+	"k8s.io/kube-openapi/pkg/common"
+
+	"pathcast/apiserver/types"
 )
 
 func main() {
@@ -63,15 +69,19 @@ func run() error {
 		return err
 	}
 	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(
-		openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions),
+		openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(definitions),
 		openapinamer.NewDefinitionNamer(apiserver.Scheme, scheme.Scheme))
+	// One list of groups for both servers, which the front one answers with.
+	config.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis")
 	client, err := kubernetes.NewForConfig(config.LoopbackClientConfig)
 	if err != nil {
 		return err
 	}
 	config.SharedInformerFactory = informers.NewSharedInformerFactory(client, 0)
+	front := config.Config
+	front.PostStartHooks = map[string]genericapiserver.PostStartHookConfigEntry{}
 	resolver := webhook.NewDefaultServiceResolver()
-	server, err := (&apiserver.Config{
+	behind, err := (&apiserver.Config{
 		GenericConfig: config,
 		ExtraConfig: apiserver.ExtraConfig{
 			CRDRESTOptionsGetter: options.NewCRDRESTOptionsGetter(*r.Etcd, config.ResourceTransformers, config.StorageObjectCountTracker),
@@ -82,5 +92,26 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return server.GenericAPIServer.PrepareRun().RunWithContext(context.Background())
+	known, err := builtInScheme()
+	if err != nil {
+		return err
+	}
+	front.Serializer = serializer.NewCodecFactory(known)
+	server, err := front.Complete(config.SharedInformerFactory).New("built-in", behind.GenericAPIServer)
+	if err != nil {
+		return err
+	}
+	if err := installBuiltIn(server, known, *r.Etcd, &front); err != nil {
+		return err
+	}
+	return server.PrepareRun().RunWithContext(context.Background())
+}
+
+// definitions are those of custom resource definitions and what all objects have, and the generated ones.
+func definitions(reference common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+	all := generatedopenapi.GetOpenAPIDefinitions(reference)
+	for name, definition := range types.GetOpenAPIDefinitions(reference) {
+		all[name] = definition
+	}
+	return all
 }
