@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pathcast.core.clock import SystemClock
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,11 +22,12 @@ class ModelOutcome:
         from pathcast.training.family import find_family
 
         self._model, self._lifecycle = find_family(family).name, ModelLifecycle(settings)
+        self._began = SystemClock().now()
         self._before = self._lifecycle.champion(self._model)
         self._newest = self._lifecycle.newest(self._model)
 
     def facts(self) -> dict[str, Any]:
-        """`version` and `gates` are those of the version that the run made, if any."""
+        """`version` and `gates` are those of the version that the run made, if any; `failures` what else it noted."""
         version = self._lifecycle.newest(self._model)
         made = None if version == self._newest else version
         verdicts = [] if made is None else self._lifecycle.verdicts(self._model, made)
@@ -34,21 +37,26 @@ class ModelOutcome:
             "champion_before": self._before,
             "champion": self._lifecycle.champion(self._model),
             "gates": {verdict.gate: {"passed": verdict.passed, "reason": verdict.reason} for verdict in verdicts},
+            "failures": {
+                each.name: each.reason for each in self._lifecycle.failures(self._model) if each.at >= self._began
+            },
         }
 
     def show(self, console: Console, facts: Mapping[str, Any]) -> None:
-        """Print the gates, and who is champion now."""
+        """Print the gates, what failed, and who is champion now."""
         from rich.table import Table
 
         new = facts["version"]
         table = Table(
             title=f"{facts['pipeline']}: {facts['model']} " + (f"version {new}" if new else "without a version")
         )
-        table.add_column("gate")
+        table.add_column("gate or step")
         table.add_column("passed")
         table.add_column("why", overflow="fold")
         for gate, verdict in facts["gates"].items():
             table.add_row(gate, "✓" if verdict["passed"] else "✗", verdict["reason"])
+        for name, reason in facts["failures"].items():
+            table.add_row(name, "✗", reason)
         console.print(table)
         before, after = facts["champion_before"], facts["champion"]
         change = f"is still version {after}" if before == after else f"was version {before}, is now version {after}"
