@@ -35,7 +35,7 @@ class Registry:
 
 def test_a_run_that_made_no_version_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "ModelLifecycle", Registry)
-    outcome = ModelOutcome(PlatformSettings(), "forecaster")
+    outcome = ModelOutcome(PlatformSettings.model_construct(), "forecaster")
     facts = {"pipeline": "train_model", "duration_s": 12.0, **outcome.facts()}
     assert facts["version"] is None
     assert facts["gates"] == {}
