@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.detections import Detections
@@ -98,6 +97,9 @@ def read_model(path: Path) -> bytes:
 
 def open_session(path: Path, content: bytes) -> Any:
     """A session of one thread; raises InvalidInputError that names `path` where onnxruntime refuses the model."""
+    # Here, since the services' images ask Triton and have no onnxruntime.
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -1,9 +1,11 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from deployments.images.build import (
     IMAGES,
@@ -16,6 +18,7 @@ from deployments.images.build import (
     image_reference,
     save_command,
 )
+from deployments.images.lock import image_lock, locked_entries
 from pathcast.core.errors import InvalidInputError, PathcastError
 
 PINNED = "python:3.11-slim-bookworm@sha256:" + "0" * 64
@@ -188,3 +191,32 @@ print(linear_sum_assignment([[1, 0], [0, 1]])[1])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[1 0]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("image", "programs"),
+    [
+        (
+            "pathcast-stream",
+            [
+                *(
+                    f"streaming.{name}.__main__"
+                    for name in ("analyzer", "archiver", "producer", "recorder", "replayer")
+                ),
+                "pathcast.storage.__main__",
+            ],
+        ),
+        ("pathcast-triton", ["pathcast.serving.mot.endpoint"]),
+    ],
+)
+def test_programs_import_nothing_that_their_image_has_not(image: str, programs: list[str]) -> None:
+    installed = {*locked_entries(image_lock(PROJECT, IMAGES[image].extras)), "pathcast"}
+    absent = [
+        module
+        for module, owners in packages_distributions().items()
+        if not installed & {canonicalize_name(owner) for owner in owners}
+    ]
+    assert {"onnxruntime", "tensorflow", "mlflow"} <= set(absent)
+    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import {', '.join(programs)}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
