@@ -21,10 +21,14 @@ GPU = "nvidia.com/gpu"
 STEP_LABEL = ("app.kubernetes.io/name", "pipeline-step")
 
 DATABASE, OBJECT_STORE, TRACKING, TRITON = "database", "object-store", "tracking", "triton"
+ALERTS = "alerts"
+"""Whoever is told of failures and refusals: a webhook, Apprise's addresses."""
+
 _ADDRESSES = {
     "database-url": "PATHCAST_DATABASE_URL",
     "kafka-bootstrap": "PATHCAST_KAFKA_BOOTSTRAP",
     "mlflow-tracking-uri": "PATHCAST_MLFLOW_TRACKING_URI",
+    "monitor-definitions": "PATHCAST_MONITOR_DEFINITIONS",
     "s3-access-key": "PATHCAST_S3_ACCESS_KEY",
     "s3-endpoint": "PATHCAST_S3_ENDPOINT",
     "s3-secure": "PATHCAST_S3_SECURE",
@@ -34,10 +38,16 @@ _ADDRESSES = {
 }
 # The settings ask for a key; a step that does not talk to the store holds none.
 _NO_KEY = {"not-used": "PATHCAST_S3_SECRET_KEY"}
-_PASSWORDS = {
+_SECRETS = {
     DATABASE: ("timescaledb-passwords", {"lifecycle": "PGPASSWORD"}),
     OBJECT_STORE: ("minio-users", {"lifecycle": "PATHCAST_S3_SECRET_KEY"}),
+    ALERTS: (
+        "pathcast-alerts",
+        {"webhook-url": "PATHCAST_MONITOR_WEBHOOK_URL", "apprise-urls": "PATHCAST_MONITOR_APPRISE_URLS"},
+    ),
 }
+_OPTIONAL = (ALERTS,)
+"""Without their Secret the log alone is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +88,7 @@ STEPS = {
         cpu="2", memory="4Gi", minutes=120, uses=(DATABASE, OBJECT_STORE, TRACKING, TRITON), acts=True
     ),
     "promote-model": Step(uses=(DATABASE, OBJECT_STORE, TRACKING, TRITON), acts=True),
-    "roll-back": Step(uses=(DATABASE, OBJECT_STORE, TRACKING, TRITON), acts=True),
+    "roll-back": Step(uses=(DATABASE, OBJECT_STORE, TRACKING, TRITON, ALERTS), acts=True),
     "open-search": Step(cpu="4", memory="16Gi", acts=True, workspace=True, gpu=True),
     "run-trials": Step(cpu="4", memory="16Gi", minutes=24 * 60, acts=True, workspace=True, gpu=True),
     "report-search": Step(cpu="1", memory="4Gi", uses=(TRACKING,), acts=True, workspace=True),
@@ -102,8 +112,8 @@ def on_cluster(task: dsl.PipelineTask, *, gpus: object = None, nodes: object = N
     kubernetes.use_config_map_as_env(task, CONFIG, _ADDRESSES | ({} if OBJECT_STORE in step.uses else _NO_KEY))
     for server in step.uses:
         kubernetes.add_pod_label(task, f"pathcast.io/{server}-client", "true")
-        if server in _PASSWORDS:
-            kubernetes.use_secret_as_env(task, *_PASSWORDS[server])
+        if server in _SECRETS:
+            kubernetes.use_secret_as_env(task, *_SECRETS[server], optional=server in _OPTIONAL)
     kubernetes.add_pod_label(task, *STEP_LABEL)
     if step.workspace:
         kubernetes.mount_pvc(task, WORKSPACE_CLAIM, WORKSPACE)

@@ -21,8 +21,8 @@ from pathcast.detection.coco_json import read_coco
 from pathcast.detection.labelled import LabelledImages
 from pathcast.local.platform import Platform
 from pathcast.messaging.topics import ensure_topics
-from pathcast.registry.detector import publish_detector
 from pathcast.registry.publishing import ModelLifecycle
+from pathcast.registry.shipped import publish_shipped
 from pathcast.registry.tracking import tracking_client
 from pathcast.training import lifecycle as steps
 from pathcast.training.detector import FAMILY
@@ -58,7 +58,7 @@ def archived(
 ) -> Iterator[PlatformSettings]:
     """The platform with a champion, and with a clip that went through `pathcast stream` and the archiver."""
     folder = tmp_path_factory.mktemp("clip")
-    publish_detector(platform_settings)
+    publish_shipped(platform_settings, "detector")
     ensure_topics(
         platform_settings.kafka_bootstrap,
         frames_topic=platform_settings.frames_topic,

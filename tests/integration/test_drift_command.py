@@ -13,14 +13,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from components.detect_drift.component import detect_drift
-from pathcast.cli import drift as command
 from pathcast.cli.main import app
-from pathcast.core.errors import PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.local.ports import choose_ports
 from pathcast.storage.connection import connect
+from tests.support.kfp_api import TOKEN, KfpApi, serving
 from tests.support.streaming import Service, wait_until
 from tests.support.walkers import walk
 from tests.support.webhook import Receiver, receiving
@@ -124,10 +123,10 @@ def test_the_component_answers_as_the_command(
 def test_an_alarm_starts_one_training(
     platform: Platform, platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    started: list[str] = []
-    monkeypatch.setattr(command, "_start", lambda family, host, state_dir: started.append(f"{family} at {host}"))
     monkeypatch.setenv("PATHCAST_MONITOR_COOL_DOWN_HOURS", "0")
     monkeypatch.setenv("PATHCAST_MONITOR_RUNS_A_DAY", "1")
+    monkeypatch.setenv("KFP_TOKEN", TOKEN)
+    monkeypatch.setenv("HOME", str(tmp_path))
     target = tmp_path / "drift.json"
 
     def trainings(minute: int, *arguments: object) -> list[str]:
@@ -135,26 +134,28 @@ def test_an_alarm_starts_one_training(
         assert result.exit_code == 0, result.output
         return [each["status"] for each in json.loads(target.read_text())["trainings"]]
 
-    assert trainings(0) == []
-    assert trainings(1, "--retrain") == []  # as ever: no alarm, no training
-    assert trainings(0, "--retrain", "--host", "https://kubeflow.example") == ["started"]
-    assert trainings(0, "--retrain") == ["refused"]
-    assert started == ["forecaster at https://kubeflow.example"]
+    with connect(platform_settings.database_url, application_name="test") as connection:
+        connection.execute("DELETE FROM retraining_runs")  # what other tests have started counts, too
+    api = KfpApi()
+    with serving(api) as host:
+        assert trainings(0) == []
+        assert trainings(1, "--retrain") == []  # as ever: no alarm, no training
+        assert trainings(0, "--retrain", "--host", host, "--account", "steps", "--set", "days=2") == ["started"]
+        assert trainings(0, "--retrain") == ["refused"]
+    (run,) = api.runs
+    assert run["runtime_config"]["parameters"] == {"family": "forecaster", "force": True, "days": 2.0}
+    assert run["service_account"] == "steps"
     with connect(platform_settings.database_url, application_name="test") as connection:
         rows = connection.execute(
             "SELECT status, place, reason LIKE %s FROM retraining_runs WHERE window_end = %s",
             (f"%speed at {CAMERA}%", END),
         ).fetchall()
-        assert rows == [("started", "https://kubeflow.example", True)]
+        assert rows == [("started", host, True)]
         connection.execute("DELETE FROM retraining_runs WHERE window_end = %s", (END,))
 
-    def fail(*_: object) -> None:
-        raise PathcastError("no Kubeflow there")
-
-    monkeypatch.setattr(command, "_start", fail)
-    result = judge(platform, 0, "--retrain", "--json", target)
+    result = judge(platform, 0, "--retrain", "--host", host, "--json", target)  # it is gone by now
     assert result.exit_code == 1
-    assert "no Kubeflow there" in result.output
+    assert "does not answer" in result.output
     assert json.loads(target.read_text())["trainings"][0]["status"] == "failed"
 
 
@@ -164,6 +165,7 @@ def test_an_alarm_starts_one_training(
         (["--family", "toys"], "family 'toys': expected one of"),
         (["--camera", "nowhere"], "camera nowhere: expected a camera with observations"),
         (["--until", "yesterday"], "expected ISO 8601"),
+        (["--retrain", "--set", "nothing=1"], "no parameter nothing"),
     ],
 )
 def test_what_is_not_there_is_named(platform: Platform, arguments: list[str], message: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pathcast.core.camera import read_camera_file
@@ -68,8 +69,8 @@ def platform(tmp_path_factory):
         settings = platform.settings()
         import_detector(settings, DETECTOR, frames=CLIP)
         model, config = FORECASTER / "1" / "model.onnx", (FORECASTER / "config.pbtxt").read_text()
-        given = Registration(onnx_path=model, card="")
-        publish_model(settings, "forecaster", given, config, smoke_test=lambda client, served, version: None)
+        given = Registration(onnx_path=model, card="", example={"observed": np.zeros((1, 8, 2), np.float32)})
+        publish_model(settings, "forecaster", given, config)
         platform.up()
         yield platform
     finally:

@@ -105,6 +105,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         yield server
 
 
+def only_message(told: Receiver, champion: dict[str, object], reason: str) -> dict[str, str]:
+    """What people were told, once: what happened and why, which version serves, and what to do next."""
+    ((_, _, message),) = told.received
+    assert reason in message["reason"]
+    assert f"Version {champion['champion']} serves on." in message["text"]
+    assert "Next: " in message["text"]
+    return message
+
+
 @pytest.fixture
 def unchanged(platform_settings: PlatformSettings, champion: dict[str, object]) -> object:
     """After the test and the pipeline's last step the champion serves, and nothing is on trial."""
@@ -143,25 +152,28 @@ def test_a_training_that_crashes(
             tmp_path / "trained",
             start_from="random",
             changes={"epochs": 1, "loss_scale": 1e38},
-            crew=Crew(),
+            crew=Crew(workers=2),
         )
     steps.finish(platform_settings, FAMILY, "crashed-run", "the last step knows no more than that one failed")
     assert "the loss of epoch 1" in failures(platform_settings)["train_model"]
     assert "crashed-run" in failures(platform_settings)
     assert "the loss of epoch 1" in str(raised.value)
-    ((_, _, message),) = told.received
+    message = only_message(told, champion, "the loss of epoch 1")
     assert (message["event"], message["step"]) == ("training_failed", "train_model")
-    assert "the loss of epoch 1" in message["text"]
-    assert f"Version {champion['champion']} serves on." in message["text"]
     assert "Next: mend that, then `pathcast pipeline run continuous_training" in message["text"]
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_too_little_data(platform_settings: PlatformSettings, made: Path) -> None:
+def test_too_little_data(
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, told: Receiver
+) -> None:
     verdict = steps.validate_data(platform_settings, FAMILY, made / "data", min_samples=5000)
     assert not verdict.passed
     assert "train: expected 5000, got 256" in verdict.reason
     assert failures(platform_settings)["validate_data"] == f"too little data: {verdict.reason}"
+    for _ in range(2):
+        steps.finish(platform_settings, FAMILY, "test-run", None)
+    assert "Next: take more" in only_message(told, champion, verdict.reason)["text"]
 
 
 def with_kernel(source: Path, target: Path, factor: float) -> Path:
@@ -178,22 +190,24 @@ def with_kernel(source: Path, target: Path, factor: float) -> Path:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_a_challenger_that_is_worse(platform_settings: PlatformSettings, made: Path, tmp_path: Path) -> None:
+def test_a_challenger_that_is_worse(
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, tmp_path: Path, told: Receiver
+) -> None:
     worse = with_kernel(made / "exported", tmp_path / "worse", 1.5)
     evaluation, verdicts = steps.evaluate_model(platform_settings, FAMILY, worse, made / "data", tmp_path)
     assert [verdict.passed for verdict in verdicts] == [False, True]
-    version = steps.register_model(
-        platform_settings, FAMILY, made / "trained", worse, made / "data", evaluation.metrics, verdicts
-    )
-    with pytest.raises(GateFailedError, match="failed metric: mae"):
-        steps.deploy_model(platform_settings, FAMILY, version)
-    with pytest.raises(GateFailedError, match="failed metric"):
-        steps.promote_model(platform_settings, FAMILY, version)
-    stored = {verdict.gate: verdict for verdict in ModelLifecycle(platform_settings).verdicts(MODEL, version)}
-    assert "the champion's" in stored["metric"].reason
+    assert "the champion's" in verdicts[0].reason
+    refused(platform_settings, champion, made, worse, verdicts[0], told)
 
 
-def refused(settings: PlatformSettings, made: Path, exported: Path, verdict: Verdict, told: Receiver) -> None:
+def refused(
+    settings: PlatformSettings,
+    champion: dict[str, object],
+    made: Path,
+    exported: Path,
+    verdict: Verdict,
+    told: Receiver,
+) -> None:
     """A version that bears the verdict is neither tried nor promoted; the registry says why, people are told once."""
     version = steps.register_model(settings, FAMILY, made / "trained", exported, made / "data", {}, [verdict])
     for forbidden in (steps.deploy_model, steps.promote_model):
@@ -202,53 +216,57 @@ def refused(settings: PlatformSettings, made: Path, exported: Path, verdict: Ver
     assert ModelLifecycle(settings).verdicts(MODEL, version) == [verdict]
     for _ in range(2):
         steps.finish(settings, FAMILY, "test-run", None)
-    ((_, _, message),) = told.received
+    message = only_message(told, champion, verdict.reason)
     assert (message["event"], message["version"]) == ("version_refused", version)
-    assert verdict.reason in message["reason"]
-    assert "Next: " in message["text"]
 
 
 @pytest.mark.usefixtures("unchanged")
 def test_an_export_that_differs(
-    platform_settings: PlatformSettings, made: Path, tmp_path: Path, told: Receiver
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, tmp_path: Path, told: Receiver
 ) -> None:
     other = with_kernel(made / "exported", tmp_path / "other", 1.01)
     assert steps.check_parity(FAMILY, made / "trained", made / "exported", made / "data").passed
     verdict = steps.check_parity(FAMILY, made / "trained", other, made / "data")
     assert not verdict.passed
     assert verdict.numbers["share_of_tolerance"] > 1
-    refused(platform_settings, made, other, verdict, told)
+    refused(platform_settings, champion, made, other, verdict, told)
 
 
 @pytest.mark.usefixtures("unchanged")
 def test_a_model_that_is_too_slow(
-    platform_settings: PlatformSettings, made: Path, tmp_path: Path, told: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, tmp_path: Path, told: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     hasty = replace(toy_family.FAMILY, gate=replace(toy_family.FAMILY.gate, latency_ms=1e-9))
     monkeypatch.setattr(toy_family, "FAMILY", hasty)
     _, (_, verdict) = steps.evaluate_model(platform_settings, FAMILY, made / "exported", made / "data", tmp_path)
     assert not verdict.passed
     assert "on one core, expected at most 1e-09 ms" in verdict.reason
-    refused(platform_settings, made, made / "exported", verdict, told)
+    refused(platform_settings, champion, made, made / "exported", verdict, told)
 
 
 @pytest.mark.usefixtures("unchanged")
 def test_a_smoke_test_that_fails(
-    platform_settings: PlatformSettings, made: Path, registered: int, tmp_path: Path
-) -> None:
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, registered: int, tmp_path: Path,
+    told: Receiver,
+) -> None:  # fmt: skip
     other = with_kernel(made / "exported", tmp_path / "other", 2.0)
     steps.publish_model(platform_settings, FAMILY, registered, other)
     steps.deploy_model(platform_settings, FAMILY, registered)
     verdict = steps.smoke_test(platform_settings, FAMILY, registered, made / "exported", made / "data")
     assert not verdict.passed
-    with pytest.raises(GateFailedError, match="failed smoke_test: output y: expected the file's own answers"):
+    assert verdict.numbers["error_rate"] == 1
+    with pytest.raises(GateFailedError, match="failed smoke_test: 20 of 20 requests failed"):
         steps.promote_model(platform_settings, FAMILY, registered)
+    steps.finish(platform_settings, FAMILY, "test-run", "promote-model failed")
+    only_message(told, champion, "smoke_test: 20 of 20 requests failed")
 
 
 @pytest.mark.usefixtures("unchanged")
 def test_a_store_that_vanishes_half_way(
-    platform: Platform, platform_settings: PlatformSettings, made: Path, registered: int
-) -> None:
+    platform: Platform, platform_settings: PlatformSettings, champion: dict[str, object], made: Path, registered: int,
+    told: Receiver,
+) -> None:  # fmt: skip
     steps.publish_model(platform_settings, FAMILY, registered, made / "exported")
     steps.deploy_model(platform_settings, FAMILY, registered)
     assert steps.smoke_test(platform_settings, FAMILY, registered, made / "exported", made / "data").passed
@@ -258,6 +276,9 @@ def test_a_store_that_vanishes_half_way(
             steps.promote_model(platform_settings, FAMILY, registered)
         served(platform_settings)
         assert "the object store failed" in failures(platform_settings)["promote_model"]
+        with pytest.raises(ServiceUnavailableError, match="the object store failed"):
+            steps.finish(platform_settings, FAMILY, "test-run", "promote-model failed")
+        only_message(told, champion, "the object store failed")
     finally:
         platform.start("object_store")
 

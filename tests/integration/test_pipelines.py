@@ -21,8 +21,8 @@ from pathcast.export.triton_config import ServingOptions, render_config
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import object_store, publish_model
 from pathcast.registry.registration import Registration
+from pathcast.registry.shipped import noise
 from pathcast.registry.tracking import tracking_client
-from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.connection import connect
 from pathcast.storage.writers import write_frames
@@ -52,13 +52,8 @@ def run_pipeline(platform: Platform, target: Path, name: str, *parameters: str) 
 def detector(platform_settings: PlatformSettings, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A champion in the registry and in Triton that finds bright squares."""
     file = write_bright_detector(tmp_path_factory.mktemp("model") / "bright.onnx")
-
-    def smoke_test(client: TritonClient, served: str, version: str) -> None:
-        assert client.metadata(served).inputs.keys() == {"images"}
-
-    config = render_config(DETECTOR, file, ServingOptions())
-    given = Registration(onnx_path=file, card="Bright cells.")
-    publish_model(platform_settings, DETECTOR, given, config, smoke_test=smoke_test)
+    given = Registration(onnx_path=file, card="Bright cells.", example=noise(file))
+    publish_model(platform_settings, DETECTOR, given, render_config(DETECTOR, file, ServingOptions()))
     return DETECTOR
 
 

@@ -20,7 +20,8 @@ from pathcast.core.errors import GateFailedError, InvalidInputError, ServiceUnav
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import render_config
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import SMOKE_TEST, ModelLifecycle, challenger_of
+from pathcast.registry.gates import SMOKE_TEST
+from pathcast.registry.publishing import ModelLifecycle, challenger_of, publish_model
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
@@ -98,14 +99,28 @@ def test_a_challenger_is_on_trial_beside_the_champion(
     with pytest.raises(GateFailedError, match="never tried"):
         lifecycle.promote(MODEL, version)
 
-    def wrong(_client: TritonClient, served: str, _version: str) -> None:
-        raise GateFailedError(f"{served}: expected 6, got 3")
-
-    with pytest.raises(GateFailedError, match="expected 6"):
-        lifecycle.smoke_test(MODEL, version, wrong)
-    with pytest.raises(GateFailedError, match="failed smoke_test: times_challenger: expected 6"):
+    verdict = lifecycle.smoke_test(MODEL, version, ONES, {"y": np.full((2, 3), 6.0)})
+    assert (verdict.passed, verdict.numbers["requests"], verdict.numbers["error_rate"]) == (False, 20, 1)
+    with pytest.raises(GateFailedError, match="failed smoke_test: 20 of 20 requests failed; first: expected the file"):
         lifecycle.promote(MODEL, version)
+    assert lifecycle.smoke_test(MODEL, version, ONES, {"y": np.full((2, 3), 3.0)}).passed
     lifecycle.withdraw_challenger(MODEL)
+    assert factor(client) == 2.0
+    assert not client.ready(challenger_of(MODEL))
+    assert (registry.alias(MODEL, CHAMPION), registry.alias(MODEL, CHALLENGER)) == (champion, None)
+
+
+def test_a_published_file_must_answer_alike_whenever_it_is_asked(
+    champion: int, registry: ModelRegistry, client: TritonClient, platform_settings: PlatformSettings, tmp_path: Path
+) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
+    nodes = [helper.make_node("RandomUniformLike", ["x"], ["noise"]), helper.make_node("Add", ["x", "noise"], ["y"])]
+    path = tmp_path / "model.onnx"
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    given = Registration(onnx_path=path, card="# moody\n", example=ONES)
+    with pytest.raises(GateFailedError, match="failed smoke_test"):
+        publish_model(platform_settings, MODEL, given, render_config(MODEL, path))
     assert factor(client) == 2.0
     assert not client.ready(challenger_of(MODEL))
     assert (registry.alias(MODEL, CHAMPION), registry.alias(MODEL, CHALLENGER)) == (champion, None)

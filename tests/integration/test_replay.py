@@ -20,7 +20,8 @@ from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import SMOKE_TEST, ModelLifecycle
+from pathcast.registry.gates import SMOKE_TEST
+from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.registration import Registration
 from pathcast.registry.verdicts import Verdict
 from pathcast.serving.remote_models import RemoteForecaster

@@ -35,9 +35,29 @@ def client(platform):
         yield client
 
 
+class Killed(Exception):
+    """The uploading process is gone."""
+
+
+class DyingStore:
+    """An S3 client whose process is killed before one of its uploads."""
+
+    def __init__(self, client, uploads):
+        self._client, self._uploads = client, uploads
+
+    def put_object(self, *arguments, **named):
+        self._uploads -= 1
+        if self._uploads < 0:
+            raise Killed
+        return self._client.put_object(*arguments, **named)
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+
 @pytest.fixture
 def publish(platform, tmp_path):
-    def publish(version):
+    def publish(version, killed_after=1000):
         """`scale`: its input times the version's number."""
         values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
         factor = helper.make_tensor("factor", TensorProto.FLOAT, [1], [version])
@@ -47,12 +67,14 @@ def publish(platform, tmp_path):
         path = tmp_path / f"{version}.onnx"
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
         settings = platform.settings()
-        repository = ModelRepository(object_store(settings), settings.models_bucket)
-        repository.publish("scale", path, render_config("scale", path), version=version, card="for a test")
-        # Triton takes a folder for unchanged whose newest time, in whole seconds, is the one it knows.
-        second = int(time.time())
-        while int(time.time()) == second:
-            time.sleep(0.05)
+        repository = ModelRepository(DyingStore(object_store(settings), killed_after), settings.models_bucket)
+        try:
+            repository.publish("scale", path, render_config("scale", path), version=version, card="for a test")
+        finally:
+            # Triton takes a folder for unchanged whose newest time, in whole seconds, is the one it knows.
+            second = int(time.time())
+            while int(time.time()) == second:
+                time.sleep(0.05)
 
     return publish
 
@@ -87,6 +109,22 @@ def test_published_versions_are_served_through_kills(platform, publish, client):
     publish(3)
     client.load("scale")
     assert scaled_by(client) == (3.0, "3")
+
+
+def test_a_version_that_was_uploaded_in_part_is_never_served(publish, client):
+    publish(5)
+    client.load("scale")
+    for uploads in range(20):
+        try:
+            publish(6, killed_after=uploads)
+        except Killed:
+            client.load("scale")
+            assert scaled_by(client) == (5.0, "5"), f"killed after {uploads} uploads"
+        else:
+            break
+    assert uploads >= 4
+    client.load("scale")
+    assert scaled_by(client) == (6.0, "6")
 
 
 def test_secrets_are_on_no_command_line(platform):

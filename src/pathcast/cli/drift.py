@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pathcast.monitoring.settings import MonitorSettings
     from pathcast.training.drift import DriftCheck
 
-PIPELINE = "continuous_training"
-
 
 def drift(
     family: list[str] = typer.Option(["detector", "forecaster"], help="Check this family; may be given often."),
@@ -30,8 +29,13 @@ def drift(
     window: float | None = typer.Option(None, min=0.01, help="Minutes to judge; the family's own by default."),
     until: str | None = typer.Option(None, help="End of the window, ISO 8601 with zone; now by default."),
     report: Path | None = typer.Option(None, help="Write an HTML report to this file."),
-    retrain: bool = typer.Option(False, help=f"On an alarm start {PIPELINE}, unless one ran lately."),
+    retrain: bool = typer.Option(False, help="On an alarm start continuous_training, unless one ran lately."),
+    change: list[str] = typer.Option([], "--set", help="With --retrain: KEY=VALUE, a parameter of the pipeline."),
     host: str | None = typer.Option(None, help="With --retrain: Kubeflow Pipelines' address, to train there."),
+    namespace: str | None = typer.Option(None, help="With --host: the namespace, where Kubeflow has several users."),
+    account: str | None = typer.Option(
+        None, envvar="KFP_ACCOUNT", help="With --host: the service account of the steps."
+    ),
     accept: bool = typer.Option(False, help="Take the windows that alarmed so far for normal from now on."),
     state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
     json: Path | None = typer.Option(None, help="Also write the findings to this file."),
@@ -53,6 +57,11 @@ def drift(
     from pathcast.training.drift import check_family
     from pathcast.training.family import find_family
 
+    if change:
+        from pathcast.cli.pipeline import load_pipeline, read_parameters
+
+        # Now, and not when something alarms one day.
+        read_parameters(load_pipeline("continuous_training"), "continuous_training", change)
     # Messages are the log's business too, also that an alarm is over.
     logging.basicConfig(format="%(levelname)s %(message)s")
     logging.getLogger("drift").setLevel(logging.INFO)
@@ -76,7 +85,14 @@ def drift(
         write_report([each for check in checks for each in check.compared], report)
         console.print(f"{report}: written", markup=False, highlight=False)
     failures = [failure for check in checks if (failure := _announce(settings, monitor, check))]
-    trainings = [_retrain(settings, monitor, check, host, state_dir, console) for check in checks if retrain]
+    trainings: list[dict[str, Any] | None] = []
+    if retrain:
+        from pathcast.cli.pipeline_host import PipelineHost
+        from pathcast.cli.retraining import Retraining
+
+        place = None if host is None else PipelineHost(host, os.environ.get("KFP_TOKEN"), namespace, account)
+        starter = Retraining(settings, monitor, console, state_dir, place, change)
+        trainings = [starter.answer(check) for check in checks]
     if json is not None:
         _write_json(json, checks, [each for each in trainings if each])
     if failures:
@@ -96,59 +112,6 @@ def _announce(settings: PlatformSettings, monitor: MonitorSettings, check: Drift
     except PathcastError as error:
         return error
     return None
-
-
-def _retrain(
-    settings: PlatformSettings,
-    monitor: MonitorSettings,
-    check: DriftCheck,
-    host: str | None,
-    state_dir: Path,
-    console: Console,
-) -> dict[str, Any] | None:
-    """Start the training that the check calls for; what came of it, None where there is no alarm."""
-    import socket
-
-    from pathcast.monitoring.retraining import Trigger, claim_run, note_run
-    from pathcast.storage.connection import connect
-
-    if not check.alarm:
-        return None
-    cameras = sorted({finding.camera_id for finding in check.findings if finding.alarm})
-    trigger = Trigger(
-        check.family, check.until, f"pathcast drift on {socket.gethostname()}", "; ".join(check.reasons), host or "here"
-    )
-    outcome: dict[str, Any] = {"family": check.family, "cameras": cameras, "place": trigger.place}
-
-    def note(status: Any) -> dict[str, Any]:
-        # The training takes longer than an idle connection may live.
-        with connect(settings.database_url, application_name="drift") as connection:
-            note_run(connection, trigger, status, datetime.now(UTC))
-        return outcome | {"status": status}
-
-    with connect(settings.database_url, application_name="drift") as connection:
-        refusal = claim_run(connection, trigger, datetime.now(UTC), monitor)
-    if refusal is not None:
-        console.print(f"{check.family}: no training: {refusal}", markup=False, highlight=False)
-        return outcome | {"status": "refused", "reason": refusal}
-    console.print(f"{check.family}: {PIPELINE} starts", markup=False, highlight=False)
-    try:
-        _start(check.family, host, state_dir)
-    except (PathcastError, typer.Exit) as error:
-        if isinstance(error, PathcastError):
-            console.print(f"{check.family}: {error}", style="red", markup=False, highlight=False)
-        return note("failed")
-    except BaseException:
-        note("failed")
-        raise
-    return note("started" if host else "succeeded")
-
-
-def _start(family: str, host: str | None, state_dir: Path) -> None:
-    from pathcast.cli.pipeline import run_pipeline
-
-    parameters = [f"family={family}", "force=true"]
-    run_pipeline(PIPELINE, parameters, host, upload=False, schedule=None, state_dir=state_dir, json=None)
 
 
 def _print(console: Console, checks: Sequence[DriftCheck]) -> None:

@@ -83,21 +83,16 @@ def publish_model(
 
     from pathcast.core.settings import load_settings
     from pathcast.registry.mot import publish_mot
+    from pathcast.registry.shipped import publish_shipped
     from pathcast.serving.triton_client import TritonClient
 
     settings = load_settings(state_dir)
-    if model is ShippedModel.DETECTOR:
-        from pathcast.registry.detector import publish_detector
-
-        published = publish_detector(settings)
-    elif model is ShippedModel.SIGNS:
-        from pathcast.registry.shipped import publish_shipped
-
-        published = publish_shipped(settings, model.value)
-    else:
+    if model is ShippedModel.MOT:
         published = publish_mot(_repository(settings))
         with TritonClient(settings.triton_grpc) as client:
             client.load(model.value)
+    else:
+        published = publish_shipped(settings, model.value)
     Console().print(f"{model.value} version {published.version}: served", markup=False, highlight=False)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import json as json_text
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from pathcast.cli.pipeline_host import PipelineHost
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR
 
@@ -55,39 +56,43 @@ def run_pipeline(
     Here every step is a process of its own, in this environment; the exit code is 1 where the run failed, and 0
     where it ended as it should, also where a gate kept the champion. With --host a token is taken from KFP_TOKEN.
     """
-    pipeline = load_pipeline(name)
-    parameters = _parameters(pipeline, name, change, whole=not upload)
+    from rich.console import Console
+
     if host is None:
         if upload or schedule or namespace:
             raise InvalidInputError(
                 "--upload, --schedule and --namespace need --host", hint="give Kubeflow Pipelines' address"
             )
-        _run_here(pipeline, name, parameters, state_dir, json)
+        run_here(name, change, state_dir, json)
         return
-    from rich.console import Console
-
-    from pathcast.cli.pipeline_host import PipelineHost
-
-    cluster = PipelineHost(host, os.environ.get("KFP_TOKEN"), namespace)
-    if upload:
-        done = cluster.upload(pipeline, name)
-    elif schedule is not None:
-        done = cluster.schedule(pipeline, name, parameters, schedule, account)
-    else:
-        done = cluster.run(pipeline, name, parameters, account)
+    place = PipelineHost(host, os.environ.get("KFP_TOKEN"), namespace, account)
+    done = place.upload(load_pipeline(name), name) if upload else run_at(place, name, change, schedule)
     Console().print(done, markup=False, highlight=False)
 
 
-def _run_here(pipeline: Any, name: str, parameters: Mapping[str, Any], state_dir: Path, json: Path | None) -> None:
+def run_at(place: PipelineHost, name: str, change: Sequence[str], schedule: str | None = None) -> str:
+    """Start a pipeline at Kubeflow with `change` (KEY=VALUE texts), or let it run by a schedule; what was done."""
+    pipeline = load_pipeline(name)
+    parameters = read_parameters(pipeline, name, change)
+    if schedule is not None:
+        return place.schedule(pipeline, name, parameters, schedule)
+    return place.run(pipeline, name, parameters)
+
+
+def run_here(name: str, change: Sequence[str], state_dir: Path, json: Path | None = None) -> None:
+    """Run a pipeline with `change` (KEY=VALUE texts) on this machine and print its outcome; typer.Exit on failure."""
     import time
 
     from kfp import local
     from rich.console import Console
 
+    from pathcast.cli.pipeline_log import runner_log
     from pathcast.cli.pipeline_outcome import ModelOutcome, ResultOutcome
     from pathcast.core.settings import load_settings
     from pathcast.local.environment import settings_variables
 
+    pipeline = load_pipeline(name)
+    parameters = read_parameters(pipeline, name, change)
     settings = load_settings(state_dir)
     # The steps are processes that read their settings once, as every service does.
     os.environ.update(settings_variables(settings))
@@ -98,10 +103,12 @@ def _run_here(pipeline: Any, name: str, parameters: Mapping[str, Any], state_dir
     )
     drop_retries(pipeline.component_spec.implementation.graph)
     watched = ModelOutcome(settings, str(parameters.get("family", "forecaster"))) if name in MAKE_MODELS else None
-    try:
-        returned, succeeded = pipeline(**parameters).outputs, True
-    except RuntimeError:  # a step failed; its lines are above, and the last step has cleaned up
-        returned, succeeded = {}, False
+    console = Console()
+    with runner_log(state_dir / "pipelines", name, console) as log:
+        try:
+            returned, succeeded = pipeline(**parameters).outputs, True
+        except RuntimeError:  # a step failed; the end of its lines is shown, and the last step has cleaned up
+            returned, succeeded = {}, False
     outcome = watched or ResultOutcome(returned)
     facts = {
         "pipeline": name,
@@ -110,11 +117,11 @@ def _run_here(pipeline: Any, name: str, parameters: Mapping[str, Any], state_dir
         **outcome.facts(),
     }
     if succeeded or watched is not None:
-        outcome.show(Console(), facts)
+        outcome.show(console, facts)
     if json is not None:
         json.write_text(json_text.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if not succeeded:
-        Console(stderr=True).print(f"{name}: a step failed; see its lines above", style="red")
+        Console(stderr=True).print(f"{name}: a step failed; all lines are in {log}", style="red", highlight=False)
         raise typer.Exit(1)
 
 
@@ -137,8 +144,8 @@ def load_pipeline(name: str) -> Any:
         ) from error
 
 
-def _parameters(pipeline: Any, name: str, texts: list[str], *, whole: bool) -> dict[str, Any]:
-    """KEY=VALUE texts as the pipeline's inputs; with `whole`, all that have no default must be among them.
+def read_parameters(pipeline: Any, name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE texts as the pipeline's inputs; all that have no default must be among them.
 
     Raises InvalidInputError on an unknown name, a value of another type, and where one is missing.
     """
@@ -152,7 +159,7 @@ def _parameters(pipeline: Any, name: str, texts: list[str], *, whole: bool) -> d
             raise InvalidInputError(f"{name}: no parameter {key}; expected one of {', '.join(sorted(inputs))}")
         found[key] = _typed(f"--set {text}", inputs[key].type, value)
     missing = sorted(key for key, spec in inputs.items() if not spec.optional and key not in found)
-    if whole and missing:
+    if missing:
         raise InvalidInputError(f"{name}: expected --set {missing[0]}=VALUE; it has no default")
     return found
 

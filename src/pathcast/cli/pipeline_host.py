@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,31 @@ _PROBE_S = 10.0
 
 
 class PipelineHost:
-    """Kubeflow Pipelines at `host`. Methods return a sentence that says what was done.
+    """Kubeflow Pipelines at `host`, whose steps run in `namespace` as the service account `account`.
+
+    Methods return a sentence that says what was done.
 
     They raise ServiceUnavailableError where the host does not answer, InvalidInputError where it refuses the token
     or what it was sent; no message holds the token.
     """
 
-    def __init__(self, host: str, token: str | None = None, namespace: str | None = None) -> None:
-        self._host, self._namespace = host, namespace
-        self._client = connect(host, token)
+    def __init__(
+        self, host: str, token: str | None = None, namespace: str | None = None, account: str | None = None
+    ) -> None:
+        self.host, self._token, self._namespace, self._account = host, token, namespace, account
+
+    @cached_property
+    def _client(self) -> Any:
+        return connect(self.host, self._token)
 
     def upload(self, pipeline: Any, name: str) -> str:
         """Store the pipeline; one that is known by its name gets another version."""
         version = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with self._package(pipeline, name) as package, self._errors():
             store(self._client, package, shown_name(name), version, self._namespace)
-        return f"{name}: stored at {self._host}, version {version}"
+        return f"{name}: stored at {self.host}, version {version}"
 
-    def schedule(self, pipeline: Any, name: str, parameters: Mapping[str, Any], cron: str, account: str | None) -> str:
+    def schedule(self, pipeline: Any, name: str, parameters: Mapping[str, Any], cron: str) -> str:
         """Run it again and again, never twice at a time."""
         if len(cron.split()) != 6:
             raise InvalidInputError(
@@ -48,11 +56,11 @@ class PipelineHost:
                 no_catchup=True,
                 pipeline_package_path=str(package),
                 params=dict(parameters),
-                service_account=account,
+                service_account=self._account,
             )
-        return f"{name}: runs by {cron!r} at {self._host}"
+        return f"{name}: runs by {cron!r} at {self.host}"
 
-    def run(self, pipeline: Any, name: str, parameters: Mapping[str, Any], account: str | None) -> str:
+    def run(self, pipeline: Any, name: str, parameters: Mapping[str, Any]) -> str:
         """Start a run; it goes on without this process."""
         with self._package(pipeline, name) as package, self._errors():
             run = self._client.create_run_from_pipeline_package(
@@ -60,9 +68,9 @@ class PipelineHost:
                 arguments=dict(parameters),
                 experiment_id=self._experiment(name),
                 namespace=self._namespace,
-                service_account=account,
+                service_account=self._account,
             )
-        return f"{name}: run {run.run_id} started at {self._host}"
+        return f"{name}: run {run.run_id} started at {self.host}"
 
     def _experiment(self, name: str) -> str:
         created = self._client.create_experiment(f"pathcast-{shown_name(name)}", namespace=self._namespace)
@@ -79,7 +87,7 @@ class PipelineHost:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        with host_errors(self._host):
+        with host_errors(self.host):
             yield
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,16 @@ def open_session(onnx_model: Path | bytes, *, threads: int = 1) -> onnxruntime.I
     options.inter_op_num_threads = 1
     source = onnx_model if isinstance(onnx_model, bytes) else str(onnx_model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def file_answers(onnx_model: Path | bytes, inputs: Arrays, names: Sequence[str] = ()) -> Arrays:
+    """What the model answers, by name; InvalidInputError where it has no output of one of the `names` (none: all)."""
+    session = open_session(onnx_model)
+    known = [output.name for output in session.get_outputs()]
+    if absent := sorted(set(names) - set(known)):
+        raise InvalidInputError(f"expected outputs {', '.join(names)}, got {', '.join(known)}: {absent} missing")
+    wanted = list(names or known)
+    return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
 
 
 def check_parity(

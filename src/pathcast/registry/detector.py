@@ -7,15 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.detection import ultralytics_import
 from pathcast.detection.classes import CLASS_NAMES
@@ -24,14 +22,11 @@ from pathcast.detection.served_graph import ForeignDetector
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.yolox_import import read_yolox, to_served
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
-from pathcast.registry.publishing import SmokeTest, publish_model
+from pathcast.registry.publishing import publish_model
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import PublishedModel
+from pathcast.registry.shipped import noise
 from pathcast.registry.ultralytics import SUFFIX, export_ultralytics
-from pathcast.serving.triton_client import TritonClient
-
-SHIPPED = Path(__file__).parents[3] / "model_repo" / "detector"
-"""The detector that comes with the project; it lies in the checkout, beside the package."""
 
 PARITY_FRAMES = 8
 _YOLOX = "YOLOX; published weights, trained on COCO 2017 by their authors (Apache-2.0)"
@@ -110,7 +105,6 @@ def import_detector(
     with tempfile.TemporaryDirectory() as folder:
         detector = convert_detector(source, Path(folder), model=model, frames=frames)
         width, height = detector.input_size
-
         given = Registration(
             onnx_path=detector.onnx_path,
             card=detector.card,
@@ -120,50 +114,9 @@ def import_detector(
             },
             parameters={"source": source.name, "input_width": width, "input_height": height},
             tags={"source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
-            example=_grey(height, width),
+            example=noise(detector.onnx_path),
         )
-        smoke_test = _smoke_test(height, width)
-        return publish_model(settings, model, given, detector.config_pbtxt, smoke_test=smoke_test)
-
-
-def publish_detector(settings: PlatformSettings, folder: Path = SHIPPED, *, model: str = "detector") -> PublishedModel:
-    """Register, publish, load and smoke-test a detector that is in the served signature already.
-
-    `folder` holds config.pbtxt, README.md and 1/model.onnx, as `pathcast export detector` writes them; without
-    one it is the detector that comes with the project. InvalidInputError where a file is missing.
-    """
-    path, config = folder / "1" / "model.onnx", folder / "config.pbtxt"
-    missing = [str(file) for file in (path, config, folder / "README.md") if not file.is_file()]
-    if missing:
-        raise InvalidInputError(
-            f"detector: expected {', '.join(missing)}",
-            hint="run it in the checkout, or import a file: pathcast models import FILE.onnx --family detector",
-        )
-    text = config.read_text(encoding="utf-8")
-    check_config(text, path)
-    _, height, width, _ = (size.dim_value for size in onnx.load(str(path)).graph.input[0].type.tensor_type.shape.dim)
-    given = Registration(
-        onnx_path=path,
-        card=(folder / "README.md").read_text(encoding="utf-8"),
-        parameters={"source": folder.name, "input_width": width, "input_height": height},
-        example=_grey(height, width),
-    )
-    return publish_model(settings, model, given, text, smoke_test=_smoke_test(height, width))
-
-
-def _grey(height: int, width: int) -> dict[str, NDArray[Any]]:
-    """One image of the colour that fills what a frame leaves of the input."""
-    return {"images": np.full((1, height, width, 3), 114, np.uint8)}
-
-
-def _smoke_test(height: int, width: int) -> SmokeTest:
-    def smoke_test(client: TritonClient, served: str, version: str) -> None:
-        answer = client.infer(served, _grey(height, width), version=version)
-        boxes, scores = answer.outputs["boxes"], answer.outputs["scores"]
-        if boxes.shape[:2] != scores.shape or boxes.shape[2] != 4 or not np.isfinite(boxes).all():
-            raise GateFailedError(f"model {served} version {version}: the live answer has not the served signature")
-
-    return smoke_test
+        return publish_model(settings, model, given, detector.config_pbtxt)
 
 
 def read_frames(path: Path, count: int) -> list[UInt8Array]:

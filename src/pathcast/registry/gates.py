@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.registry.verdicts import Verdict
 from pathcast.serving.replay_diff import CONFIDENCE as REPLAY_CONFIDENCE
 from pathcast.serving.replay_diff import ReplayDiff
@@ -20,7 +20,10 @@ from pathcast.training.family import Evaluation, Gate, ReplayGate
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 LATENCY_RUNS = 30
-REPLAY = "replay"
+REPLAY, SMOKE_TEST = "replay", "smoke_test"
+SMOKE_REQUESTS = 20
+TOLERANCE = 1e-3
+"""Of answers: relative and absolute. A family's own export is stricter, in its own units."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -85,22 +88,56 @@ def latency_gate(gate: Gate, onnx_file: Path, examples: Arrays) -> Verdict:
     )
 
 
-def answers_gate(served: Arrays, expected: Arrays, tolerance: float) -> Verdict:
-    """Whether a live endpoint gives the answers that the file itself gives: names, shapes and values."""
+def parity_gate(got: Arrays, expected: Arrays, samples: int) -> Verdict:
+    """Whether an exported file's answers are the trained network's, on so many samples."""
+    try:
+        share = _share_of_tolerance(got, expected)
+    except GateFailedError as error:
+        return Verdict("parity", False, error.message)
+    reason = f"{share:.3g} of what is allowed ({TOLERANCE:g} relative and absolute) over {samples} samples"
+    return Verdict("parity", share <= 1.0, reason, {"share_of_tolerance": share, "samples": float(samples)})
+
+
+def smoke_gate(endpoints: Sequence[Callable[[], Arrays]], expected: Arrays) -> Verdict:
+    """Whether every live endpoint, asked 20 times, gives the answers that the file itself gives, each time.
+
+    A request that is refused or not answered counts as one that is answered wrong.
+    """
+    shares, faults = [0.0], []
+    for ask in endpoints:
+        for _ in range(SMOKE_REQUESTS):
+            try:
+                shares.append(_share_of_tolerance(ask(), expected))
+                if not shares[-1] <= 1.0:
+                    faults.append(f"expected the file's own answers, got {shares[-1]:.3g} of the difference allowed")
+            except PathcastError as error:
+                faults.append(error.message)
+    requests = len(endpoints) * SMOKE_REQUESTS
+    numbers = {
+        "requests": float(requests),
+        "error_rate": len(faults) / requests,
+        "share_of_tolerance": float(np.max(shares)),
+    }
+    if faults:
+        return Verdict(SMOKE_TEST, False, f"{len(faults)} of {requests} requests failed; first: {faults[0]}", numbers)
+    reason = f"{requests} requests, each answered as by the file itself ({TOLERANCE:g} relative and absolute)"
+    return Verdict(SMOKE_TEST, True, reason, numbers)
+
+
+def _share_of_tolerance(got: Arrays, expected: Arrays) -> float:
+    """The largest difference as a share of what is allowed, NaN where a value is none.
+
+    Raises GateFailedError where an output is missing or has another shape.
+    """
+    shares = [0.0]
     for name, wanted in expected.items():
-        got = served.get(name)
-        if got is None or got.shape != wanted.shape:
-            shape = "nothing" if got is None else str(got.shape)
-            return Verdict("smoke_test", False, f"output {name}: expected shape {wanted.shape}, got {shape}")
-        difference = float(np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
-        if not difference <= tolerance:
-            return Verdict(
-                "smoke_test",
-                False,
-                f"output {name}: expected the file's own answers to {tolerance:g}, got a difference of {difference:g}",
-                {f"{name}_difference": difference},
-            )
-    return Verdict("smoke_test", True, f"{', '.join(expected)} as the file itself answers, to {tolerance:g}")
+        answer = got.get(name)
+        if answer is None or answer.shape != wanted.shape:
+            shape = "nothing" if answer is None else answer.shape
+            raise GateFailedError(f"output {name}: expected shape {wanted.shape}, got {shape}")
+        exact = wanted.astype(np.float64)
+        shares.append(float((np.abs(answer - exact) / (TOLERANCE * (1.0 + np.abs(exact)))).max(initial=0.0)))
+    return float(np.max(shares))
 
 
 def replay_gate(gate: ReplayGate, diff: ReplayDiff) -> Verdict:

@@ -6,14 +6,17 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from minio import Minio
 
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
+from pathcast.export.parity import file_answers
+from pathcast.registry.gates import SMOKE_TEST, Arrays, smoke_gate
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository, PublishedModel
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, FailedRun, ModelRegistry
@@ -24,7 +27,6 @@ from pathcast.storage.connection import connect
 from pathcast.storage.model_versions import StoredModelVersion, write_model_version
 from pathcast.training.provenance import git_commit
 
-SMOKE_TEST = "smoke_test"
 REPLACED = "replaced_version"
 """Tag of a champion: the version that served before it, which a roll-back returns to."""
 
@@ -34,9 +36,6 @@ _TOLD = "refusal_told"
 # config is written again, in a later second.
 _RELOADS = 2
 _CLOCK_STEP_S = 1.1
-
-SmokeTest = Callable[[TritonClient, str, str], None]
-"""Called with a client, the served model's name and its version; raises GateFailedError for wrong live answers."""
 
 
 def challenger_of(model: str) -> str:
@@ -54,19 +53,24 @@ def object_store(settings: PlatformSettings) -> Minio:
     )
 
 
-def publish_model(
-    settings: PlatformSettings, model: str, given: Registration, config_pbtxt: str, *, smoke_test: SmokeTest
-) -> PublishedModel:
-    """Make the given file the champion of `model`, once its smoke test on trial has passed.
+def publish_model(settings: PlatformSettings, model: str, given: Registration, config_pbtxt: str) -> PublishedModel:
+    """Make the given file the champion of `model`, once it has answered the given example on trial as it does here.
 
-    Raises GateFailedError where Triton does not serve it or the smoke test fails; the champion before goes on.
+    Raises GateFailedError where Triton does not serve it or answers otherwise; the champion before goes on.
     """
-    lifecycle = ModelLifecycle(settings)
+    if given.example is None:
+        raise InvalidInputError(f"model {model}: expected an example of its inputs to try it by")
+    lifecycle, expected = ModelLifecycle(settings), file_answers(given.onnx_path, given.example)
     version = lifecycle.register(model, given)
     published = lifecycle.publish(model, version, given.onnx_path, config_pbtxt, card=given.card)
-    lifecycle.deploy_challenger(model, version)
-    lifecycle.smoke_test(model, version, smoke_test)
-    lifecycle.promote(model, version)
+    try:
+        lifecycle.deploy_challenger(model, version)
+        lifecycle.smoke_test(model, version, given.example, expected)
+        lifecycle.promote(model, version)
+    except PathcastError:
+        with suppress(PathcastError):
+            lifecycle.withdraw_challenger(model)
+        raise
     return published
 
 
@@ -93,7 +97,7 @@ class ModelLifecycle:
             card = json.dumps(dict(given.data_card), sort_keys=True, default=str)
             tags["data_card_sha256"] = hashlib.sha256(card.encode()).hexdigest()
         version = self._registry.register(model, replace(given, tags={**tags, **given.tags}))
-        origin = StoredModelVersion(model, str(version), sha256, given.data_card, given.training_tracks)
+        origin = StoredModelVersion(model, str(version), sha256, given.data_card)
         with connect(self._settings.database_url, application_name="publishing") as connection:
             write_model_version(connection, origin)
         return version
@@ -137,6 +141,10 @@ class ModelLifecycle:
         """What failed for `model`, newest first."""
         return self._registry.failures(model)
 
+    def tell_failures(self, model: str, since: datetime) -> list[FailedRun]:
+        """What failed from `since` on and nobody was told of, newest first; told once."""
+        return self._registry.tell_failures(model, since)
+
     def refusal(self, model: str) -> tuple[int, list[Verdict]] | None:
         """The newest version and the verdicts that keep it from serving, where it has such; told once."""
         newest = self.newest(model)
@@ -156,17 +164,15 @@ class ModelLifecycle:
         self._registry.set_alias(model, CHALLENGER, version)
         return served
 
-    def smoke_test(self, model: str, version: int, test: SmokeTest) -> Verdict:
-        """Try the challenger's live answers, record the verdict, and raise GateFailedError where they are wrong."""
-        try:
-            with self._replicas() as clients:
-                for client in clients:
-                    test(client, challenger_of(model), str(version))
-        except PathcastError as error:
-            verdict = Verdict(SMOKE_TEST, False, str(error))
-            self.record(model, version, verdict)
-            raise
-        verdict = Verdict(SMOKE_TEST, True, "the live answers are right")
+    def smoke_test(self, model: str, version: int, example: Arrays, expected: Arrays) -> Verdict:
+        """Ask every replica for the challenger's answers to the example, and record whether they are those expected."""
+        served = challenger_of(model)
+
+        def asks(client: TritonClient) -> Callable[[], Arrays]:
+            return lambda: client.infer(served, example, version=str(version)).outputs
+
+        with self._replicas() as clients:
+            verdict = smoke_gate([asks(client) for client in clients], expected)
         self.record(model, version, verdict)
         return verdict
 

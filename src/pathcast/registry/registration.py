@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from pathcast.storage.model_versions import TrainingTracks
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
     """A model's ONNX file with what is known about it; `card` is its page in Markdown.
 
-    `data_card` and `training_tracks` say what it learned from; the lineage of its rows leads there. An `example` of
-    the inputs by name gives the model its signature. `weights` is the folder of the trained model, kept so that a
+    `data_card` says what it learned from; the lineage of its rows leads there. An `example` of the inputs by name gives
+    the model its signature, and is what it is tried by. `weights` is the folder of the trained model, kept so that a
     later training can start from it.
     """
 
@@ -27,6 +25,5 @@ class Registration:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     data_card: Mapping[str, Any] = field(default_factory=dict)
-    training_tracks: Sequence[TrainingTracks] = ()
     example: Mapping[str, NDArray[Any]] | None = None
     weights: Path | None = None

@@ -31,6 +31,7 @@ from pathcast.registry.registration import Registration
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _ARTIFACT_FOLDER, _WEIGHTS_FOLDER, _DATA_CARD = "model", "weights", "data_card.json"
+_TOLD = "told"
 # MLflow's own seven repetitions make a command wait four minutes for an absent server; these take some 7 s.
 _REPETITIONS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 
@@ -127,18 +128,23 @@ class ModelRegistry:
 
     def failures(self, model: str) -> list[FailedRun]:
         """Failed runs of the model's experiment, newest first."""
+        return [_failed_run(run) for run in self._failed(model)]
+
+    def tell_failures(self, model: str, since: datetime) -> list[FailedRun]:
+        """Those failures from `since` on that nobody was told of, newest first; they count as told from now on."""
+        untold = [run for run in self._failed(model) if _TOLD not in run.data.tags and _failed_run(run).at >= since]
         try:
-            runs = self._client.search_runs([self._experiment(model)], "attributes.status = 'FAILED'")
+            for run in untold:
+                self._client.set_tag(run.info.run_id, _TOLD, "true")
         except MlflowException as error:
             raise translated(error) from error
-        return [
-            FailedRun(
-                run.data.tags.get("pipeline_run", ""),
-                run.data.tags.get("failure", ""),
-                datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-            )
-            for run in runs
-        ]
+        return [_failed_run(run) for run in untold]
+
+    def _failed(self, model: str) -> list[Any]:
+        try:
+            return list(self._client.search_runs([self._experiment(model)], "attributes.status = 'FAILED'"))
+        except MlflowException as error:
+            raise translated(error) from error
 
     def fetch_weights(self, model: str, version: int, target: Path) -> bool:
         """Write what was registered as a version's weights into `target`; whether there was anything."""
@@ -205,6 +211,11 @@ class ModelRegistry:
         except RestException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def _failed_run(run: Any) -> FailedRun:
+    tags, at = run.data.tags, datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    return FailedRun(tags.get("pipeline_run", ""), tags.get("failure", ""), at)
 
 
 def _as_mlflow_model(onnx_path: Path, example: Mapping[str, NDArray[Any]] | None, folder: Path) -> Path:

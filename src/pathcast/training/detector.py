@@ -1,4 +1,4 @@
-"""The detector as a model family: prepared folder, task, export and evaluation by one name."""
+"""The detector as a model family. TensorFlow is imported by the parts that need it: most steps of a pipeline do not."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from pathcast.core.errors import InvalidInputError
@@ -16,24 +15,24 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
 from pathcast.detection.average_precision import average_precision
 from pathcast.detection.labelled import with_own_identities
-from pathcast.detection.model import build_detector, serving_model
 from pathcast.detection.resampled_precision import ResampledPrecision
 from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.served_weights import read_served
 from pathcast.detection.settings import SIZES, DetectorSettings
-from pathcast.detection.weights import load_yolox
-from pathcast.detection.yolox_import import read_yolox
 from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.signals import BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
 from pathcast.training.detector_data import SELECTION, SplitSettings, prepare, read_prepared
-from pathcast.training.detector_task import DetectorTask, keras_predictor
 from pathcast.training.family import Arrays, Evaluation, Family, Gate, ReplayGate, Selection
 from pathcast.training.labelling import LabellingSettings
-from pathcast.training.network import read_weights
 from pathcast.training.predictors import detect, onnx_predictor
 from pathcast.training.recordings import read_recordings
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.teachers import find_teacher
+
+if TYPE_CHECKING:
+    import keras
+
+    from pathcast.training.detector_task import DetectorTask
 
 SHIPPED = DetectorSettings(
     width=0.1875, depth=0.33, depthwise=False, activation="relu", input_width=416, input_height=320
@@ -80,6 +79,8 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
 
 def task(folder: Path, settings: Mapping[str, Any]) -> DetectorTask:
     """The training job on a prepared folder; `settings` are the network's and those of `SAMPLING`."""
+    from pathcast.training.detector_task import DetectorTask
+
     network, sampling = _parted(settings)
     weights = sampling.pop("camera_weights")
     train = with_own_identities(read_prepared(folder, "train"))
@@ -88,6 +89,8 @@ def task(folder: Path, settings: Mapping[str, Any]) -> DetectorTask:
 
 def build(settings: Mapping[str, Any]) -> keras.Model:
     """A fresh network with its served signature."""
+    from pathcast.detection.model import build_detector, serving_model
+
     return serving_model(build_detector(_parted(settings)[0]))
 
 
@@ -96,6 +99,10 @@ def published_weights(file: Path, size: str, embedding: int = 0) -> TrainedModel
 
     With `embedding`, it gets a fresh branch for appearance vectors of that length.
     """
+    from pathcast.detection.weights import load_yolox
+    from pathcast.detection.yolox_import import read_yolox
+    from pathcast.training.network import read_weights
+
     if size not in SIZES:
         raise InvalidInputError(f"size {size!r}: expected one of {', '.join(SIZES)}")
     source = read_yolox(file)
@@ -124,6 +131,7 @@ def _select(settings: PlatformSettings, folder: Path, wanted: Selection) -> Mapp
 
 def _illustrate(model: keras.Model, folder: Path, target: Path) -> None:
     from pathcast.training.detector_pictures import write_plots, write_samples
+    from pathcast.training.detector_task import keras_predictor
 
     held_out = read_prepared(folder, "val")
     _, height, width, _ = model.inputs[0].shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass, field, fields
 from typing import Any
 
@@ -11,17 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from pathcast.core.arrays import Float32Array, Float64Array, Int64Array
-from pathcast.core.trajectory import OBSERVED_STEPS, Trajectory
+from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.forecasting.augmentation import Augmentation
-from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
-from pathcast.forecasting.metrics import ForecastMetrics, mean_of_windows, score_path
+from pathcast.forecasting.metrics import ForecastMetrics, mean_of_windows
 from pathcast.forecasting.model import build_forecaster, get_weights, restore_forecaster, window_scale
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster
-from pathcast.forecasting.windows import Windows, cut_windows
-from pathcast.training.forecaster import FINE_TUNING
+from pathcast.forecasting.windows import Windows
 from pathcast.training.loop import EpochReport, fit
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share
@@ -152,42 +150,3 @@ def train(
         "val": dict(result.start if best is None else best.figures),
     }
     return TrainedForecaster(chosen, get_weights(result.model), record)
-
-
-@dataclass(frozen=True, slots=True)
-class FineTuning:
-    """A fine-tuned forecaster with its figures on tracks that it did not learn from, in `units`."""
-
-    forecaster: TrainedForecaster
-    units: str
-    windows_train: int
-    before: ForecastMetrics
-    after: ForecastMetrics
-    constant_velocity: ForecastMetrics
-
-
-def fine_tune(
-    trajectories: Sequence[Trajectory],
-    initial: TrainedForecaster,
-    *,
-    training: TrainingSettings = FINE_TUNING,
-    held_out: float = 0.25,
-    progress: Callable[[EpochReport], None] = _ignore,
-) -> FineTuning:
-    """Adapt a forecaster to the tracks of a place; about `held_out` of the tracks are kept for validation.
-
-    The epoch is chosen on the held-out tracks, and the initial weights stay where no epoch is better; so
-    `after` is never worse than `before` in the validation score and slightly optimistic. Raises
-    InvalidInputError when the trajectories give windows of fewer than two tracks.
-    """
-    windows_train, windows_val = cut_windows(trajectories).split_by_track(held_out, training.seed)
-    before = evaluate(keras_predictor(restore_forecaster(initial)), windows_val)
-    tuned = train(windows_train, windows_val, training, initial=initial, progress=progress)
-    return FineTuning(
-        forecaster=tuned,
-        units=windows_train.units,
-        windows_train=len(windows_train),
-        before=before,
-        after=evaluate(keras_predictor(restore_forecaster(tuned)), windows_val),
-        constant_velocity=score_path(constant_velocity(windows_val.observed), windows_val.future),
-    )

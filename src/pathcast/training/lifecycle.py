@@ -15,20 +15,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pathcast.core.clock import SystemClock
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings, from_environment
 from pathcast.core.trained_model import TrainedModel
-from pathcast.export.parity import open_session
+from pathcast.export.parity import file_answers
 from pathcast.monitoring.alerts import Message, deliver
 from pathcast.monitoring.settings import MonitorSettings
-from pathcast.registry.gates import answers_gate, latency_gate, metric_gate
-from pathcast.registry.publishing import ModelLifecycle, challenger_of
+from pathcast.registry.gates import latency_gate, metric_gate, parity_gate
+from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.registration import Registration
 from pathcast.registry.verdicts import Verdict, failed
-from pathcast.serving.triton_client import TritonClient
 from pathcast.training import raw_files
 from pathcast.training.family import Evaluation, Family, Selection, find_family
 from pathcast.training.jobs import Crew, Training, launch_training
@@ -39,12 +37,8 @@ from pathcast.training.run_messages import failure_message, refusal_message
 STARTS = ("random", "shipped", "champion")
 EXPORTED_ONNX = Path("1") / "model.onnx"
 CONFIG, CARD = "config.pbtxt", "README.md"
-LIVE_TOLERANCE = 1e-3
 _SAME_RUN = timedelta(minutes=30)
 """The last step follows a failed one at once, but for what a cluster takes to start it."""
-
-PARITY_TOLERANCE = 1e-3
-"""Relative and absolute; a family's own export is stricter in its own units."""
 
 
 def write_verdict(verdict: Verdict, path: Path) -> None:
@@ -165,19 +159,10 @@ def check_parity(family: str, trained: Path, exported: Path, prepared: Path) -> 
     examples = found.examples(exported / EXPORTED_ONNX, open_prepared(prepared, found).folder)
     (inputs,) = examples.values()
     expected = {name: np.asarray(values) for name, values in network(inputs, training=False).items()}
-    got = _answers(exported / EXPORTED_ONNX, examples, list(expected))
-    for name, wanted in expected.items():
-        if got[name].shape != wanted.shape:
-            return Verdict("parity", False, f"output {name}: expected shape {wanted.shape}, got {got[name].shape}")
+    got = file_answers(exported / EXPORTED_ONNX, examples, list(expected))
     if found.in_order_of is not None:
-        got = dict(found.in_order_of(expected, got))
-    worst = 0.0
-    for name, wanted in expected.items():
-        allowed = PARITY_TOLERANCE * (1.0 + np.abs(wanted.astype(np.float64)))
-        worst = max(worst, float((np.abs(got[name] - wanted.astype(np.float64)) / allowed).max(initial=0.0)))
-    samples = len(inputs)
-    reason = f"{worst:.3g} of what is allowed ({PARITY_TOLERANCE:g} relative and absolute) over {samples} samples"
-    return Verdict("parity", worst <= 1.0, reason, {"share_of_tolerance": worst, "samples": float(samples)})
+        got = found.in_order_of(expected, got)
+    return parity_gate(got, expected, len(inputs))
 
 
 @step
@@ -248,18 +233,11 @@ def deploy_model(settings: PlatformSettings, family: str, version: int) -> str:
 
 @step
 def smoke_test(settings: PlatformSettings, family: str, version: int, exported: Path, prepared: Path) -> Verdict:
-    """Ask the live challenger for known answers: those of the file itself, on real samples, several times over."""
+    """Ask the live challenger for known answers: those of the file itself, on real samples, many times over."""
     found = find_family(family)
     examples = found.examples(exported / EXPORTED_ONNX, open_prepared(prepared, found).folder)
-    expected = _answers(exported / EXPORTED_ONNX, examples)
-    with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as client:
-        for _ in range(5):
-            served = client.infer(challenger_of(found.name), examples, version=str(version)).outputs
-            verdict = answers_gate(served, expected, LIVE_TOLERANCE)
-            if not verdict.passed:
-                break
-    ModelLifecycle(settings).record(found.name, version, verdict)
-    return verdict
+    expected = file_answers(exported / EXPORTED_ONNX, examples)
+    return ModelLifecycle(settings).smoke_test(found.name, version, examples, expected)
 
 
 @step
@@ -289,13 +267,16 @@ def finish(settings: PlatformSettings, family: str, run: str, failure: str | Non
 def _to_tell(lifecycle: ModelLifecycle, model: str, run: str, failure: str | None) -> Message | None:
     champion = lifecycle.champion(model)
     if failure:
-        since = SystemClock().now() - _SAME_RUN
-        known = [each for each in lifecycle.failures(model) if each.at >= since]
         lifecycle.note_failure(model, run, failure)
-        name, reason = (known[0].name, known[0].reason) if known else (run, failure)
-        return failure_message(model, name, reason, champion)
+    failures = lifecycle.tell_failures(model, SystemClock().now() - _SAME_RUN)
     refusal = lifecycle.refusal(model)
-    return None if refusal is None else refusal_message(model, *refusal, champion)
+    if refusal is not None:
+        return refusal_message(model, *refusal, champion)
+    if not failures:
+        return None
+    # What a step says is more than that the run failed.
+    told = next((each for each in failures if each.name != run), failures[0])
+    return failure_message(model, told.name, told.reason, champion)
 
 
 def _fetch_weights(settings: PlatformSettings, family: Family, target: Path) -> bool:
@@ -318,17 +299,6 @@ def _require(model: str, version: int, verdicts: Iterable[Verdict]) -> None:
     if refused := failed(verdicts):
         reasons = "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in refused)
         raise GateFailedError(f"{model} version {version} failed {reasons}", hint="the champion serves on")
-
-
-def _answers(
-    onnx_file: Path, inputs: Mapping[str, NDArray[Any]], names: list[str] | None = None
-) -> dict[str, NDArray[Any]]:
-    session = open_session(onnx_file)
-    wanted = names or [output.name for output in session.get_outputs()]
-    absent = sorted(set(wanted) - {output.name for output in session.get_outputs()})
-    if absent:
-        raise InvalidInputError(f"{onnx_file}: expected outputs {wanted}, {absent} missing")
-    return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
 
 
 def _card(model: TrainedModel) -> str:

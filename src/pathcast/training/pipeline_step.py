@@ -28,10 +28,11 @@ def step(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         try:
             return work(*arguments, **named)
         except Exception as error:
-            family = signature(work).bind(*arguments, **named).arguments["family"]
+            given = signature(work).bind(*arguments, **named).arguments
             # Where the registry is what failed, the step's own log has to do.
             with suppress(PathcastError):
-                ModelLifecycle(load_settings()).note_failure(find_family(family).name, work.__name__, str(error))
+                lifecycle = ModelLifecycle(given.get("settings") or load_settings())
+                lifecycle.note_failure(find_family(given["family"]).name, work.__name__, str(error))
             raise
 
     return kept

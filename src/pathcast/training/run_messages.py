@@ -15,13 +15,16 @@ _AFTER_A_GATE = {
     "replay": "`pathcast replay --model {model} --version {version}` shows what would have changed for whom.",
 }
 
+_AFTER_A_STEP = {"validate_data": "take more (`--set days=…`) or ask for less (`--set min_samples=…`)"}
+
 
 def failure_message(model: str, name: str, reason: str, champion: int | None) -> Message:
     """Of a run in which a step failed; `name` is the step's, as far as it is known."""
     return Message(
         f"Pathcast: a training of {model} failed",
         f"{name}: {reason}\n{_serves(model, champion)}\n"
-        f"Next: mend that, then `pathcast pipeline run continuous_training --set family={model} --set force=true`; "
+        f"Next: {_AFTER_A_STEP.get(name, 'mend that')}, then `pathcast pipeline run continuous_training "
+        f"--set family={model} --set force=true`; "
         f"`pathcast models show {model}` lists what failed.",
         {"event": "training_failed", "family": model, "step": name, "reason": reason, "champion": champion},
     )

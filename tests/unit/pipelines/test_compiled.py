@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from google.protobuf import json_format
 from kfp import compiler
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec import pipeline_spec_pb2
+from pydantic import SecretStr
 
-from pathcast.cli.pipeline import NAMES, drop_retries, load_pipeline
+from pathcast.cli.pipeline import MAKE_MODELS, NAMES, drop_retries, load_pipeline
 from pathcast.core.settings import PlatformSettings
+from pathcast.monitoring.settings import MonitorSettings
 from pipelines.cluster import GPU, STEPS, WORKSPACE
 
 ROOT = Path(__file__).parents[3]
@@ -116,6 +120,18 @@ def test_every_step_says_what_it_needs_of_a_cluster(compiled: Path) -> None:
         assert {f"PATHCAST_{key.upper()}" for key, field in fields if field.is_required()} <= variables, name
 
 
+def test_who_ends_a_run_can_tell_people(compiled: Path) -> None:
+    config = platform_of(compiled).get("exec-roll-back")
+    assert (config is not None) is (compiled.stem in MAKE_MODELS)
+    if config is None:
+        return
+    (alerts,) = [each for each in config.secret_as_env if each.secret_name == "pathcast-alerts"]
+    assert alerts.optional, "without it the log alone is told"
+    secrets = {f"PATHCAST_MONITOR_{name.upper()}" for name, field in MonitorSettings.model_fields.items()
+               if field.annotation is SecretStr}  # fmt: skip
+    assert {pair.env_var for pair in alerts.key_to_env} == secrets != set()
+
+
 def test_a_run_on_one_machine_tries_no_step_twice(compiled: Path) -> None:
     spec = spec_of(compiled)
     assert any(task.HasField("retry_policy") for task in tasks_of(spec).values())
@@ -145,9 +161,20 @@ def test_a_component_is_thin_documented_and_free_of_imports(folder: Path) -> Non
         assert all(name.split(".")[0] in allowed for name in names), f"{folder.name} imports {names} at module level"
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert [function.name for function in functions] == [folder.name]
-    page = (folder / "README.md").read_text()
-    for argument in functions[0].args.args:
-        assert f"`{argument.arg}`" in page, f"{folder.name}/README.md does not name {argument.arg}"
+
+
+@pytest.mark.parametrize("folder", COMPONENTS, ids=lambda path: path.name)
+def test_a_component_s_page_lists_its_inputs_and_outputs(folder: Path) -> None:
+    spec = getattr(import_module(f"components.{folder.name}.component"), folder.name).component_spec
+    listed = re.findall(r"^\| (input|output) \| `(\w+)` \| ([\w\[\]]+) \|", (folder / "README.md").read_text(), re.M)
+    kinds = {"String": "str", "Integer": "int", "Float": "float", "Boolean": "bool", "List": "list", "Dict": "dict"}
+
+    def shown(kind: str) -> str:
+        return kinds.get(kind, kind.removeprefix("system.").partition("@")[0])
+
+    inputs = [("input", name, shown(each.type)) for name, each in (spec.inputs or {}).items()]
+    outputs = [("output", name, shown(each.type)) for name, each in (spec.outputs or {}).items()]
+    assert sorted(listed) == sorted(inputs + outputs)
 
 
 def test_every_component_is_used_by_a_pipeline() -> None:

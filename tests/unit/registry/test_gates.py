@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pathcast.core.errors import InvalidInputError
-from pathcast.registry.gates import answers_gate, latency_gate, metric_gate
+from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
+from pathcast.registry.gates import latency_gate, metric_gate, parity_gate, smoke_gate
 from pathcast.registry.verdicts import Verdict, failed, read_verdicts, verdict_tags
 from pathcast.training.family import Evaluation, Gate
 
@@ -79,20 +79,47 @@ def test_the_latency_gate(doubling: Path, budget_ms: float, passed: bool) -> Non
     assert verdict.numbers["latency_ms"] > 0
 
 
-@pytest.mark.parametrize(
-    ("served", "part"),
-    [
-        ({"y": np.ones((2, 3))}, ""),
-        ({}, "expected shape (2, 3), got nothing"),
-        ({"y": np.ones((3, 2))}, "got (3, 2)"),
-        ({"y": np.full((2, 3), 1.1)}, "a difference of 0.1"),
-        ({"y": np.full((2, 3), np.nan)}, "a difference of nan"),
-    ],
-)
-def test_the_live_answers_must_be_the_file_s(served: dict[str, np.ndarray], part: str) -> None:
-    verdict = answers_gate(served, {"y": np.ones((2, 3))}, 1e-3)
-    assert verdict.passed is (not part)
+WRONG = [
+    ({}, "output y: expected shape (2, 3), got nothing"),
+    ({"y": np.ones((3, 2))}, "got (3, 2)"),
+    ({"y": np.full((2, 3), 1.1)}, "50"),  # 0.002 are allowed
+    ({"y": np.full((2, 3), np.nan)}, "nan"),
+]
+
+
+@pytest.mark.parametrize(("answer", "part"), [({"y": np.full((2, 3), 1.0001)}, ""), *WRONG])
+def test_an_export_must_answer_as_the_network(answer: dict[str, np.ndarray], part: str) -> None:
+    verdict = parity_gate(answer, {"y": np.ones((2, 3))}, 2)
+    assert (verdict.gate, verdict.passed) == ("parity", not part)
     assert part in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "error_rate", "part"),
+    [({"y": np.ones((2, 3))}, 0.0, "40 requests, each answered"), *((answer, 0.5, part) for answer, part in WRONG)],
+)
+def test_live_answers_must_be_the_file_s(answer: dict[str, np.ndarray], error_rate: float, part: str) -> None:
+    right = {"y": np.ones((2, 3))}
+    verdict = smoke_gate([lambda: right, lambda: answer], right)
+    assert (verdict.gate, verdict.passed) == ("smoke_test", error_rate == 0)
+    assert (verdict.numbers["requests"], verdict.numbers["error_rate"]) == (40, error_rate)
+    assert part in verdict.reason
+
+
+def test_a_live_endpoint_must_answer_every_time() -> None:
+    count = 0
+
+    def ask() -> dict[str, np.ndarray]:
+        nonlocal count
+        count += 1
+        if count == 7:
+            raise ServiceUnavailableError("nobody there")
+        return {"y": np.ones(1)}
+
+    verdict = smoke_gate([ask], {"y": np.ones(1)})
+    assert not verdict.passed
+    assert verdict.numbers["error_rate"] == 1 / 20
+    assert verdict.reason == "1 of 20 requests failed; first: nobody there"
 
 
 def test_verdicts_come_back_from_tags() -> None:

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from support.shared_validation import validated_by
 
-from pathcast.core import InvalidInputError, PathcastError, Trajectory
+from pathcast.core import PathcastError, Trajectory
 from pathcast.core.trajectory import METRES
 from pathcast.forecasting.augmentation import Augmentation
+from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import evaluate
+from pathcast.forecasting.metrics import score_path
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import shipped_forecaster
 from pathcast.forecasting.windows import Windows, cut_windows
-from pathcast.training.forecaster_task import ForecasterTask, fine_tune, keras_predictor, train
+from pathcast.training.forecaster import FINE_TUNING
+from pathcast.training.forecaster_task import ForecasterTask, keras_predictor, train
 from pathcast.training.loop import EpochReport
 from pathcast.training.settings import Precision, TrainingSettings
 from pathcast.training.share import Share
@@ -73,17 +76,12 @@ def test_a_loss_that_is_not_finite_stops_training() -> None:
 
 
 def test_fine_tuning_adapts_to_a_place_and_is_judged_on_other_tracks() -> None:
-    result = fine_tune(turning_walks(40, seed=3), shipped_forecaster())
-    assert result.windows_train == 30 * 5
-    assert result.after.windows == result.before.windows == result.constant_velocity.windows == 10 * 5
-    assert result.after.ade < result.before.ade
-    assert result.after.ade < result.constant_velocity.ade
-    assert result.forecaster.settings == shipped_forecaster().settings
-
-
-def test_fine_tuning_needs_two_tracks() -> None:
-    with pytest.raises(InvalidInputError, match="2 tracks or more"):
-        fine_tune(turning_walks(1, seed=3), shipped_forecaster())
+    known, others = cut_windows(turning_walks(40, seed=3)).split_by_track(0.25, seed=1)
+    tuned = train(known, others, FINE_TUNING, initial=shipped_forecaster())
+    before, after = tuned.record["val_start"]["ade"], tuned.record["val"]["ade"]
+    assert after < before
+    assert after < score_path(constant_velocity(others.observed), others.future).ade
+    assert tuned.settings == shipped_forecaster().settings
 
 
 PLAIN = Augmentation(mirror=0, reverse=0, log_speed=0, noisy=0)

@@ -37,12 +37,13 @@ from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.sources import VideoFile
 from pathcast.monitoring.metrics import read_stage_latencies
-from pathcast.registry.detector import import_detector, publish_detector
+from pathcast.registry.detector import import_detector
+from pathcast.registry.shipped import publish_shipped
 from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect, database_errors
-from pathcast.storage.model_versions import TrainingTracks
 from pathcast.storage.observations import read_observations
 from pathcast.storage.reads import read_scores, read_trajectories
+from pathcast.storage.training_tracks import TrackSelection
 from pathcast.training.backend import use_tensorflow
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class _Demo:
             settings = platform.settings()
             with self._phase("publish the detector"):
                 if self._detector_file is None:
-                    detector = publish_detector(settings)
+                    detector = publish_shipped(settings, "detector")
                 else:
                     detector = import_detector(settings, self._detector_file, frames=self._clip)
             with self._phase("start the services") as say:
@@ -144,7 +145,7 @@ class _Demo:
         with self._phase("draw the video"):
             stills = write_video(video, _pictures(self._clip, observations), self._camera, self._fps)
         with self._phase("measure and report"):
-            models = {"detector": detector_version, FORECASTER: str(trained.published.version)}
+            models = {"detector": detector_version, FORECASTER: str(trained.version)}
             result = self._measure(connection, since, until, observations, trained, models, stage_ms, started)
             trajectories = read_trajectories(connection, self._camera.camera_id, since, until)
             made = [forecast for each in observations for forecast in each.forecasts if forecast.model == FORECASTER]
@@ -202,9 +203,8 @@ class _Demo:
             use_tensorflow()
             from pathcast.local.demo.training import train_and_serve
 
-            trajectories = read_trajectories(connection, self._camera.camera_id, since, until)
-            origin = TrainingTracks(self._camera.camera_id, since, until, len(trajectories))
-            return train_and_serve(trajectories, origin, settings, self._folder, on_epoch)
+            selection = TrackSelection(since, until, (self._camera.camera_id,))
+            return train_and_serve(connection, selection, settings, on_epoch)
 
     def _measure(
         self,
