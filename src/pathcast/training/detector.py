@@ -17,7 +17,6 @@ from pathcast.detection.average_precision import average_precision
 from pathcast.detection.labelled import with_own_identities
 from pathcast.detection.resampled_precision import ResampledPrecision
 from pathcast.detection.samples import InputSize, fitted
-from pathcast.detection.served_weights import read_served
 from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.signals import BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
@@ -116,6 +115,9 @@ def published_weights(file: Path, size: str, embedding: int = 0) -> TrainedModel
 
 def served_weights(file: Path) -> TrainedModel:
     """What a served file holds, as a trained model to start from; see `read_served`."""
+    from pathcast.detection.served_weights import read_served
+    from pathcast.training.network import read_weights
+
     model, settings = read_served(file)
     return TrainedModel(
         "detector", {**settings.as_mapping(), **SAMPLING}, read_weights(model), {"source": f"the served {file.name}"}
