@@ -145,8 +145,9 @@ def show_model(model: str = typer.Argument(..., help="The model's name."), state
             f"model {model}: not in the repository, which has {known}", hint="see `pathcast models list`"
         )
     table = Table(title=model)
-    for heading in ("version", "published", "MiB", "SHA-256", "commit", "aliases", "gates"):
+    for heading in ("version", "published", "MiB", "SHA-256", "commit", "aliases"):
         table.add_column(heading)
+    table.add_column("gates", no_wrap=True)
     for number in sorted(published | registered):
         file, entry = published.get(number), registered.get(number)
         table.add_row(
@@ -266,7 +267,7 @@ def prune_models(
 def _gates(entry: RegisteredModel) -> str:
     from pathcast.registry.verdicts import read_verdicts
 
-    return "  ".join(f"{_mark(verdict.passed)} {verdict.gate}" for verdict in read_verdicts(entry.tags))
+    return "\n".join(f"{_mark(verdict.passed)} {verdict.gate}" for verdict in read_verdicts(entry.tags))
 
 
 def _mark(passed: bool) -> str:
