@@ -14,6 +14,7 @@ from keras import ops
 
 from pathcast.core.arrays import Float32Array
 from pathcast.detection.assignment import assign
+from pathcast.detection.looks import pooled_looks
 from pathcast.detection.samples import IGNORED
 
 BOX_WEIGHT = 5.0
@@ -38,8 +39,8 @@ def detection_loss(
 
     `outputs` as of `build_detector`; `true_boxes` (n, g, 4) xyxy in input pixels; `true_classes` (n, g) class
     ids, -1 for padding and -2 for boxes to ignore: cells inside those that learn no object learn nothing.
-    `identities` (n, g) are numbers of persons across images, -1 for unknown; with `embeddings` in the outputs,
-    vectors of one person are drawn together.
+    `identities` (n, g) are numbers of persons across images, -1 for unknown; with `looks` in the outputs, what
+    they say of one person is drawn together.
     """
     boxes, objectness, classes = outputs["boxes"], outputs["objectness"], outputs["classes"]
     present = ops.cast(true_classes >= 0, boxes.dtype)
@@ -64,9 +65,9 @@ def detection_loss(
     per_cell = BOX_WEIGHT * box_loss + class_loss + _cross_entropy(objectness, taken) * asked
     cells = ops.maximum(ops.sum(taken, axis=1), _FEWEST_CELLS)
     loss = ops.mean(ops.sum(per_cell, axis=1) / cells)
-    if identities is not None and "embeddings" in outputs:
-        own = ops.take_along_axis(identities, chosen.objects, axis=1)
-        loss = loss + IDENTITY_WEIGHT * identity_loss(outputs["embeddings"], ops.where(taken > 0, own, -1))
+    if identities is not None and "looks" in outputs:
+        known = ops.where(true_classes >= 0, identities, -1)
+        loss = loss + IDENTITY_WEIGHT * identity_loss(pooled_looks(outputs["looks"], true_boxes), known)
     return loss
 
 
@@ -79,27 +80,22 @@ def paired_iou(boxes: Any, others: Any) -> Any:
     return shared / ops.maximum(areas[0] + areas[1] - shared, 1e-7)
 
 
-def identity_loss(embeddings: Any, identities: Any, cells: int = 1024) -> Any:
-    """Supervised contrast (Khosla et al., 2020, arXiv:2004.11362) among the first `cells` cells of known identity.
+def identity_loss(embeddings: Any, identities: Any) -> Any:
+    """Supervised contrast (Khosla et al., 2020, arXiv:2004.11362) among the objects of known identity of a batch.
 
-    `embeddings` (n, a, d) of length 1, `identities` (n, a) with -1 for unknown. 0 where no identity appears twice.
+    `embeddings` (n, g, d) of length 1, `identities` (n, g) with -1 for unknown. 0 where no identity appears twice.
     """
-    width = embeddings.shape[-1]
-    flat, names = ops.reshape(embeddings, (-1, width)), ops.reshape(identities, (-1,))
-    cells = min(cells, names.shape[0] or cells)
-    _, order = ops.top_k(ops.cast(names >= 0, "float32"), cells)
-    flat, names = ops.take(flat, order, axis=0), ops.take(names, order, axis=0)
-    itself = ops.eye(cells, dtype="float32")
+    flat, names = ops.reshape(embeddings, (-1, embeddings.shape[-1])), ops.reshape(identities, (-1,))
     known = ops.cast(names >= 0, "float32")
-    both = known[:, None] * known[None, :] * (1.0 - itself)
+    both = known[:, None] * known[None, :] * (1.0 - ops.eye(names.shape[0], dtype="float32"))
     same = ops.cast(ops.equal(names[:, None], names[None, :]), "float32") * both
     logits = ops.matmul(flat, ops.transpose(flat)) / _TEMPERATURE
     logits = ops.where(both > 0, logits, -1e9)
     log_share = logits - ops.logsumexp(logits, axis=1, keepdims=True)
     pairs = ops.sum(same, axis=1)
-    per_cell = -ops.sum(ops.where(same > 0, log_share, 0.0), axis=1) / ops.maximum(pairs, 1.0)
+    per_object = -ops.sum(ops.where(same > 0, log_share, 0.0), axis=1) / ops.maximum(pairs, 1.0)
     counted = ops.cast(pairs > 0, "float32")
-    return ops.sum(per_cell * counted) / ops.maximum(ops.sum(counted), 1.0)
+    return ops.sum(per_object * counted) / ops.maximum(ops.sum(counted), 1.0)
 
 
 def _inside(boxes: Any, wanted: Any, corners: Float32Array, strides: Float32Array) -> Any:

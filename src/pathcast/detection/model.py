@@ -3,8 +3,9 @@
 An anchor-free, one-stage detector (Ge et al., YOLOX, 2021, arXiv:2107.08430): a CSPDarknet (Wang et al., CSPNet,
 2019, arXiv:1911.11929) gives features at 8, 16 and 32 pixels, a path aggregation neck (Liu et al., PANet, 2018,
 arXiv:1803.01534) mixes them, and a decoupled head says for every cell whether an object is there, which class it
-is and where its box lies. An optional fourth branch gives an appearance vector per cell, as in FairMOT (Zhang et
-al., 2020, arXiv:2004.01888). Layers carry the names of the published implementation, so its weights load by name.
+is and where its box lies. An optional branch gives appearance vectors, as in FairMOT (Zhang et al., 2020,
+arXiv:2004.01888), but by body parts and from the features before the neck: what it takes to say "person" is the same
+for all persons. Layers carry the names of the published implementation, so its weights load by name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from pathcast.detection.grid import grid
+from pathcast.detection.looks import PARTS, pooled_looks
 from pathcast.detection.settings import STRIDES, TOP_K, DetectorSettings
 
 _PRIOR = 0.01
@@ -46,14 +48,14 @@ class BestCells(layers.Layer):  # type: ignore[misc]
     """The `top_k` cells of the best score; what a client gets, before suppression of overlaps.
 
     boxes (n, a, 4), objectness (n, a) and class logits (n, a, c) → boxes (n, k, 4), scores (n, k) descending,
-    classes (n, k); with embeddings (n, a, d) also those of the cells (n, k, d).
+    classes (n, k); with a map of looks (n, h, w, parts x d) also the boxes' embeddings (n, k, d).
     """
 
     def __init__(self, top_k: int, **options: Any) -> None:
         super().__init__(**options)
         self.top_k = top_k
 
-    def call(self, boxes: Any, objectness: Any, classes: Any, embeddings: Any = None) -> dict[str, Any]:
+    def call(self, boxes: Any, objectness: Any, classes: Any, looks: Any = None) -> dict[str, Any]:
         scores = ops.sigmoid(objectness) * ops.sigmoid(ops.max(classes, axis=-1))
         best, cells = ops.top_k(scores, self.top_k)
         # The class by a top-1 of the chosen rows: Keras writes an argmax with bit operators that ONNX lacks.
@@ -63,8 +65,8 @@ class BestCells(layers.Layer):  # type: ignore[misc]
             "scores": best,
             "classes": ops.cast(class_ids[..., 0], "int64"),
         }
-        if embeddings is not None:
-            found["embeddings"] = ops.take_along_axis(embeddings, cells[..., None], axis=1)
+        if looks is not None:
+            found["embeddings"] = pooled_looks(looks, found["boxes"])
         return found
 
     def get_config(self) -> dict[str, Any]:
@@ -75,10 +77,14 @@ def build_detector(settings: DetectorSettings) -> keras.Model:
     """A fresh network for training: `images` UINT8 (n, h, w, 3) RGB → a mapping over all cells.
 
     `boxes` (n, a, 4) xyxy in input pixels, `objectness` (n, a) and `classes` (n, a, c) as logits and, where the
-    settings say so, `embeddings` (n, a, d) of length 1. Initial weights come from Keras's global seed.
+    settings say so, `looks` (n, h, w, parts x d), of which `pooled_looks` makes a box's appearance vector. Initial
+    weights come from Keras's global seed.
     """
     images = keras.Input((settings.input_height, settings.input_width, 3), name="images", dtype="uint8")
-    outputs = _head(settings, _neck(settings, *_backbone(settings, ops.cast(images, "float32"))))
+    finest, *levels = _backbone(settings, ops.cast(images, "float32"))
+    outputs = _head(settings, _neck(settings, *levels))
+    if settings.embedding:
+        outputs["looks"] = _looks(settings, finest, levels[0])
     return keras.Model(images, outputs, name="detector")
 
 
@@ -171,8 +177,8 @@ def _stage(settings: DetectorSettings, features: Any, channels: int, blocks: int
     return _unit(settings, merged, channels, 1, 1, f"{name}.conv3")
 
 
-def _backbone(settings: DetectorSettings, pixels: Any) -> tuple[Any, Any, Any]:
-    """Features at 8, 16 and 32 pixels.
+def _backbone(settings: DetectorSettings, pixels: Any) -> list[Any]:
+    """Features at 4, 8, 16 and 32 pixels.
 
     YOLOX's first layer folds blocks of 2x2 pixels into channels before a 3x3 convolution; a 6x6 convolution of
     stride 2 computes the same in one step.
@@ -188,7 +194,7 @@ def _backbone(settings: DetectorSettings, pixels: Any) -> tuple[Any, Any, Any]:
             stage = "dark5.2"
         features = _stage(settings, features, size(channels), settings.blocks(blocks), stage, residual=level != 5)
         found.append(features)
-    return found[1], found[2], found[3]
+    return found
 
 
 def _pooled(settings: DetectorSettings, features: Any, channels: int) -> Any:
@@ -218,8 +224,6 @@ def _neck(settings: DetectorSettings, fine: Any, middle: Any, coarse: Any) -> tu
 
 def _head(settings: DetectorSettings, levels: tuple[Any, Any, Any]) -> dict[str, Any]:
     width, parts = settings.channels(256), {"reg": 4, "obj": 1, "cls": settings.classes}
-    if settings.embedding:
-        parts["emb"] = settings.embedding
     found: dict[str, list[Any]] = {part: [] for part in parts}
     prior = keras.initializers.Constant(-np.log((1 - _PRIOR) / _PRIOR))
     for level, features in enumerate(levels):
@@ -229,8 +233,6 @@ def _head(settings: DetectorSettings, levels: tuple[Any, Any, Any]) -> dict[str,
             branches[branch] = stem
             for index in range(2):
                 branches[branch] = _full(settings, branches[branch], width, 1, f"{branch}_convs.{level}.{index}")
-        if settings.embedding:
-            branches["emb"] = _full(settings, stem, width, 1, f"emb_convs.{level}")
         for part, channels in parts.items():
             predicted = layers.Conv2D(
                 channels,
@@ -244,7 +246,18 @@ def _head(settings: DetectorSettings, levels: tuple[Any, Any, Any]) -> dict[str,
             found[part].append(layers.Reshape((-1, channels), dtype="float32", name=f"{part}_rows.{level}")(predicted))
     rows = {part: layers.Concatenate(axis=1, dtype="float32", name=f"{part}_rows")(found[part]) for part in parts}
     decoder = BoxDecoder(settings.input_height, settings.input_width, dtype="float32", name="boxes")
-    outputs = {"boxes": decoder(rows["reg"]), "objectness": rows["obj"][..., 0], "classes": rows["cls"]}
-    if settings.embedding:
-        outputs["embeddings"] = ops.normalize(rows["emb"], axis=-1)
-    return outputs
+    return {"boxes": decoder(rows["reg"]), "objectness": rows["obj"][..., 0], "classes": rows["cls"]}
+
+
+def _looks(settings: DetectorSettings, finest: Any, fine: Any) -> Any:
+    """The map of looks from features at 4 and 8 pixels; what is learned of identities does not reach back to them."""
+    halved = layers.AveragePooling2D(2, name="emb_halved")(finest)
+    features = layers.Concatenate(name="emb_join")([halved, fine])
+    features = _unit(settings, ops.stop_gradient(features), settings.channels(256), 1, 1, "emb_conv")
+    return layers.Conv2D(
+        PARTS * settings.embedding,
+        1,
+        dtype="float32",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        name="emb_preds",
+    )(features)
