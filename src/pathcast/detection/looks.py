@@ -1,8 +1,8 @@
 """What the object in a box looks like, read from a map by parts of the body.
 
-Position-sensitive pooling (Dai et al., R-FCN, 2016, arXiv:1605.06409) over upper, middle and lower part, as in part-based
-re-identification (Sun et al., PCB, 2018, arXiv:1711.09349): every part has channels of its own, so that trousers are
-compared with trousers. The map's cells are read between their middles, at a few points of each part.
+Position-sensitive pooling (Dai et al., R-FCN, 2016, arXiv:1605.06409) over upper, middle and lower part, as in
+re-identification by parts (Sun et al., PCB, 2018, arXiv:1711.09349): every part has channels of its own, so that
+trousers are compared with trousers. The map is interpolated between cells, at a few points of each part.
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ from pathcast.detection.grid import grid
 from pathcast.detection.looks import PARTS, pooled_looks
 from pathcast.detection.settings import STRIDES, TOP_K, DetectorSettings
 
+LOOKS_PREFIX = "emb_"
+"""Of the names of the layers of the branch for appearance vectors."""
+
 _PRIOR = 0.01
 """Share of cells taken for objects by a fresh network (Lin et al., Focal Loss, 2017, section 4.1)."""
 
@@ -251,13 +254,13 @@ def _head(settings: DetectorSettings, levels: tuple[Any, Any, Any]) -> dict[str,
 
 def _looks(settings: DetectorSettings, finest: Any, fine: Any) -> Any:
     """The map of looks from features at 4 and 8 pixels; what is learned of identities does not reach back to them."""
-    halved = layers.AveragePooling2D(2, name="emb_halved")(finest)
-    features = layers.Concatenate(name="emb_join")([halved, fine])
-    features = _unit(settings, ops.stop_gradient(features), settings.channels(256), 1, 1, "emb_conv")
+    halved = layers.AveragePooling2D(2, name=f"{LOOKS_PREFIX}halved")(finest)
+    features = layers.Concatenate(name=f"{LOOKS_PREFIX}join")([halved, fine])
+    features = _unit(settings, ops.stop_gradient(features), settings.channels(256), 1, 1, f"{LOOKS_PREFIX}conv")
     return layers.Conv2D(
         PARTS * settings.embedding,
         1,
         dtype="float32",
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        name="emb_preds",
+        name=f"{LOOKS_PREFIX}preds",
     )(features)

@@ -38,8 +38,8 @@ SHIPPED = DetectorSettings(
 )
 """What the platform ships: at 4:3 it sees as many pixels of a frame as YOLOX-nano at its 416, in less time."""
 
-SAMPLING: Mapping[str, Any] = {"samples": 800, "boxes": 40, "balance": 0.5, "camera_weights": {}}
-"""How an epoch is drawn from the training images; see `DetectorTask`."""
+SAMPLING: Mapping[str, Any] = {"samples": 800, "boxes": 40, "learn": "all", "balance": 0.5, "camera_weights": {}}
+"""How an epoch is drawn from the training images, and what is learned from it; see `DetectorTask`."""
 
 _EXPORT_FRAMES = 64
 _EXAMPLES = 4

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from keras import ops
 
 from pathcast.core.arrays import Float64Array, UInt8Array
 from pathcast.core.detections import Detections
@@ -20,8 +21,9 @@ from pathcast.detection.augmentation import AugmentationSettings, Sample, augmen
 from pathcast.detection.average_precision import average_precision
 from pathcast.detection.grid import grid
 from pathcast.detection.labelled import LabelledImages
-from pathcast.detection.losses import detection_loss
-from pathcast.detection.model import build_detector, serving_model
+from pathcast.detection.looks import pooled_looks
+from pathcast.detection.losses import detection_loss, identity_loss
+from pathcast.detection.model import LOOKS_PREFIX, build_detector, serving_model
 from pathcast.detection.samples import PADDING, InputSize, as_sample, fitted
 from pathcast.detection.settings import DetectorSettings
 from pathcast.detection.weights import load_detector
@@ -29,6 +31,7 @@ from pathcast.training.predictors import Predict, detect
 from pathcast.training.share import Share
 from pathcast.training.workers import Workers
 
+ALL, LOOKS = "all", "looks"
 _COLUMNS = ("xyxy", "scores", "class_ids")
 
 
@@ -39,6 +42,7 @@ class DetectorTask:
     An epoch is `samples` draws (0: as many as there are images); a camera is drawn in proportion to its images to
     the power of `balance`, so that one long recording does not drown the others, times its entry in `weights`.
     Images with more than `boxes` boxes lose the smallest. `initial` names weights to start from (`save_detector`).
+    `learn`: ALL, or LOOKS for the branch of appearance vectors alone; what finds the objects then stays as it is.
     """
 
     train: LabelledImages
@@ -48,16 +52,30 @@ class DetectorTask:
     initial: Path | None = None
     samples: int = 0
     boxes: int = 64
+    learn: str = ALL
     balance: float = 0.5
     weights: Mapping[str, float] = field(default_factory=dict)
     _opened: dict[int, Sample] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.learn not in (ALL, LOOKS):
+            raise InvalidInputError(f"learn: expected {ALL} or {LOOKS}, got {self.learn!r}")
+        if self.learn == LOOKS and not self.settings.embedding:
+            raise InvalidInputError(
+                f"learn={LOOKS}: the network has no branch for appearance vectors",
+                hint="give it one: `pathcast data weights --embedding`, or --set embedding=64",
+            )
+
     def build(self) -> keras.Model:
         if self.initial is None:
-            return build_detector(self.settings)
-        model, settings = load_detector(self.initial)
-        if settings != self.settings:
-            raise InvalidInputError(f"{self.initial}: expected a detector of {self.settings}, got {settings}")
+            model = build_detector(self.settings)
+        else:
+            model, settings = load_detector(self.initial)
+            if settings != self.settings:
+                raise InvalidInputError(f"{self.initial}: expected a detector of {self.settings}, got {settings}")
+        if self.learn == LOOKS:
+            for layer in model.layers:
+                layer.trainable = layer.name.startswith(LOOKS_PREFIX)
         return model
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -77,6 +95,8 @@ class DetectorTask:
         images, boxes, classes, identities = batch
         corners, strides = grid(self.settings.input_height, self.settings.input_width)
         outputs = model(images, training=True)
+        if self.learn == LOOKS:
+            return identity_loss(pooled_looks(outputs["looks"], boxes), ops.where(classes >= 0, identities, PADDING))
         known = identities if self.settings.embedding else None
         return detection_loss(outputs, boxes, classes, corners, strides, known)
 
@@ -84,8 +104,10 @@ class DetectorTask:
         """Average precision on the validation images, and the loss on some of them.
 
         `score` is 1 - (AP50 + AP50-95) / 2, averaged over the boxes, not the classes: a class with two boxes to
-        find would make it jump.
+        find would make it jump. Where looks alone are learned it is the loss of all validation images together.
         """
+        if self.learn == LOOKS:
+            return self._validation_of_looks(model)
         found = keras_predictor(model)
         corners, strides = grid(self.settings.input_height, self.settings.input_width)
 
@@ -116,6 +138,23 @@ class DetectorTask:
                 "map50_95": scores.map50_95,
                 **by_class,
             }
+
+        return validate
+
+    def _validation_of_looks(self, model: keras.Model) -> Callable[[], Mapping[str, float]]:
+        @tf.function  # type: ignore[untyped-decorator]
+        def looks_of(images: Any, boxes: Any) -> Any:
+            return pooled_looks(model(images, training=False)["looks"], boxes)
+
+        def validate() -> Mapping[str, float]:
+            vectors, known = [], []
+            for image in self.val:
+                images, boxes, classes, identities = self._batch([fitted(self.val, image, self._size)])
+                rows = (classes[0] >= 0) & (identities[0] >= 0)
+                vectors.append(looks_of(tf.constant(images), tf.constant(boxes))[0].numpy()[rows])
+                known.append(identities[0][rows])
+            loss = float(identity_loss(np.concatenate(vectors)[None], np.concatenate(known)[None]))
+            return {"score": loss, "loss": loss}
 
         return validate
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from pathcast.detection.assignment import assign, pairwise_iou
 from pathcast.detection.grid import grid
+from pathcast.detection.looks import PARTS
 from pathcast.detection.losses import detection_loss, identity_loss, paired_iou
 from pathcast.detection.samples import IGNORED, PADDING
 
@@ -174,17 +174,16 @@ def test_vectors_of_one_person_are_drawn_together() -> None:
     names = np.array([[1, 1, 2, 2, -1, -1]], np.int32)
     near = np.array([[[1, 0], [1, 0], [0, 1], [0, 1], [1, 0], [0, 1]]], np.float32)
     mixed_up = np.array([[[1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1]]], np.float32)
-    assert float(identity_loss(near, names, cells=6)) < 0.01
-    assert float(identity_loss(mixed_up, names, cells=6)) > 5.0
-    assert float(identity_loss(near, np.array([[1, 2, 3, -1, -1, -1]], np.int32), cells=6)) == 0.0
+    assert float(identity_loss(near, names)) < 0.01
+    assert float(identity_loss(mixed_up, names)) > 5.0
+    assert float(identity_loss(near, np.array([[1, 2, 3, -1, -1, -1]], np.int32))) == 0.0
 
 
-def test_identities_count_where_the_network_has_vectors() -> None:
+def test_identities_count_where_the_network_has_looks() -> None:
     predicted = outputs([20, 16, 44, 48])
-    random = np.random.default_rng(0).normal(size=(1, CELLS, 8)).astype(np.float32)
-    predicted["embeddings"] = np.asarray(ops.normalize(random, axis=-1))
-    true = targets([[20, 16, 44, 48], [60, 10, 84, 42]], [0, 0])
-    names = np.array([[5, 5, -1, -1]], np.int32)
+    predicted["looks"] = np.random.default_rng(0).normal(size=(1, 8, 12, PARTS * 8)).astype(np.float32)
+    true = targets([[20, 16, 44, 48], [60, 10, 84, 42], [10, 8, 30, 40]], [0, 0, 0])
+    names = np.array([[5, 5, 6, -1]], np.int32)
     without = float(detection_loss(predicted, *true, CORNERS, STRIDES))
     assert float(detection_loss(predicted, *true, CORNERS, STRIDES, names)) > without
     assert keras.backend.backend() == "tensorflow"

@@ -9,6 +9,7 @@ import pytest
 
 from pathcast.core import InvalidInputError
 from pathcast.detection.grid import grid
+from pathcast.detection.looks import PARTS, pooled_looks
 from pathcast.detection.model import build_detector, convolution_names, serving_model
 from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.detection.weights import load_detector, load_yolox, save_detector, without_normalisation
@@ -33,7 +34,7 @@ def fresh() -> keras.Model:
     return model
 
 
-def test_every_cell_has_a_box_scores_and_a_vector_of_length_1(fresh: keras.Model) -> None:
+def test_every_cell_has_a_box_and_scores_and_looks_are_a_map(fresh: keras.Model) -> None:
     outputs = fresh(IMAGES, training=False)
     cells = SMALL.cells
     assert cells == len(grid(64, 96)[1]) == 12 * 8 + 6 * 4 + 3 * 2
@@ -42,11 +43,10 @@ def test_every_cell_has_a_box_scores_and_a_vector_of_length_1(fresh: keras.Model
         "boxes": (2, cells, 4),
         "objectness": (2, cells),
         "classes": (2, cells, 6),
-        "embeddings": (2, cells, 16),
+        "looks": (2, 8, 12, PARTS * 16),
     }
     boxes = np.asarray(outputs["boxes"])
     assert (boxes[..., 2:] > boxes[..., :2]).all()
-    np.testing.assert_allclose(np.linalg.norm(outputs["embeddings"], axis=-1), 1, atol=1e-5)
 
 
 def test_the_served_network_gives_the_best_cells_in_order(fresh: keras.Model) -> None:
@@ -55,8 +55,9 @@ def test_the_served_network_gives_the_best_cells_in_order(fresh: keras.Model) ->
     scores = 1 / (1 + np.exp(-raw["objectness"])) / (1 + np.exp(-raw["classes"].max(axis=-1)))
     order = np.argsort(-scores, axis=1, kind="stable")[:, :20]
     np.testing.assert_allclose(served["scores"], np.take_along_axis(scores, order, axis=1), rtol=1e-4)
-    for name in ("boxes", "embeddings"):
-        np.testing.assert_allclose(served[name], np.take_along_axis(raw[name], order[..., None], axis=1), rtol=1e-4)
+    np.testing.assert_allclose(served["boxes"], np.take_along_axis(raw["boxes"], order[..., None], axis=1), rtol=1e-4)
+    np.testing.assert_allclose(served["embeddings"], pooled_looks(raw["looks"], served["boxes"]), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(served["embeddings"], axis=-1), 1, atol=1e-5)
     expected = np.take_along_axis(raw["classes"].argmax(axis=-1), order, axis=1)
     np.testing.assert_array_equal(served["classes"], expected)
 
@@ -120,4 +121,4 @@ def test_published_weights_can_gain_a_fresh_branch_for_appearance(yolox_path: Pa
     gained = {variable.path: np.asarray(variable.value) for variable in seeing.weights}
     assert {path.split("_")[0] for path in gained.keys() - known.keys()} == {"emb"}
     assert all(np.array_equal(gained[path], values) for path, values in known.items())
-    assert seeing.output["embeddings"].shape == (None, 3549, 16)
+    assert seeing.output["looks"].shape == (None, 52, 52, PARTS * 16)
