@@ -92,7 +92,9 @@ class Job:
         for.
         """
         wanted = dict(changes or {})
-        own = dict(family.settings if initial is None else initial.settings)
+        own = dict(family.settings)
+        if initial is not None:
+            own = {**{name: own[name] for name in family.sampling}, **initial.settings}
         training = asdict(family.training)
         unknown = sorted(set(wanted) - set(own) - set(training))
         if unknown:
