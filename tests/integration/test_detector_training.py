@@ -13,16 +13,17 @@ pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
 
 from support.shared_validation import validated_by
 
-from pathcast.core.errors import GateFailedError
+from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.model import build_detector
 from pathcast.detection.served_weights import read_served
 from pathcast.detection.settings import DetectorSettings
-from pathcast.detection.weights import without_normalisation
+from pathcast.detection.weights import save_detector, without_normalisation
 from pathcast.export.detector import write_detector
 from pathcast.export.quantize import quantise_detector
 from pathcast.serving.local_models import FileDetector
 from pathcast.tracking.association import intersection_over_union
-from pathcast.training.detector_task import DetectorTask
+from pathcast.training.detector_task import LOOKS, DetectorTask
 from pathcast.training.loop import fit
 from pathcast.training.predictors import evaluate_network, onnx_predictor
 from pathcast.training.settings import TrainingSettings
@@ -117,3 +118,26 @@ def test_sixteen_images_and_who_is_on_them_are_learned_by_heart_and_survive_the_
     assert len(small.model.SerializeToString()) < 0.5 * file.stat().st_size
     with pytest.raises(GateFailedError, match="int8: expected drops of at most -1"):
         quantise_detector(file, labelled, labelled, map_drop=-1.0)
+
+
+@pytest.mark.timeout(300)
+def test_looks_are_learned_alone_and_what_finds_the_objects_stays_to_the_bit(tmp_path: Path) -> None:
+    labelled = scenes(tmp_path)
+    given = build_detector(NETWORK)
+    save_detector(tmp_path / "weights.npz", given, NETWORK)
+    task = DetectorTask(labelled, labelled, NETWORK, initial=tmp_path / "weights.npz", samples=80, boxes=8, learn=LOOKS)
+    training = TrainingSettings(epochs=2, batch_size=8, learning_rate=3e-3, ema=0.9)
+    result = fit(task, training)
+    assert result.best is not None
+    assert result.best.figures["score"] < result.start["score"] - 0.1
+    before, after = ({each.path: each.numpy() for each in model.weights} for model in (given, result.model))
+    changed = {path.split("_")[0] for path, values in after.items() if not np.array_equal(values, before[path])}
+    assert changed == {"emb"}
+
+
+def test_looks_cannot_be_learned_alone_without_their_branch(tmp_path: Path) -> None:
+    nothing = LabelledImages(tmp_path)
+    with pytest.raises(InvalidInputError, match="no branch for appearance vectors"):
+        DetectorTask(nothing, nothing, replace(NETWORK, embedding=0), learn=LOOKS)
+    with pytest.raises(InvalidInputError, match="learn: expected all or looks, got 'boxes'"):
+        DetectorTask(nothing, nothing, NETWORK, learn="boxes")

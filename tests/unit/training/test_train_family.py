@@ -135,6 +135,18 @@ def test_training_starts_from_given_weights(
         Job.of(family, data, tmp_path / "third", {"units": 16}, first)
 
 
+def test_given_weights_may_be_taught_in_another_way(
+    tmp_path: Path, family: Family, data: PreparedData, finished: tuple[Job, TrainedModel]
+) -> None:
+    _, first = finished
+    older = replace(first, settings={name: value for name, value in first.settings.items() if name != "dropout"})
+    free = replace(family, sampling=("dropout",))
+    assert Job.of(free, data, tmp_path / "model", {"dropout": 0.3}, older).settings["dropout"] == 0.3
+    assert Job.of(free, data, tmp_path / "model", {}, older).settings["dropout"] == family.settings["dropout"]
+    with pytest.raises(InvalidInputError, match="units: settings come with the initial weights"):
+        Job.of(free, data, tmp_path / "model", {"units": 16, "dropout": 0.3}, first)
+
+
 def test_an_unknown_setting_is_refused(tmp_path: Path, family: Family, data: PreparedData) -> None:
     with pytest.raises(InvalidInputError, match="no setting speed; expected one of accumulate"):
         Job.of(family, data, tmp_path / "model", {"speed": 1})
