@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.model import build_detector, convolution_names
-from pathcast.detection.settings import SIZES, STRIDES, DetectorSettings
+from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.detection.weights import as_keras, load_yolox
 
 _LAYER = re.compile(r"detector_1/(?P<layer>.+)_1/(Squeeze|Reshape):0")
@@ -74,7 +74,7 @@ def _settings_of(path: Path, graph: onnx.GraphProto, convolutions: list[Any]) ->
 
 
 def _depth(convolutions: int, *, depthwise: bool, embedding: int) -> float:
-    branch = (2 + depthwise) * len(STRIDES) if embedding else 0
+    branch = 2 if embedding else 0
     for depth in sorted({settings.depth for settings in SIZES.values()}):
         names = convolution_names(DetectorSettings(depth=depth, depthwise=depthwise))
         if len(names) + branch == convolutions:
