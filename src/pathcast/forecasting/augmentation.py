@@ -17,13 +17,15 @@ class Augmentation:
     `mirror` and `reverse` are probabilities (rotation is not needed: the network normalises it). Lengths are
     multiplied by exp(u), u uniform in ±`log_speed`. With probability `noisy`, the observed positions alone
     get Gaussian noise of a standard deviation drawn from [0, `noise`], in data units: what a detector adds.
+    `paces`: tracks are also played so many times as fast, which `WindowDraw` does for several recordings.
     """
 
     mirror: float = 0.5
     reverse: float = 0.5
-    log_speed: float = 0.5
-    noisy: float = 0.3
-    noise: float = 0.05
+    log_speed: float = 0.2
+    noisy: float = 0.5
+    noise: float = 0.08
+    paces: tuple[float, ...] = (1.4, 1.8)
 
     def __call__(self, paths: Float64Array, random: np.random.Generator) -> Float64Array:
         """New (n, 20, 2) paths."""

@@ -25,14 +25,15 @@ def forecast_loss(
     The error of a path is its mean displacement error plus `end_weight` times the last, divided by `scale`
     (n, 1), a length per window, so that fast and slow walkers, metres and frame heights weigh alike. Three
     terms. The best guess, mode 0, minimises its error: the spatial median, which is what ADE asks of a single
-    path. The modes compete for what came by annealed winner-takes-all (Perera et al. 2024): each learns in
+    path. The modes compete for what came by annealed winner-takes-all (Perera et al. 2024): each but mode 0 learns in
     proportion to softmax(-error / `temperature`); a high temperature teaches all, zero only the winner. The
     probabilities learn the winner by cross-entropy.
     """
     distances = ops.sqrt(ops.sum(ops.square(paths - future[:, None]), axis=-1) + _TINY)
     errors = (ops.mean(distances, axis=-1) + end_weight * distances[:, :, -1]) / scale
     shares = ops.stop_gradient(ops.softmax(-errors / ops.maximum(temperature, 1e-3), axis=-1))
-    competition = ops.sum(shares * errors, axis=-1)
+    others = ops.concatenate([ops.stop_gradient(errors[:, :1]), errors[:, 1:]], axis=-1)
+    competition = ops.sum(shares * others, axis=-1)
     winner = ops.one_hot(ops.argmin(errors, axis=-1), errors.shape[1])
     classification = -ops.sum(ops.stop_gradient(winner) * log_probs, axis=-1)
     return ops.mean(competition + best_guess_weight * errors[:, 0] + classification_weight * classification)

@@ -2,8 +2,8 @@
 
 The graph works in the walker's own frame: the origin at the last observed position, the recent heading along
 +x, lengths divided by the walker's own speed. So it knows no place, no direction and no unit, and what it
-learns in one scene holds in another. It predicts a correction to walking straight on; a fresh network
-forecasts close to constant velocity.
+learns in one scene holds in another. It predicts corrections to walking straight on, with a velocity that it chooses
+among those observed; a fresh network forecasts close to straight lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from pathcast.forecasting.trained import TrainedForecaster
 HEADING_STEPS = 3
 ROUGH_FROM = 0.002
 EXACT_BELOW = 0.005
-"""Changes of the step, in data units: what counts as rough at all, and what as no change."""
+ALIKE_FROM = 0.01
+"""Changes of the step, in data units: what counts as rough at all, what as no change, and what has a direction."""
+
+FRESH_CHOICE = (0.0,) * (OBSERVED_STEPS - 2) + (2.0, 0.0)
+DAMPING = 0.1
+"""What a network that has learned nothing makes of a walker's speed, as logits: mostly the last step, half damped. And
+how much slower than chosen a walker may go on at most."""
 
 _TINY = 1e-6
 
@@ -67,34 +73,57 @@ class WalkerFrame(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable(package="pathcast")
 class Roughness(keras.layers.Layer):  # type: ignore[misc]
-    """Observed (n, 8, 2) → (n, 2): how roughly the path was measured, in the unit of the data.
+    """Observed (n, 8, 2) → (n, 4): how roughly the path was measured.
 
-    The mean logarithm of how much the step changes, and the share of changes that are nearly none. Hand-drawn
-    tracks are exact between their points, detected ones tremble at every step; the last displacement of the
-    former is the speed, of the latter mostly noise, and this is how the network tells which it sees.
+    The mean logarithm of how much the step changes, in the unit of the data; the share of changes that are nearly
+    none; and the autocorrelation of the changes one and two steps apart. Hand-drawn tracks are exact between
+    their points, detected ones tremble at every step; the last displacement of the former is the speed, of the
+    latter mostly noise, and this is how the network tells which it sees: changes of independent measurements
+    undo each other (autocorrelation -2/3), those of a walker do not.
     """
 
     def call(self, observed: Any) -> Any:
         steps = observed[:, 1:, :] - observed[:, :-1, :]
-        changes = ops.sqrt(ops.sum(ops.square(steps[:, 1:, :] - steps[:, :-1, :]), axis=-1) + 1e-8)
+        turns = steps[:, 1:, :] - steps[:, :-1, :]
+        changes = ops.sqrt(ops.sum(ops.square(turns), axis=-1) + 1e-8)
         rough = ops.mean(ops.log(changes + ROUGH_FROM), axis=-1, keepdims=True) / 2.0
         exact = ops.mean(ops.exp(-ops.square(changes / EXACT_BELOW)), axis=-1, keepdims=True)
-        return ops.concatenate([rough, exact], axis=-1)
+        power = ops.sum(ops.square(turns), axis=(1, 2)) + ALIKE_FROM**2
+        alike = ops.stack(
+            [ops.sum(turns[:, lag:, :] * turns[:, :-lag, :], axis=(1, 2)) / power for lag in (1, 2)], axis=-1
+        )
+        return ops.concatenate([rough, exact, alike], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
+class ChosenVelocity(keras.layers.Layer):  # type: ignore[misc]
+    """Choice (n, 8) and steps (n, 7, 2) → the velocity to walk on with (n, 1, 2).
+
+    The steps averaged by the softmax of the first seven, times 1 - `DAMPING` · sigmoid of the eighth: from the last
+    displacement to the mean of all, and a little less than either.
+    """
+
+    def call(self, choice: Any, along: Any) -> Any:
+        choice = choice + np.array([FRESH_CHOICE], "float32")
+        shares = ops.softmax(choice[:, :-1], axis=-1)
+        pace = 1.0 - DAMPING * ops.sigmoid(choice[:, -1:])
+        return ops.matmul(ops.expand_dims(shares * pace, axis=1), along)
 
 
 @keras.saving.register_keras_serializable(package="pathcast")
 class WalkOn(keras.layers.Layer):  # type: ignore[misc]
-    """Corrections (n, 12, 2 M) per step added to walking straight on, as world paths (n, M, 12, 2)."""
+    """Corrections (n, 12, 2, M) per step added to walking straight on, as world paths (n, M, 12, 2)."""
 
-    def call(self, corrections: Any, along: Any, axes: Any, scale: Any, origin: Any) -> Any:
-        modes = corrections.shape[2] // 2
+    def call(self, corrections: Any, velocity: Any, axes: Any, scale: Any, origin: Any) -> Any:
+        modes = corrections.shape[3]
         # A cumulative sum as a product with a triangle of ones: one matrix multiplication in every runtime.
         triangle = np.tril(np.ones((FUTURE_STEPS, FUTURE_STEPS), "float32"))
-        summed = ops.reshape(ops.matmul(triangle, corrections), (-1, FUTURE_STEPS, 2, modes))
+        flat = ops.reshape(corrections, (-1, FUTURE_STEPS, 2 * modes))
+        summed = ops.reshape(ops.matmul(triangle, flat), (-1, FUTURE_STEPS, 2, modes))
         # Coordinates go before paths: onnxruntime adds along a long last axis ten times faster than along one of 2.
         paths = ops.reshape(ops.transpose(summed, (0, 2, 3, 1)), (-1, 2, modes * FUTURE_STEPS))
         elapsed = np.tile(np.arange(1, FUTURE_STEPS + 1, dtype="float32"), modes)[None]
-        straight = ops.matmul(ops.transpose(along[:, -1:, :], (0, 2, 1)), elapsed)
+        straight = ops.matmul(ops.transpose(velocity, (0, 2, 1)), elapsed)
         to_world = ops.transpose(axes, (0, 2, 1)) * scale
         world = ops.matmul(to_world, paths + straight) + ops.transpose(origin, (0, 2, 1))
         return ops.reshape(ops.transpose(world, (0, 2, 1)), (-1, modes, FUTURE_STEPS, 2))
@@ -136,13 +165,25 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     decoded = keras.layers.LSTM(settings.units, return_sequences=True, unroll=True, name="decoder")(
         keras.layers.RepeatVector(FUTURE_STEPS, name="horizon")(cue), initial_state=[hidden, cell]
     )
-    corrections = keras.layers.Dense(
-        settings.modes * 2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02), name="corrections"
-    )(decoded)
-    paths = WalkOn(name="paths", dtype="float32")(corrections, along, axes, scale, origin)
+    others = keras.layers.Dense((settings.modes - 1) * 2, kernel_initializer=_small(), name="corrections")(decoded)
+    others = ops.reshape(others, (-1, FUTURE_STEPS, 2, settings.modes - 1))
+    # The best guess learns beside the LSTMs, by a small network of its own: it errs less in places it never saw.
+    guess = ops.concatenate([keras.layers.Flatten(name="steps")(features[:, :, :4]), known], axis=-1)
+    for layer in ("guess_first", "guess_second"):
+        guess = keras.layers.Dense(settings.units, activation="silu", name=layer)(guess)
+        guess = keras.layers.Dropout(settings.dropout, name=f"{layer}_dropout")(guess)
+    best = keras.layers.Dense(FUTURE_STEPS * 2, kernel_initializer=_small(), name="guess")(guess)
+    corrections = ops.concatenate([ops.reshape(best, (-1, FUTURE_STEPS, 2, 1)), others], axis=-1)
+    choice = keras.layers.Dense(OBSERVED_STEPS, kernel_initializer=_small(), name="choice")(guess)
+    velocity = ChosenVelocity(name="velocity", dtype="float32")(choice, along)
+    paths = WalkOn(name="paths", dtype="float32")(corrections, velocity, axes, scale, origin)
     logits = keras.layers.Dense(settings.modes, name="logits")(context)
     log_probs = LeadingMode(name="log_probs", dtype="float32")(logits)
     return keras.Model(observed, {"paths": paths, "log_probs": log_probs}, name="forecaster")
+
+
+def _small() -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.02)
 
 
 def restore_forecaster(trained: TrainedForecaster) -> keras.Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS, Trajectory, check_units
 
 WINDOW_STEPS = OBSERVED_STEPS + FUTURE_STEPS
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +60,30 @@ class Windows:
     def select(self, rows: npt.NDArray[np.bool_] | Int64Array) -> Windows:
         """The windows under a boolean mask, or at the given indices in their order."""
         return Windows(self.paths[rows], self.tracks[rows], self.units, self.recordings[rows])
+
+    def faster(self, pace: float) -> Windows:
+        """The windows of the same tracks played `pace` times as fast: points `pace` steps apart, interpolated.
+
+        Windows that follow each other step on step are joined first, since a track must live longer for it: few
+        may be left, or none. Each row stays with its track and recording.
+
+        >>> straight = np.arange(44.0).reshape(22, 2)
+        >>> Windows([straight[:20], straight[1:21], straight[2:]], [4, 4, 4], "m").faster(1.1).paths[0, -1].tolist()
+        [41.8, 42.8]
+        """
+        follows = (self.tracks[1:] == self.tracks[:-1]) & (self.paths[1:, :-1] == self.paths[:-1, 1:]).all(axis=(1, 2))
+        edges = [0, *(np.flatnonzero(~follows) + 1), len(self)] if len(self) else []
+        paths, rows = [np.zeros((0, WINDOW_STEPS, 2))], [np.zeros(0, np.int64)]
+        for first, end in pairwise(edges):
+            points = np.concatenate([self.paths[first], self.paths[first + 1 : end, -1]])
+            starts = np.arange(np.floor(len(points) - pace * (WINDOW_STEPS - 1) + _ROUNDING))
+            moments = starts[:, None] + pace * np.arange(WINDOW_STEPS)
+            before = np.clip(moments.astype(np.int64), 0, len(points) - 2)
+            part = (moments - before)[..., None]
+            paths.append(points[before] * (1 - part) + points[before + 1] * part)
+            rows.append(np.full(len(starts), first))
+        chosen = np.concatenate(rows)
+        return Windows(np.concatenate(paths), self.tracks[chosen], self.units, self.recordings[chosen])
 
     def split_by_track(self, held_out: float, seed: int) -> tuple[Windows, Windows]:
         """Two sets that share no track, the second with about `held_out` of the tracks and at least one.

@@ -20,7 +20,7 @@ from pathcast.training.forecaster_data import prepare_windows, read_windows, sel
 from pathcast.training.search_space import TRAINING, Choice, Real
 from pathcast.training.settings import TrainingSettings
 
-FROM_SCRATCH = TrainingSettings(epochs=7, ema=0.985)
+FROM_SCRATCH = TrainingSettings(epochs=14, ema=0.985)
 """Short on purpose: what is learned later fits the recordings it is learned from, and no others."""
 
 FINE_TUNING = TrainingSettings(epochs=40, batch_size=64, learning_rate=3e-4, ema=0.98, patience=10)

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pathcast.core.arrays import Float32Array, Float64Array, Int64Array
+from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.forecasting.augmentation import Augmentation
+from pathcast.forecasting.drawing import WindowDraw
 from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
 from pathcast.forecasting.metrics import ForecastMetrics, mean_of_windows
@@ -34,11 +35,7 @@ def _ignore(report: EpochReport) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ForecasterTask:
-    """The forecaster's part of the training loop. `temperature`: of the modes' competition, first and last.
-
-    Windows are drawn by chance, so that every recording counts the same, however long it is: a crowded square of
-    an hour would else drown the street corner that moves, or is measured, differently.
-    """
+    """The forecaster's part of the training loop. `temperature`: of the modes' competition, first and last."""
 
     windows_train: Windows
     windows_val: Windows
@@ -46,6 +43,10 @@ class ForecasterTask:
     initial: TrainedForecaster | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     temperature: tuple[float, float] = (2.0, 0.05)
+    draw: WindowDraw = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "draw", WindowDraw.of(self.windows_train, self.augmentation.paces))
 
     def build(self) -> keras.Model:
         return build_forecaster(self.settings) if self.initial is None else restore_forecaster(self.initial)
@@ -55,8 +56,7 @@ class ForecasterTask:
 
     def batches(self, batch_size: int, random: np.random.Generator, share: Share) -> Iterator[tuple[Float32Array, ...]]:
         steps = self.steps_per_epoch(batch_size)
-        order = _balanced(self.windows_train.recordings, steps * batch_size, random)
-        varied = self.augmentation(self.windows_train.paths[order], random)
+        varied = self.augmentation(self.draw(steps * batch_size, random), random)
         # Positions far from 0 lose digits in float32, and the network does not care where it is.
         paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
         for number in range(steps):
@@ -86,15 +86,6 @@ class ForecasterTask:
             return {**figures, "score": metrics.ade + metrics.fde / 2 + metrics.ade_best20 + metrics.fde_best20 / 2}
 
         return validate
-
-
-def _balanced(recordings: Int64Array, count: int, random: np.random.Generator) -> Int64Array:
-    """`count` rows by chance, about as many of each recording; if there is one alone, none twice where that can be."""
-    _, owner, sizes = np.unique(recordings, return_inverse=True, return_counts=True)
-    if len(sizes) == 1 and count <= len(recordings):
-        return random.permutation(len(recordings))[:count]
-    chances = 1.0 / (len(sizes) * sizes[owner])
-    return random.choice(len(recordings), count, p=chances)
 
 
 def keras_predictor(model: keras.Model) -> Predictor:

@@ -3,11 +3,18 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pathcast.core import InvalidInputError
-from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.losses import forecast_loss
-from pathcast.forecasting.model import Roughness, build_forecaster, get_weights, restore_forecaster
+from pathcast.forecasting.model import (
+    DAMPING,
+    ChosenVelocity,
+    Roughness,
+    build_forecaster,
+    get_weights,
+    restore_forecaster,
+)
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
 
@@ -48,9 +55,32 @@ def test_roughness_tells_measured_from_drawn_paths() -> None:
     corner = drawn.copy()
     corner[:, 4:, 1] = corner[:, 4:5, 1]
     trembling = drawn + RANDOM.normal(size=(1, 8, 2)) * 0.05
-    rough, exact = np.asarray(Roughness()(np.concatenate([drawn, corner, trembling]).astype(np.float32))).T
+    rough, exact, _, _ = np.asarray(Roughness()(np.concatenate([drawn, corner, trembling]).astype(np.float32))).T
     assert rough[0] < rough[1] < rough[2]
     assert exact == pytest.approx([1.0, 5 / 6, 0.0], abs=1e-2)
+
+
+def test_changes_of_measurements_undo_each_other_and_those_of_a_walker_do_not() -> None:
+    measured = RANDOM.normal(size=(4000, 8, 2)) * 0.05
+    speeding = RANDOM.normal(size=(4000, 8, 2)).cumsum(axis=1).cumsum(axis=1) * 0.05
+    alike = np.asarray(Roughness()(np.concatenate([measured, speeding]).astype(np.float32)))[:, 2:]
+    # Sums of 5 and of 4 products over one of 6 squares: the autocorrelations of white noise's second difference.
+    assert alike[:4000].mean(axis=0) == pytest.approx([-2 / 3 * 5 / 6, 1 / 6 * 4 / 6], abs=0.05)
+    assert alike[4000:].mean(axis=0) == pytest.approx([0, 0], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        ([0, 0, 0, 0, 0, 0, 30, -30], [7.0, -7.0]),
+        ([0, 0, 0, 0, 0, 0, 30, 30], [7.0 * (1 - DAMPING), -7.0 * (1 - DAMPING)]),
+        ([2, 2, 2, 2, 2, 2, 0, -30], [4.0, -4.0]),
+    ],
+)
+def test_the_velocity_is_chosen_between_the_last_and_the_mean_step(choice: list[float], wanted: list[float]) -> None:
+    along = np.arange(1, 8, dtype=np.float32)[None, :, None] * np.array([1, -1], np.float32)
+    chosen = np.asarray(ChosenVelocity()(np.array([choice], np.float32), along))
+    np.testing.assert_allclose(chosen, [[wanted]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 1e-7, 1e-3])
@@ -62,12 +92,15 @@ def test_someone_who_stands_still_is_foretold_to_stay_near(shipped: keras.Model,
     assert np.abs(paths[:, 0] - 3.0).max() < 0.25
 
 
-def test_a_fresh_network_walks_nearly_straight_on() -> None:
+def test_a_fresh_network_walks_nearly_straight_on_by_its_last_step_above_all() -> None:
     keras.utils.set_random_seed(0)
     paths, _ = predicted(build_forecaster(ForecasterSettings(modes=4, units=8)), WALKS)
-    straight = constant_velocity(WALKS.astype(np.float64))
-    travelled = np.linalg.norm(straight[:, -1] - WALKS[:, -1], axis=-1)
-    assert (np.linalg.norm(paths[:, 0, -1] - straight[:, -1], axis=-1) < 0.1 * travelled + 0.3).all()
+    steps = np.diff(WALKS.astype(np.float64), axis=1)
+    lead = np.exp(2.0)
+    velocity = 0.95 * (steps[:, :-1].sum(axis=1) + lead * steps[:, -1]) / (6 + lead)
+    straight = WALKS[:, -1] + 12 * velocity
+    travelled = np.linalg.norm(straight - WALKS[:, -1], axis=-1)
+    assert (np.linalg.norm(paths[:, 0, -1] - straight, axis=-1) < 0.1 * travelled + 0.3).all()
 
 
 def test_weights_of_another_size_are_named() -> None:
@@ -87,3 +120,17 @@ def test_the_loss_falls_to_the_classification_alone_at_the_truth() -> None:
     apart[:, 0] += 1.0
     best_guess = float(forecast_loss(apart, log_probs, future, scale, temperature=1e-3, classification_weight=0.0))
     assert best_guess == pytest.approx(1.5 * np.sqrt(2), rel=1e-3)
+
+
+def test_the_best_guess_does_not_compete() -> None:
+    future = RANDOM.normal(size=(6, 12, 2)).astype(np.float32)
+    paths = tf.constant(future[:, None] + RANDOM.normal(size=(6, 3, 12, 2)).astype(np.float32))
+    log_probs = np.log(np.full((6, 3), 1 / 3, np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(paths)
+        loss = forecast_loss(
+            paths, log_probs, future, np.ones((6, 1), np.float32), temperature=1.0, best_guess_weight=0.0
+        )
+    pull = np.abs(tape.gradient(loss, paths).numpy()).max(axis=(0, 2, 3))
+    assert pull[0] == 0
+    assert (pull[1:] > 0).all()

@@ -71,6 +71,30 @@ def test_concatenate_keeps_tracks_apart() -> None:
     assert both.tracks.tolist() == [0, 0, 1, 2]
 
 
+@pytest.mark.parametrize(("length", "pace", "windows"), [(39, 2.0, 1), (38, 2.0, 0), (39, 1.0, 20), (40, 1.5, 11)])
+def test_a_track_played_faster_gives_its_windows_between_the_same_points(
+    length: int, pace: float, windows: int
+) -> None:
+    turning = np.sin(np.arange(length) / 5)
+    walk = Trajectory("gate", 3, 0, 0, np.stack([np.arange(length, dtype=float), turning], axis=1), METRES)
+    slow = cut_windows([trajectory(25, track=1), walk])
+    played = slow.faster(pace)
+    played = played.select(played.tracks == 1)
+    assert len(played) == windows
+    moments = np.arange(windows)[:, None] + pace * np.arange(20)
+    np.testing.assert_allclose(played.paths[..., 0], moments, atol=1e-9)
+    np.testing.assert_allclose(played.paths[..., 1], np.interp(moments, np.arange(length), turning), atol=1e-9)
+
+
+def test_windows_that_do_not_follow_each_other_are_not_joined() -> None:
+    whole = cut_windows([trajectory(40, track=2)])
+    gap = whole.select(np.array([0, 1, 3, 4]))
+    assert len(whole.faster(1.05)) == 20
+    assert len(gap.faster(1.05)) == 2
+    assert len(gap.faster(1.1)) == 0
+    assert len(whole.select(np.zeros(0, np.int64)).faster(1.5)) == 0
+
+
 @pytest.mark.parametrize("held_out", [0.01, 0.25, 0.99])
 def test_a_split_shares_no_track_and_loses_no_window(held_out: float) -> None:
     windows = cut_windows([trajectory(20 + track, track=track) for track in range(10)])

@@ -84,7 +84,7 @@ def test_fine_tuning_adapts_to_a_place_and_is_judged_on_other_tracks() -> None:
     assert tuned.settings == shipped_forecaster().settings
 
 
-PLAIN = Augmentation(mirror=0, reverse=0, log_speed=0, noisy=0)
+PLAIN = Augmentation(mirror=0, reverse=0, log_speed=0, noisy=0, paces=())
 
 
 def drawn(sizes: tuple[int, ...], batch_size: int) -> np.ndarray:

@@ -1,0 +1,50 @@
+"""Which windows a training sees, how often, and how fast they are played."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pathcast.core.arrays import Float64Array
+from pathcast.forecasting.windows import Windows, concatenate
+
+ENOUGH = 240
+"""Windows that a recording must give at another pace: fewer are the same few people over and over."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowDraw:
+    """Windows to draw by chance: `paths` (n, 20, 2) and `chances` (n,), which add up to 1.
+
+    Every recording counts the same, however long it is: a crowded square of an hour would else drown the street
+    corner that moves, or is measured, differently.
+    """
+
+    paths: Float64Array
+    chances: Float64Array
+
+    @classmethod
+    def of(cls, windows: Windows, paces: tuple[float, ...]) -> WindowDraw:
+        """Draw from `windows`, and where recordings are several, as often from each of their tracks' other `paces`.
+
+        One recording is a place that is known; several are there to learn for another, whose people may walk faster.
+        """
+        recordings, sizes = np.unique(windows.recordings, return_counts=True)
+        played = [windows.faster(pace) for pace in paces] if len(recordings) > 1 else []
+        counts = np.stack([sizes, *((each.recordings[:, None] == recordings).sum(axis=0) for each in played)])
+        shares = np.where(counts >= ENOUGH, 1.0, 0.0)
+        shares[0] = 1.0
+        shares /= shares.sum(axis=0) * len(recordings)
+        chances = [
+            (share / np.maximum(count, 1))[np.searchsorted(recordings, each.recordings)]
+            for each, share, count in zip([windows, *played], shares, counts, strict=True)
+        ]
+        return cls(concatenate([windows, *played]).paths, np.concatenate(chances))
+
+    def __call__(self, count: int, random: np.random.Generator) -> Float64Array:
+        """(count, 20, 2): none twice where all are alike and enough."""
+        alike = count <= len(self.paths) and np.ptp(self.chances) == 0
+        if alike:
+            return self.paths[random.permutation(len(self.paths))[:count]]
+        return self.paths[random.choice(len(self.paths), count, p=self.chances)]
