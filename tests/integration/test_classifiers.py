@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.bright import write_bright_detector
 from support.classifier_file import picture_of, write_classifier
 from support.gtsrb import as_archive, write_gtsrb
+from support.streaming import Service, read_topic
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
@@ -23,7 +26,14 @@ from pathcast.core.frame import Frame
 from pathcast.core.observation import Observation
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.signs import write_config
+from pathcast.export.triton_config import render_config
 from pathcast.local.platform import Platform
+from pathcast.messaging.frame_codec import encode_frame
+from pathcast.messaging.observation_codec import read_observation
+from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.topics import ensure_topics
+from pathcast.registry.publishing import object_store
+from pathcast.registry.repository import ModelRepository
 from pathcast.registry.shipped import publish_shipped
 from pathcast.serving.batch.s3 import connect as connect_store
 from pathcast.serving.classifiers import FileClassifier, open_classifier
@@ -31,6 +41,7 @@ from pathcast.serving.detection_classifier import DetectionClassifier
 from pathcast.serving.frame_analyzer import FrameAnalyzer
 from pathcast.serving.remote_models import constant_velocity
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect
 from pathcast.storage.observations import read_observations
 from pathcast.storage.writers import write_observations
@@ -115,6 +126,48 @@ def test_what_a_camera_asks_for_is_stored(platform_settings: PlatformSettings, v
         (said,), (stored,) = one.classifications, other.classifications
         assert said.probabilities.tobytes() == stored.probabilities.tobytes()
         assert (said.detection_indices.tolist(), stored.detection_indices.tolist()) == ([0], [0])
+
+
+def test_a_running_analyzer_asks_for_a_camera_that_wants_it(
+    platform_settings: PlatformSettings, version: str, tmp_path: Path
+) -> None:
+    topics = {"frames_topic": "frames-classified", "observations_topic": "observations-classified"}
+    settings = platform_settings.model_copy(update=topics)
+    ensure_topics(settings.kafka_bootstrap, **topics)
+    file = write_bright_detector(tmp_path / "model.onnx")
+    repository = ModelRepository(object_store(settings), settings.models_bucket)
+    repository.publish("bright", file, render_config("bright", file), version=1, card="# bright\n")
+    with TritonClient(settings.triton_grpc) as client:
+        client.load("bright")
+    with connect(settings.database_url, application_name="test") as connection:
+        upsert_camera(connection, "signs-live", classify={"person": "signs"})
+    # Every cell of the picture is bright, so every cell is an object; its red says of which kind.
+    picture = np.full((96, 96, 3), 250, np.uint8)
+    picture[..., 0] = 14
+    content = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    extra = {"PATHCAST_ANALYZER_DETECTOR": "bright", "PATHCAST_ANALYZER_FORECASTER": "none"}
+    analyzer = Service("analyzer", settings, tmp_path / "analyzer.log", extra=extra)
+    analyzer.start()
+    try:
+        with RecordProducer(settings.kafka_bootstrap, client_id="test", max_record_bytes=2**20) as producer:
+            for number in range(3):
+                for camera_id in ("signs-live", "plain-live"):
+                    moment = START + timedelta(seconds=number)
+                    frame = Frame(camera_id, number, moment, 96, 96, content)
+                    producer.send(settings.frames_topic, encode_frame(frame))
+            producer.flush()
+        made = [read_observation(record) for record in read_topic(settings, settings.observations_topic, 6)]
+    finally:
+        ended = analyzer.end(signal.SIGTERM)
+    assert ended == 0, analyzer.text()
+    asked = [each for each in made if each.camera_id == "signs-live"]
+    for each in asked:
+        (said,) = each.classifications
+        assert (said.model, said.model_version) == ("signs", version)
+        assert said.detection_indices.tolist() == list(range(len(each.detections)))
+        assert len(said) == 36
+        assert set(said.class_ids.tolist()) == {14}
+    assert [each.classifications for each in made if each.camera_id == "plain-live"] == [(), (), ()]
 
 
 def test_raw_data_comes_from_the_object_store(platform_settings: PlatformSettings, tmp_path: Path) -> None:

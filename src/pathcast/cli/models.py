@@ -31,6 +31,7 @@ class ImportFamily(StrEnum):
 class ShippedModel(StrEnum):
     """Models that are Pathcast's own code."""
 
+    ACTIONS = "actions"
     DETECTOR = "detector"
     MOT = "mot"
     SIGNS = "signs"

@@ -22,11 +22,10 @@ from onnx.utils import Extractor
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.export.onnx_file import save_onnx
-from pathcast.export.triton_config import ServingOptions, check_config, parse_config, render_config
+from pathcast.export.triton_config import ENSEMBLE, ServingOptions, check_config, parse_config, render_config
 
 CONFIG = "config.pbtxt"
 ONNX_FILE = Path("1") / "model.onnx"
-PLATFORM = "ensemble"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,27 @@ def cut(whole: onnx.ModelProto, part: Part) -> onnx.ModelProto:
     return found
 
 
+def check_folder(folder: Path) -> str:
+    """Hold the configuration of an exported model, and of each of its parts, against the file beside it.
+
+    Returns the configuration. Raises InvalidInputError, naming the file, where one is missing, and what `check_config`
+    raises.
+    """
+    config = _checked(folder)
+    for part in part_names(config):
+        _checked(part_folder(folder, part))
+    return config
+
+
+def _checked(folder: Path) -> str:
+    missing = [str(file) for file in (folder / CONFIG, folder / ONNX_FILE) if not file.is_file()]
+    if missing:
+        raise InvalidInputError(f"{folder.name}: expected {', '.join(missing)}")
+    config = (folder / CONFIG).read_text(encoding="utf-8")
+    check_config(config, folder / ONNX_FILE)
+    return config
+
+
 def part_names(config_pbtxt: str) -> list[str]:
     """The models that an ensemble's configuration names; none for any other model."""
     return [step.model_name for step in parse_config(config_pbtxt).ensemble_scheduling.step]
@@ -92,7 +112,7 @@ def _ensemble(model: str, parts: Sequence[Part], target: Path, options: ServingO
     config.ClearField("instance_group")
     config.ClearField("dynamic_batching")
     config.ClearField("model_warmup")
-    config.platform = PLATFORM
+    config.platform = ENSEMBLE
     for part in parts:
         step = config.ensemble_scheduling.step.add(model_name=part.name, model_version=-1)
         step.input_map.update({name: name for name in part.inputs})

@@ -18,6 +18,9 @@ from tritonclient.grpc import model_config_pb2 as triton
 from pathcast.core.errors import GateFailedError, InvalidInputError
 
 BACKEND = "onnxruntime"
+ENSEMBLE = "ensemble"
+"""The platform of a configuration that joins other models (`pathcast.export.ensemble`)."""
+
 MAX_BATCH_SIZE = 8
 
 _TRITON_TYPES: Mapping[int, str] = {
@@ -97,7 +100,7 @@ def check_config(config_pbtxt: str, onnx_path: Path) -> None:
     """
     config = parse_config(config_pbtxt)
     faults: list[str] = []
-    if config.backend != BACKEND:
+    if config.backend != BACKEND and config.platform != ENSEMBLE:
         faults.append(f"backend: expected {BACKEND!r}, got {config.backend!r}")
     if config.max_batch_size < 1:
         faults.append(f"max_batch_size: expected 1 or more, got {config.max_batch_size}")

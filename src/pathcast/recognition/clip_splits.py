@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,9 +73,11 @@ def _fold(
 ) -> np.ndarray:
     """The clips of one of `folds` folds of those `among`, all classes in like shares as far as the groups allow."""
     own_groups = np.array(groups)[among]
-    if len(set(own_groups)) < folds:
+    largest = max(Counter(labels[index] for index in among).values(), default=0)
+    if min(len(set(own_groups)), largest) < folds:
         raise InvalidInputError(
-            f"split: expected {folds} groups of clips or more, got {len(set(own_groups))}",
+            f"split: expected {folds} groups of clips and as many clips of a class or more, "
+            f"got {len(set(own_groups))} and {largest}",
             hint="a group is what was cut from one recording; ask for less folds, or add clips",
         )
     dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

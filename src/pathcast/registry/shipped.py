@@ -8,8 +8,8 @@ import numpy as np
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
+from pathcast.export.ensemble import CONFIG, ONNX_FILE, check_folder
 from pathcast.export.parity import Arrays, open_session
-from pathcast.export.triton_config import check_config
 from pathcast.registry.publishing import publish_model
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import PublishedModel
@@ -19,20 +19,19 @@ FOLDER = Path(__file__).parents[3] / "model_repo"
 
 
 def publish_shipped(settings: PlatformSettings, model: str, folder: Path | None = None) -> PublishedModel:
-    """Register, publish, try and promote a model whose only inputs are images.
+    """Register, publish, try and promote a model whose only inputs are pixels.
 
-    `folder` holds config.pbtxt, README.md and 1/model.onnx; without one it is what comes with the project. Raises
-    InvalidInputError where a file is missing, and as `publish_model` does.
+    `folder` holds config.pbtxt, README.md and 1/model.onnx, the parts of an ensemble in or beside it; without one it
+    is what comes with the project. Raises InvalidInputError where a file is missing, and as `publish_model` does.
     """
     place = folder or FOLDER / model
-    path, config, card = place / "1" / "model.onnx", place / "config.pbtxt", place / "README.md"
+    path, config, card = place / ONNX_FILE, place / CONFIG, place / "README.md"
     if missing := [str(file) for file in (path, config, card) if not file.is_file()]:
         raise InvalidInputError(
             f"{model}: expected {', '.join(missing)}",
             hint="run it in the checkout, or serve a file of your own: pathcast models import --help",
         )
-    text = config.read_text(encoding="utf-8")
-    check_config(text, path)
+    text = check_folder(place)
     given = Registration(
         onnx_path=path,
         card=card.read_text(encoding="utf-8"),
@@ -43,7 +42,7 @@ def publish_shipped(settings: PlatformSettings, model: str, folder: Path | None 
 
 
 def noise(path: Path) -> Arrays:
-    """One image of noise for each input of the file."""
+    """One image, or clip, of noise for each input of the file."""
     random = np.random.default_rng(0)
     shapes = {tensor.name: tensor.shape for tensor in open_session(path).get_inputs()}
     return {name: random.integers(0, 256, (1, *shape[1:]), dtype=np.uint8) for name, shape in shapes.items()}

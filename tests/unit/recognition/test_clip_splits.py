@@ -54,7 +54,8 @@ def test_named_groups_and_given_parts_are_held_out() -> None:
 @pytest.mark.parametrize(
     ("labels", "groups", "rule", "said"),
     [
-        (["a", "b"] * 2, ["1", "1", "2", "2"], SplitRule(), "5 groups of clips or more, got 2"),
+        (["a", "b"] * 2, ["1", "1", "2", "2"], SplitRule(), "expected 5 groups of clips and as many .*, got 2 and 2"),
+        (["a", "b"] * 8, list(map(str, range(16))), SplitRule(folds=2), "expected 7 groups .*, got 8 and 4"),
         (["a"] * 20 + ["b"] * 2, [*map(str, range(20)), "x", "x"], SplitRule(held_out=("x",)), "class b: no clip"),
         (["a", "b"] * 9, list(map(str, range(18))), SplitRule(held_out=("nobody",)), "nobody: no such group"),
     ],

@@ -1,5 +1,9 @@
-"""The actions family through its definition: data in, a trained network, an ensemble's folder out."""
+"""The actions family through its definition: data in, a trained network, an ensemble's folder out.
 
+A tiny backbone stands for the pretrained one, which tests/integration/test_actions_lifecycle.py takes.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +21,17 @@ from pathcast.training.actions import FAMILY, build
 from pathcast.training.network import assign_weights
 from pathcast.training.prepared import PreparedData, prepare
 from pathcast.training.train_family import Job, train_family
+from tests.support.backbone import small_actions
 from tests.support.clips import write_strips
 
 CLIPS = {"frames": 6, "size": 32}
 SMALL = {"glance": 16, "input_size": 32, "selected": 3, "units": 8, "variants": 2, "epochs": 6, "batch_size": 8}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    with small_actions():
+        yield
 
 
 @pytest.fixture(scope="module")

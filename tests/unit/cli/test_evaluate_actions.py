@@ -1,0 +1,77 @@
+"""`pathcast evaluate actions` with trainings of its own, on toy clips."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pathcast.cli.main import app
+from pathcast.core.errors import InvalidInputError
+from pathcast.recognition.clip_store import read_clips
+from pathcast.training import actions_trials
+from pathcast.training.actions import FAMILY
+from pathcast.training.actions_trials import Trial
+from pathcast.training.prepared import prepare
+from tests.support.backbone import small_actions
+from tests.support.clips import moving_square, write_strip, write_strips
+
+SMALL = ["glance=16", "input_size=32", "selected=3", "units=8", "variants=1", "epochs=2", "batch_size=8"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    with small_actions():
+        yield
+
+
+def evaluate(data: Path, target: Path, *arguments: str) -> dict[str, object]:
+    changes = [part for change in SMALL for part in ("--set", change)]
+    options = ["--option", "frames=6", "--option", "size=32", "--json", str(target)]
+    command = ["evaluate", "actions", "--data", str(data), *arguments, *changes, *options]
+    done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "SMART over evenly spread" in done.output
+    return dict(json.loads(target.read_text()))
+
+
+def test_every_clip_is_judged_once_by_folds(tmp_path: Path) -> None:
+    scores = evaluate(write_strips(tmp_path / "raw", 15), tmp_path / "scores.json", "--folds", "2")
+    assert scores["samples"] == 30
+    ways = scores["frames_chosen_by"]
+    assert isinstance(ways, dict)
+    assert list(ways) == ["smart", "uniform", "random", "all"]
+    assert ways["smart"]["balanced_accuracy"] == scores["balanced_accuracy"]
+    assert ways["uniform"]["compute_ratio"] < ways["smart"]["compute_ratio"]
+    assert ways["all"]["compute_ratio"] == 1.0
+    gain = ways["smart"]["balanced_accuracy"] - ways["uniform"]["balanced_accuracy"]
+    assert scores["gain_over_uniform"] == pytest.approx(gain)
+
+
+def test_every_actor_is_left_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for actor in range(9):
+        for moves in (True, False):
+            write_strip(tmp_path / "raw" / str(moves) / f"actor{actor}.png", moving_square(actor, moves=moves))
+    held_out = []
+
+    def judged(source: Path, options: Sequence[Mapping[str, Any]], *_: object, **__: object) -> Trial:
+        for option in options:
+            data = prepare(FAMILY, source, tmp_path / str(len(held_out)), option)
+            held_out.append({entry.name for entry in read_clips(data.folder, "test").entries})
+        said = {way: np.array([[0.9, 0.1], [0.2, 0.8]], np.float32) for way in actions_trials.WAYS}
+        costs = dict.fromkeys(actions_trials.WAYS, 1)
+        return Trial(("False", "True"), ("a", "b"), np.array([0, 1]), said, costs, seconds_per_clip=0.5)
+
+    monkeypatch.setattr(actions_trials, "cross_validate", judged)
+    scores = evaluate(tmp_path / "raw", tmp_path / "scores.json", "--leave-one-out")
+    assert held_out == [{f"False/actor{number}.png", f"True/actor{number}.png"} for number in range(9)]
+    assert (scores["accuracy"], scores["gain_over_uniform"], scores["samples_per_s"]) == (1.0, 0.0, 2.0)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--folds", "2", "--leave-one-out"]])
+def test_one_way_of_judging_is_asked_for(arguments: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="expected one of --model, --folds and --leave-one-out"):
+        CliRunner().invoke(app, ["evaluate", "actions", "--data", str(tmp_path), *arguments], catch_exceptions=False)
