@@ -12,8 +12,10 @@ import pytest
 from support.clips import moving_square, write_strips
 
 from pathcast.core.settings import PlatformSettings
+from pathcast.export.parity import open_session
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import ModelLifecycle, challenger_of
+from pathcast.registry.shipped import FOLDER, publish_shipped
 from pathcast.serving.triton_client import TritonClient
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -52,3 +54,17 @@ def test_clips_become_a_served_ensemble(
     assert answer.outputs["probabilities"].sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
     assert np.allclose(answer.outputs["frame_scores"], scores, atol=1e-6)
     assert ModelLifecycle(platform_settings).champion("actions") == version
+
+
+def test_the_shipped_ensemble_takes_its_place(outcome: dict[str, object], platform_settings: PlatformSettings) -> None:
+    published = publish_shipped(platform_settings, "actions")
+    assert published.version != outcome["champion"]
+    assert ModelLifecycle(platform_settings).champion("actions") == published.version
+    clip = np.stack([moving_square(number, moves=True, frames=20, side=112) for number in range(2)])
+    with TritonClient(platform_settings.triton_grpc) as client:
+        answer = client.infer("actions", {"frames": clip})
+        parts = [name for name in ("frame_selector", "action_recogniser") if client.ready(name, answer.model_version)]
+    expected = open_session(FOLDER / "actions" / "1" / "model.onnx").run(["probabilities"], {"frames": clip})[0]
+    assert answer.model_version == str(published.version)
+    assert parts == ["frame_selector", "action_recogniser"]
+    np.testing.assert_allclose(answer.outputs["probabilities"], expected, atol=1e-3)

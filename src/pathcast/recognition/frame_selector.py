@@ -4,7 +4,8 @@ Gowda, Rohrbach and Sevilla-Lara, AAAI 2021, arXiv:2012.10671; in Keras 3 with `
 convolutional network sees every frame small, with what changed since the frame before. Its features, joined with the
 word vectors of the classes that it guesses, go two ways: a perceptron scores each frame alone; an LSTM over the clip
 with attention and, towards the attended whole, relation (Meng et al., Frame Attention Networks, 2019,
-arXiv:1907.00193) scores it among the others. The product of the two scores ranks the frames.
+arXiv:1907.00193) scores it among the others. The product of the two scores ranks the frames; a third factor, which is
+not learned, is how much of the frame has changed, because changes are all that the recogniser sees.
 """
 
 from __future__ import annotations
@@ -41,6 +42,25 @@ class Glance(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "side": self.side}
 
 
+CHANGED = 15.0
+"""Mean difference of a cell's colours (0-255) to the frame before, above which the cell has changed."""
+
+_LEAST = 0.01
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
+class Moved(layers.Layer):  # type: ignore[misc]
+    """Glances (n, t, g, g, 4) → (n, t), the share of cells that have changed; nowhere less than .01.
+
+    The first frame has the least: what it shows of changes is what the second shows.
+    """
+
+    def call(self, glances: Any) -> Any:
+        changed = ops.cast(glances[..., 3] > CHANGED / 127.5, "float32")
+        share = ops.maximum(ops.mean(changed, axis=(2, 3)), _LEAST)
+        return ops.concatenate([ops.full_like(share[:, :1], _LEAST), share[:, 1:]], axis=1)
+
+
 @keras.saving.register_keras_serializable(package="pathcast")
 class WordVectors(layers.Layer):  # type: ignore[misc]
     """Class probabilities (…, c) → the mean under them of the classes' word vectors, `vectors` (c, d): (…, d)."""
@@ -59,11 +79,12 @@ class WordVectors(layers.Layer):  # type: ignore[misc]
 def select_frames(settings: ActionSettings, frames: Any) -> dict[str, Any]:
     """The selector's outputs for `frames` (n, t, s, s, 3) UINT8.
 
-    `frame_scores` (n, t), `single` and `among` (n, t) whose product they are, and `frame_logits` (n, t, c), which it
-    guesses the classes by. Without word vectors the guess itself joins the features.
+    `frame_scores` (n, t), `single`, `among` and `moved` (n, t) whose product they are, and `frame_logits` (n, t, c),
+    which it guesses the classes by. Without word vectors the guess itself joins the features.
     """
     units = settings.units
-    features = _per_frame(settings, Glance(settings.glance, name="glance")(frames))
+    glances = Glance(settings.glance, name="glance")(frames)
+    features, moved = _per_frame(settings, glances), Moved(name="moved")(glances)
     frame_logits = layers.Dense(len(settings.classes), name="frame_class")(features)
     guess = layers.Softmax(name="frame_guess")(frame_logits)
     words = WordVectors(settings.word_vectors, name="words")(guess) if settings.word_vectors else guess
@@ -79,9 +100,10 @@ def select_frames(settings: ActionSettings, frames: Any) -> dict[str, Any]:
     single = layers.Reshape((settings.frames,), name="single")(single)
     among = layers.Reshape((settings.frames,), name="among")(layers.Multiply(name="product")([attention, relation]))
     return {
-        SCORES: layers.Multiply(dtype="float32", name=SCORES)([single, among]),
+        SCORES: layers.Multiply(dtype="float32", name=SCORES)([single, among, moved]),
         "single": single,
         "among": among,
+        "moved": moved,
         "frame_logits": frame_logits,
     }
 

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 NETWORK: Mapping[str, Any] = ActionSettings(("a", "b")).as_mapping()
 
-LEARNING: Mapping[str, Any] = {"loss": None, "balance": None, "smoothing": 0.1, "variants": 3, "glove": None}
+LEARNING: Mapping[str, Any] = {
+    "loss": None,
+    "balance": None,
+    "smoothing": 0.1,
+    "variants": 3,
+    "epoch_steps": 20,
+    "glove": None,
+}
 """`loss` and `balance` by the rules of `pathcast.recognition.choices` where None. `glove`: a file of word vectors."""
 
 _EXAMPLES = 4
@@ -67,7 +74,9 @@ def network_settings(settings: Mapping[str, Any]) -> ActionSettings:
 def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
     from pathcast.training.actions_task import ActionsTask, Learning
 
-    learning = Learning(**{name: settings[name] for name in ("loss", "balance", "smoothing", "variants")})
+    learning = Learning(
+        **{name: settings[name] for name in ("loss", "balance", "smoothing", "variants", "epoch_steps")}
+    )
     return ActionsTask(read_clips(folder, "train"), read_clips(folder, "val"), network_settings(settings), learning)
 
 

@@ -45,13 +45,15 @@ class Learning:
     """How the networks learn.
 
     A `loss` with `smoothing` of the labels; each class is drawn by its samples to the power of `balance`. Of `variants`
-    copies of a clip, the first is as it is and the others are varied by `augmentation`.
+    copies of a clip, the first is as it is and the others are varied by `augmentation`. An epoch is a pass over the
+    clips, or `epoch_steps` steps where that is more: a few dozen clips need as many steps as a few hundred.
     """
 
     loss: Loss = "cross_entropy"
     smoothing: float = 0.1
     balance: float = 1.0
     variants: int = 3
+    epoch_steps: int = 20
     augmentation: ClipAugmentation = field(default_factory=ClipAugmentation)
 
 
@@ -76,7 +78,7 @@ class ActionsTask:
         return self._network.whole
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        return max(len(self._train) // batch_size, 1)
+        return max(len(self._train) // batch_size, self._learning.epoch_steps)
 
     def batches(
         self, batch_size: int, random: np.random.Generator, share: Share

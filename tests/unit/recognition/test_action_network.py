@@ -10,6 +10,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.recognition.action_network import ActionNetwork, Changes, best_frames, build_actions
 from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES, ActionSettings
 from pathcast.recognition.compute import multiply_adds
+from pathcast.recognition.frame_selector import Glance, Moved
 from tests.support.clips import moving_square
 
 SETTINGS = ActionSettings(("stay", "wander"), frames=8, size=32, selected=3, glance=16, units=8, input_size=32)
@@ -51,9 +52,10 @@ def test_frames_that_are_not_selected_say_nothing(network: ActionNetwork, clips:
     assert np.allclose(among_all, network.head([features[:, 2:5], weights[:, 2:5]], training=False), atol=1e-4)
 
 
-def test_the_score_is_the_product_of_both(network: ActionNetwork, clips: np.ndarray) -> None:
+def test_the_score_is_the_product_of_all_three(network: ActionNetwork, clips: np.ndarray) -> None:
     found = network.selector(clips, training=False)
-    assert np.allclose(found[SCORES], np.asarray(found["single"]) * np.asarray(found["among"]))
+    product = np.prod([np.asarray(found[name]) for name in ("single", "among", "moved")], axis=0)
+    assert np.allclose(found[SCORES], product)
     assert found["frame_logits"].shape == (3, 8, 2)
 
 
@@ -72,6 +74,15 @@ def test_changes_are_grey_where_nothing_moves() -> None:
     brighter[0, 2] += 10
     pictures = np.asarray(Changes()(brighter))
     assert [int(picture.mean()) for picture in pictures[0]] == [127, 127, 147, 107]
+
+
+def test_frames_count_by_how_much_of_them_has_changed() -> None:
+    clip = np.full((1, 4, 32, 32, 3), 90, np.uint8)
+    clip[0, 2, :16] += 40  # the upper half gets brighter and stays so
+    clip[0, 3] = clip[0, 2]
+    clip[0, 3, :4, :4] += 5  # too little to count
+    moved = np.asarray(Moved()(Glance(16)(clip)))
+    assert moved[0].tolist() == pytest.approx([0.01, 0.01, 0.5, 0.01])
 
 
 def test_word_vectors_join_the_features(clips: np.ndarray) -> None:
