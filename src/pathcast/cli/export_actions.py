@@ -17,6 +17,7 @@ def export_actions(
     model: Path = typer.Option(..., help="Folder that `pathcast train actions --output` wrote."),
     data: Path = typer.Option(..., help="The prepared folder: clips of its validation part are compared."),
     output: Path = typer.Option(Path("model_repo"), help="A model repository: it gets three models' folders."),
+    fp16_on_gpu: bool = typer.Option(False, help="Ask servers with a GPU to recognise in FP16 (TensorRT)."),
     int8_output: Path | None = typer.Option(None, help="Also a repository in eight bits, if accuracy stays."),
     json: Path | None = typer.Option(None, help="Also write the figures to this file."),
 ) -> None:
@@ -36,13 +37,15 @@ def export_actions(
     trained, family = TrainedModel.load(model, "actions"), find_family("actions")
     folder = open_prepared(data, family).folder
     use_tensorflow()
-    from pathcast.export.actions import quantise_actions
+    from pathcast.export.actions import ask_fp16, quantise_actions
     from pathcast.export.ensemble import ONNX_FILE
     from pathcast.training.network import assign_weights
 
     network = family.build(trained.settings)
     assign_weights(network, trained.weights)
     figures: dict[str, Any] = dict(family.export(network, folder, output / family.name))
+    if fp16_on_gpu:
+        ask_fp16(output / family.name)
     console = Console(emoji=False)
     differences = ", ".join(f"{name} {value:.1e}" for name, value in figures.items())
     console.print(f"{output / family.name}: parity, {differences}", markup=False, highlight=False)

@@ -12,6 +12,7 @@ import onnx
 from pathcast.core.arrays import Int64Array, UInt8Array
 from pathcast.core.errors import GateFailedError
 from pathcast.export.ensemble import CONFIG, Part, write_ensemble
+from pathcast.export.gpu_config import asking_fp16
 from pathcast.export.onnx import to_onnx
 from pathcast.export.parity import Arrays, check_parity, open_session
 from pathcast.export.quantize import in_eight_bits
@@ -70,6 +71,12 @@ def quantise_actions(
     parameters = parse_config((file.parents[1] / CONFIG).read_text(encoding="utf-8")).parameters
     write_files(small, target, {name: value.string_value for name, value in parameters.items()})
     return {"balanced_accuracy_float32": before, "balanced_accuracy": after}
+
+
+def ask_fp16(target: Path) -> None:
+    """Make the recogniser in an exported folder ask GPU servers for FP16; the selector's choice must not move."""
+    config = target / PARTS[1].name / CONFIG
+    config.write_text(asking_fp16(config.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _balanced(model: Path | bytes, clips: UInt8Array, labels: Int64Array) -> float:

@@ -64,5 +64,12 @@ def gpu_config(config_pbtxt: str) -> str | None:
     return str(text_format.MessageToString(config))
 
 
+def asking_fp16(config_pbtxt: str) -> str:
+    """The same configuration, asking servers with a GPU to compute in FP16."""
+    config = parse_config(config_pbtxt)
+    config.parameters[PRECISION].string_value = "FP16"
+    return str(text_format.MessageToString(config))
+
+
 def _shapes(config: triton.ModelConfig, batch: int) -> str:
     return ",".join(f"{tensor.name}:{'x'.join(map(str, [batch, *tensor.dims]))}" for tensor in config.input)

@@ -30,8 +30,9 @@ LEARNING: Mapping[str, Any] = {
     "loss": None,
     "balance": None,
     "smoothing": 0.1,
-    "variants": 3,
+    "variants": 1,
     "epoch_steps": 20,
+    "shrink": 150.0,
     "glove": None,
 }
 """`loss` and `balance` by the rules of `pathcast.recognition.choices` where None. `glove`: a file of word vectors."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.recognition.choices import choose
 from pathcast.recognition.clip_sources import SIMILARITY, background, one_source
 from pathcast.recognition.clip_splits import PARTS, SplitRule, counts, split
 from pathcast.recognition.clip_store import ClipEntry, write_clips
@@ -75,11 +76,13 @@ def prepare_clips(source: Path, folder: Path, options: Mapping[str, Any]) -> Map
     ]
     # Read a second time: the frames of a large set do not fit into memory, and the split comes between.
     write_clips(folder, entries, found.classes, reading.all(kept), (clip.frames, clip.size), clip.window_s)
+    classes = counts([file.label for file in kept], parts)
     return {
         "layout": "clips",
         "source": source.name,
         "samples": {part: parts.count(part) for part in PARTS},
-        "classes": counts([file.label for file in kept], parts),
+        "classes": classes,
+        "choices": choose(classes["train"]).as_mapping(),
         "groups": len(set(groups)),
         "left_out": reading.left_out,
         "frames_dropped": dict(reading.dropped),

@@ -46,14 +46,17 @@ class Learning:
 
     A `loss` with `smoothing` of the labels; each class is drawn by its samples to the power of `balance`. Of `variants`
     copies of a clip, the first is as it is and the others are varied by `augmentation`. An epoch is a pass over the
-    clips, or `epoch_steps` steps where that is more: a few dozen clips need as many steps as a few hundred.
+    clips, or `epoch_steps` steps where that is more: a few dozen clips need as many steps as a few hundred. The head's
+    weights are held small by `shrink` over the number of clips times the sum of their squares, as a ridge regression's
+    are: it decides on many more features than a small set has clips.
     """
 
     loss: Loss = "cross_entropy"
     smoothing: float = 0.1
     balance: float = 1.0
-    variants: int = 3
+    variants: int = 1
     epoch_steps: int = 20
+    shrink: float = 150.0
     augmentation: ClipAugmentation = field(default_factory=ClipAugmentation)
 
 
@@ -108,11 +111,13 @@ class ActionsTask:
         weights = ops.take_along_axis(found[SCORES], chosen, axis=1)
         of_frames = ops.reshape(found["frame_logits"], (-1, targets.shape[1]))
         certainty = ops.stop_gradient(_certainty(network, features, targets))
+        decided_by = network.head.get_layer("action").kernel
         return (
             told(network.head([few, weights], training=True), targets)
             + told(network.head([features, found["among"]], training=True), targets)
             + told(of_frames, ops.repeat(targets, self._settings.frames, axis=0))
             + ops.mean(ops.binary_crossentropy(certainty, found["single"]))
+            + 2 * learning.shrink / len(self._train) * ops.sum(ops.square(decided_by))
         )
 
     def validation(self, model: keras.Model, _workers: Workers) -> Callable[[], Mapping[str, float]]:

@@ -28,7 +28,9 @@ from pathcast.training.network import assign_weights
 from pathcast.training.prepared import prepare
 from pathcast.training.train_family import Job, Watcher, train_family
 
-WAYS = ("smart", "uniform", "random", "all")
+WAYS = ("smart", "uniform", "middles", "random", "all")
+"""`uniform` frames are spread evenly from the first to the last; `middles` are those of as many equal parts."""
+
 _TIMED_CLIPS = 8
 
 
@@ -109,7 +111,8 @@ def costs(network: ActionNetwork, settings: ActionSettings) -> Mapping[str, int]
     frame = multiply_adds(network.whole.get_layer("backbone"))
     selector, head = multiply_adds(network.selector), multiply_adds(network.head)
     few = settings.selected * frame + head
-    return {"smart": few + selector, "uniform": few, "random": few, "all": settings.frames * frame + head}
+    every = settings.frames * frame + head
+    return {"smart": few + selector, "uniform": few, "middles": few, "random": few, "all": every}
 
 
 def _said(
@@ -119,10 +122,12 @@ def _said(
     scores, among = found[SCORES].numpy()[0], found["among"].numpy()[0]
     features = frozen_features(settings.input_size).of(network, frames)[None]
     best = np.sort(np.argsort(-scores, kind="stable")[: settings.selected])
+    middles = ((np.arange(settings.selected) + 0.5) * settings.frames / settings.selected).astype(int)
     drawn = np.sort(random.permutation(settings.frames)[: settings.selected])
     chosen = {
         "smart": (best, scores[best]),
         "uniform": (positions(settings.frames, settings.selected), np.ones(settings.selected)),
+        "middles": (middles, np.ones(settings.selected)),
         "random": (drawn, np.ones(settings.selected)),
         "all": (np.arange(settings.frames), among),
     }

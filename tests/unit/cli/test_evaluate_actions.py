@@ -43,7 +43,7 @@ def test_every_clip_is_judged_once_by_folds(tmp_path: Path) -> None:
     assert scores["samples"] == 30
     ways = scores["frames_chosen_by"]
     assert isinstance(ways, dict)
-    assert list(ways) == ["smart", "uniform", "random", "all"]
+    assert list(ways) == ["smart", "uniform", "middles", "random", "all"]
     assert ways["smart"]["balanced_accuracy"] == scores["balanced_accuracy"]
     assert ways["uniform"]["compute_ratio"] < ways["smart"]["compute_ratio"]
     assert ways["all"]["compute_ratio"] == 1.0

@@ -3,6 +3,7 @@
 A tiny backbone stands for the pretrained one, which tests/integration/test_actions_lifecycle.py takes.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.trained_model import TrainedModel
-from pathcast.export.actions import write_actions
-from pathcast.export.ensemble import part_folder, part_names
+from pathcast.export.actions import ask_fp16, write_actions
+from pathcast.export.ensemble import CONFIG, part_folder, part_names
+from pathcast.export.gpu_config import gpu_config
 from pathcast.export.onnx import to_onnx
 from pathcast.export.parity import open_session
+from pathcast.export.triton_config import parse_config
 from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES
 from pathcast.training.actions import FAMILY, build
 from pathcast.training.network import assign_weights
@@ -91,6 +94,18 @@ def test_the_parts_compute_what_the_whole_does(exported: Path, data: PreparedDat
     assert np.allclose(probabilities, whole[PROBABILITIES], atol=1e-6)
     light = onnx.load(exported / "frame_selector" / "1" / "model.onnx").graph
     assert sum(node.op_type == "Conv" for node in light.node) == 3, "the backbone is the recogniser's alone"
+
+
+def test_a_gpu_is_asked_for_fp16_by_the_recogniser_alone(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "actions")
+    ask_fp16(tmp_path / "actions")
+    modes = {}
+    for part in part_names((exported / CONFIG).read_text()):
+        config = gpu_config((part_folder(tmp_path / "actions", part) / CONFIG).read_text())
+        assert config is not None
+        (accelerator,) = parse_config(config).optimization.execution_accelerators.gpu_execution_accelerator
+        modes[part] = accelerator.parameters["precision_mode"]
+    assert modes == {"frame_selector": "FP32", "action_recogniser": "FP16"}
 
 
 def test_the_held_out_clips_are_scored(exported: Path, data: PreparedData) -> None:

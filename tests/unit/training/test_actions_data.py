@@ -17,6 +17,7 @@ def test_clips_are_read_split_and_described(tmp_path: Path) -> None:
     folder.mkdir()
     card = prepare_clips(source, folder, SMALL)
     assert sum(card["samples"].values()) == 25
+    assert card["choices"]["loss"] == "cross_entropy"
     parts = {part: read_clips(folder, part) for part in ("train", "val", "test")}
     assert {part: len(clips) for part, clips in parts.items()} == card["samples"]
     assert all(clips.frames.shape[1:] == (6, 16, 16, 3) for clips in parts.values())
