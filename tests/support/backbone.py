@@ -13,12 +13,13 @@ from pathcast.training.actions_task import frozen_features
 
 
 def tiny_backbone(side: int) -> keras.Model:
-    """Images (n, side, side, 3) UINT8 RGB → one map: enough to tell whether anything has changed, and where to."""
+    """Images (n, side, side, 3) UINT8 RGB → two maps: enough to tell whether anything has changed, and where to."""
     images = keras.Input((side, side, 3), name="images", dtype="uint8")
     scaled = layers.Rescaling(1 / 127, offset=-1.0)(images)
     filters = keras.initializers.HeNormal(seed=1)
     maps = layers.Conv2D(8, 4, 4, activation="relu", kernel_initializer=filters, name="stem")(scaled)
-    return keras.Model(images, [maps], name="backbone")
+    deep = layers.Conv2D(8, 1, activation="relu", kernel_initializer=filters, name="deep")(maps)
+    return keras.Model(images, [maps, deep], name="backbone")
 
 
 @contextmanager

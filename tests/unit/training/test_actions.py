@@ -13,13 +13,14 @@ import pytest
 
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.trained_model import TrainedModel
-from pathcast.export.actions import ask_fp16, write_actions
+from pathcast.export.actions import ACCURACY_DROP, ask_fp16, quantise_actions, write_actions
 from pathcast.export.ensemble import CONFIG, part_folder, part_names
 from pathcast.export.gpu_config import gpu_config
 from pathcast.export.onnx import to_onnx
 from pathcast.export.parity import open_session
 from pathcast.export.triton_config import parse_config
 from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES
+from pathcast.recognition.clip_store import read_clips
 from pathcast.training.actions import FAMILY, build
 from pathcast.training.network import assign_weights
 from pathcast.training.prepared import PreparedData, prepare
@@ -112,6 +113,24 @@ def test_the_held_out_clips_are_scored(exported: Path, data: PreparedData) -> No
     evaluation = FAMILY.evaluate(exported / "1" / "model.onnx", data.folder)
     assert evaluation.samples == data.card["samples"]["test"]
     assert evaluation.metric_of(np.arange(evaluation.samples)) == evaluation.metrics["balanced_accuracy"]
+
+
+def test_eight_bits_leave_the_selector_and_the_first_maps_alone(
+    exported: Path, data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, train, val = exported / "1" / "model.onnx", read_clips(data.folder, "train"), read_clips(data.folder, "val")
+    figures = quantise_actions(file, tmp_path / "int8", train.frames, val.frames, val.labels)
+    assert figures["balanced_accuracy"] >= figures["balanced_accuracy_float32"] - ACCURACY_DROP
+    weights = onnx.load(tmp_path / "int8" / "1" / "model.onnx").graph.initializer
+    (small,) = [each for each in weights if each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4]
+    assert "deep" in small.name
+    assert (tmp_path / "int8" / "frame_selector" / "1" / "model.onnx").read_bytes() == (
+        exported / "frame_selector" / "1" / "model.onnx"
+    ).read_bytes()
+    monkeypatch.setattr("pathcast.export.actions.ACCURACY_DROP", -1.0)
+    with pytest.raises(GateFailedError, match="int8: expected to lose at most"):
+        quantise_actions(file, tmp_path / "refused", train.frames, val.frames, val.labels)
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_file_that_differs_is_not_written(
