@@ -4,8 +4,9 @@ Gowda, Rohrbach and Sevilla-Lara, AAAI 2021, arXiv:2012.10671; in Keras 3 with `
 convolutional network sees every frame small, with what changed since the frame before. Its features, joined with the
 word vectors of the classes that it guesses, go two ways: a perceptron scores each frame alone; an LSTM over the clip
 with attention and, towards the attended whole, relation (Meng et al., Frame Attention Networks, 2019,
-arXiv:1907.00193) scores it among the others. The product of the two scores ranks the frames; a third factor, which is
-not learned, is how much of the frame has changed, because changes are all that the recogniser sees.
+arXiv:1907.00193) scores it among the others. The product of the two scores ranks the frames, together with a factor
+that is not learned: how much of the frame has changed, because changes are all that the recogniser sees. What is
+learned counts twice at the most, so that a few hundred clips cannot teach it to look where nothing happens.
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ class Glance(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "side": self.side}
 
 
-CHANGED = 15.0
-"""Mean difference of a cell's colours (0-255) to the frame before, above which the cell has changed."""
+CHANGED = 15.03
+"""Mean difference of a cell's colours (0-255) to the frame before, above which the cell has changed.
+
+Not 15: cells that differ by just that much would count or not by the rounding of whoever computes it.
+"""
 
 _LEAST = 0.01
 
@@ -79,8 +83,8 @@ class WordVectors(layers.Layer):  # type: ignore[misc]
 def select_frames(settings: ActionSettings, frames: Any) -> dict[str, Any]:
     """The selector's outputs for `frames` (n, t, s, s, 3) UINT8.
 
-    `frame_scores` (n, t), `single`, `among` and `moved` (n, t) whose product they are, and `frame_logits` (n, t, c),
-    which it guesses the classes by. Without word vectors the guess itself joins the features.
+    `frame_scores` (n, t), which are `moved` times (1 + `single` times `among`) / 2, these three (n, t), and
+    `frame_logits` (n, t, c), which it guesses the classes by. Without word vectors the guess itself joins the features.
     """
     units = settings.units
     glances = Glance(settings.glance, name="glance")(frames)
@@ -100,12 +104,20 @@ def select_frames(settings: ActionSettings, frames: Any) -> dict[str, Any]:
     single = layers.Reshape((settings.frames,), name="single")(single)
     among = layers.Reshape((settings.frames,), name="among")(layers.Multiply(name="product")([attention, relation]))
     return {
-        SCORES: layers.Multiply(dtype="float32", name=SCORES)([single, among, moved]),
+        SCORES: Ranked(dtype="float32", name=SCORES)(single, among, moved),
         "single": single,
         "among": among,
         "moved": moved,
         "frame_logits": frame_logits,
     }
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
+class Ranked(layers.Layer):  # type: ignore[misc]
+    """Scores (n, t) of frames alone and among the others, and how much has moved → what ranks them, in [0, 1]."""
+
+    def call(self, single: Any, among: Any, moved: Any) -> Any:
+        return moved * (1.0 + single * among) / 2.0
 
 
 @keras.saving.register_keras_serializable(package="pathcast")

@@ -24,7 +24,9 @@ SMALL = ["glance=16", "input_size=32", "selected=3", "units=8", "variants=1", "e
 
 @pytest.fixture(scope="module", autouse=True)
 def _small() -> Iterator[None]:
-    with small_actions():
+    with small_actions(), pytest.MonkeyPatch.context() as patch:
+        # TensorFlow may be at work in this process already, on all threads.
+        patch.setattr("pathcast.training.backend.use_tensorflow", lambda *_: None)
         yield
 
 
