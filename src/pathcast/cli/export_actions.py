@@ -46,6 +46,7 @@ def export_actions(
     figures: dict[str, Any] = dict(family.export(network, folder, output / family.name))
     if fp16_on_gpu:
         ask_fp16(output / family.name)
+    _parts_beside(output / family.name)
     console = Console(emoji=False)
     differences = ", ".join(f"{name} {value:.1e}" for name, value in figures.items())
     console.print(f"{output / family.name}: parity, {differences}", markup=False, highlight=False)
@@ -62,7 +63,6 @@ def export_actions(
             markup=False,
             highlight=False,
         )
-    _parts_beside(output / family.name)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
 
