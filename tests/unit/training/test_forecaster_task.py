@@ -13,7 +13,7 @@ from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import evaluate
 from pathcast.forecasting.metrics import score_path
 from pathcast.forecasting.settings import ForecasterSettings
-from pathcast.forecasting.trained import shipped_forecaster
+from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
 from pathcast.forecasting.windows import Windows, cut_windows
 from pathcast.training.forecaster import FINE_TUNING
 from pathcast.training.forecaster_task import ForecasterTask, keras_predictor, train
@@ -39,11 +39,19 @@ def windows(tracks: int, *, seed: int) -> Windows:
     return cut_windows(turning_walks(tracks, seed=seed))
 
 
-def test_the_same_seed_gives_the_same_weights_and_learning_helps() -> None:
-    settings = TrainingSettings(epochs=4, batch_size=32, learning_rate=1e-2, ema=0.9)
+SHORT = TrainingSettings(epochs=4, batch_size=32, learning_rate=1e-2, ema=0.9)
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedForecaster:
+    """By the settings `SHORT`."""
+    return train(windows(60, seed=1), windows(20, seed=2), SHORT, settings=SMALL)
+
+
+def test_the_same_seed_gives_the_same_weights_and_learning_helps(trained: TrainedForecaster) -> None:
     reports: list[EpochReport] = []
-    first = train(windows(60, seed=1), windows(20, seed=2), settings, settings=SMALL, progress=reports.append)
-    second = train(windows(60, seed=1), windows(20, seed=2), settings, settings=SMALL)
+    first = train(windows(60, seed=1), windows(20, seed=2), SHORT, settings=SMALL, progress=reports.append)
+    second = trained
     assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     assert reports[-1].loss < reports[0].loss
@@ -51,12 +59,10 @@ def test_the_same_seed_gives_the_same_weights_and_learning_helps() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_learns_as_well_to_a_tenth(precision: Precision) -> None:
-    settings = TrainingSettings(epochs=4, batch_size=32, learning_rate=1e-2, ema=0.9)
-    whole = train(windows(60, seed=1), windows(20, seed=2), settings, settings=SMALL)
-    mixed = train(windows(60, seed=1), windows(20, seed=2), replace(settings, precision=precision), settings=SMALL)
+def test_mixed_precision_learns_as_well_to_a_tenth(precision: Precision, trained: TrainedForecaster) -> None:
+    mixed = train(windows(60, seed=1), windows(20, seed=2), replace(SHORT, precision=precision), settings=SMALL)
     assert {array.dtype for array in mixed.weights.values()} == {np.dtype(np.float32)}
-    assert mixed.record["val"]["ade"] == pytest.approx(whole.record["val"]["ade"], rel=0.1)
+    assert mixed.record["val"]["ade"] == pytest.approx(trained.record["val"]["ade"], rel=0.1)
 
 
 def test_early_stopping_keeps_the_best_weights() -> None:

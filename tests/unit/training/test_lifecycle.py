@@ -3,6 +3,12 @@ import sys
 
 
 def test_a_step_that_trains_nothing_starts_without_tensorflow() -> None:
-    code = "import sys, pathcast.training.lifecycle; print(*{'tensorflow', 'keras', 'torch'} & set(sys.modules))"
+    code = """if True:
+        import sys
+        import pathcast.training.lifecycle
+        from pathcast.training.family import BUILT_IN, find_family
+        families = [find_family(name) for name in BUILT_IN]
+        print(*{"tensorflow", "keras", "torch"} & set(sys.modules))
+    """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

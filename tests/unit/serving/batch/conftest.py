@@ -45,16 +45,23 @@ def picture(frame: int) -> UInt8Array:
     return image
 
 
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """70 frames as images."""
-    folder = tmp_path / "walkers"
+def write_clip(folder: Path) -> Path:
+    """70 frames as images in a new folder."""
     folder.mkdir()
     for frame in range(70):
         cv2.imwrite(str(folder / f"{frame:04d}.png"), picture(frame))
     return folder
 
 
+def settings_for_walkers() -> BatchSettings:
+    return BatchSettings(Camera("walkers"), datetime(2024, 1, 1, tzinfo=UTC), ("bright 1",), TrackerSettings())
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_clip(tmp_path / "walkers")
+
+
 @pytest.fixture
 def batch_settings() -> BatchSettings:
-    return BatchSettings(Camera("walkers"), datetime(2024, 1, 1, tzinfo=UTC), ("bright 1",), TrackerSettings())
+    return settings_for_walkers()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +16,26 @@ from pathcast.serving.batch.run import BatchSettings, run_batch
 from pathcast.serving.batch.videos import Video, open_video
 from pathcast.serving.local_models import ConstantVelocity
 from pathcast.tracking.mot_format import read_boxes
-from tests.unit.serving.batch.conftest import BrightDetector
+from tests.unit.serving.batch.conftest import BrightDetector, settings_for_walkers, write_clip
 
 FILES = ("tracks.txt", "tracks.parquet", "forecasts.parquet", "forecast_scores.parquet", "annotated.mp4")
 
 
-@pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "CHUNK_FRAMES", 8)
-    monkeypatch.setattr(batch, "SEGMENT_CHUNKS", 2)
+@pytest.fixture(scope="module", autouse=True)
+def small_segments() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(batch, "CHUNK_FRAMES", 8)
+        patched.setattr(batch, "SEGMENT_CHUNKS", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an undisturbed run leaves; not to be changed."""
+    folder = tmp_path_factory.mktemp("whole")
+    video = open_video(write_clip(folder / "walkers"), 8.0)
+    run_batch(video, folder / "out", BrightDetector(), ConstantVelocity(), settings_for_walkers())
+    return folder / "out"
 
 
 @pytest.fixture
@@ -72,9 +84,8 @@ def test_every_frame_is_in_every_file(video: Video, tmp_path: Path, batch_settin
 
 @pytest.mark.parametrize("calls", [0, 3, 4, 8])
 def test_a_run_cut_short_goes_on_to_the_same_bytes(
-    video: Video, tmp_path: Path, batch_settings: BatchSettings, calls: int
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, calls: int
 ) -> None:
-    run_batch(video, tmp_path / "whole", BrightDetector(), ConstantVelocity(), batch_settings)
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
         run_batch(video, out, BrightDetector(fail_at_call=calls), ConstantVelocity(), batch_settings)
@@ -82,9 +93,9 @@ def test_a_run_cut_short_goes_on_to_the_same_bytes(
     (out / "unfinished" / "000007-annotated.mp4").write_bytes(b"left by a kill")
     done: list[int] = []
     report = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings, advance=done.append)
-    assert contents(out) == contents(tmp_path / "whole")
+    assert contents(out) == contents(whole)
     # What was analysed but not yet written is done again; a segment of two calls is written once whole.
-    assert report["resumed_from_frame"] in {16 * whole for whole in range(calls // 2 + 1)}
+    assert report["resumed_from_frame"] in {16 * done for done in range(calls // 2 + 1)}
     assert sum(done) == 70
 
 

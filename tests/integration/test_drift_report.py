@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.streaming import REPOSITORY
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = """
 import json, os, socket, subprocess, sys
 from datetime import UTC, datetime, timedelta
