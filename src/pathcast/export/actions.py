@@ -58,7 +58,7 @@ def quantise_actions(
 ) -> Mapping[str, float]:
     """Write `target` with the `file` of a whole network in eight bits, scales from `calibration` clips.
 
-    The backbone alone is quantised, from its second stage on: the selector's choice must not move. Returns the
+    The backbone alone is quantised, from its third stage on: the selector's choice must not move. Returns the
     balanced accuracies on the `judged` clips; GateFailedError, and nothing is written, where more than 2 points are
     lost.
     """
