@@ -10,7 +10,10 @@ from functools import cache
 import pytest
 
 from tests.apiserver.programs import programs
+from tests.manifests.checker import faults_of_change
+from tests.manifests.mutations import mutations
 from tests.manifests.objects import CHART, NAMESPACE, Json, at, name_of, parse, pods, render, values_files
+from tests.manifests.test_mutations import OF_EACH_KIND, SEED
 from tests.manifests.worlds import WORLDS, world
 
 pytestmark = pytest.mark.timeout(3600)
@@ -127,6 +130,29 @@ def test_an_upgrade_changes_nothing_that_cannot_change(values) -> None:
 
 def _stateful_set() -> Json:
     return next(item for item in world("cpu") if item["kind"] == "StatefulSet")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu"])
+def test_what_kubernetes_refuses_our_own_checks_have_caught(name: str) -> None:
+    """Of hundreds of corruptions of one field; the checks of every run are to be no more lenient than a server."""
+    objects = world(name)
+    looked_at, refused, missed = 0, 0, []
+    for mutation in mutations(objects, OF_EACH_KIND, SEED):
+        others = [item for item in objects if item is not mutation.original]
+        runtimes = [item for item in others if item["kind"] == "ServingRuntime"]
+        try:
+            known = [earlier(item) for item in (mutation.changed, *templates([mutation.changed, *runtimes]))]
+        except (AttributeError, KeyError, TypeError):
+            # What the corruption left is no object any more.
+            continue
+        looked_at += 1
+        if any(faults([{"new": item} for item in known if item is not None])):
+            refused += 1
+            if not any(True for _ in faults_of_change(mutation.changed, others)):
+                missed.append(str(mutation))
+    print(f"\n{name}: of {looked_at} corruptions Kubernetes' own code refuses {refused}")
+    assert refused > looked_at // 4
+    assert missed == []
 
 
 def changed(resource: Json, path: Sequence[str | int], value: object) -> Json:
