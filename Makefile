@@ -26,7 +26,7 @@ install: .venv/installed ## Create .venv with everything, Triton included
 demo: install ## Video in; tracks, predicted paths and their measured error out: .pathcast/demo/report.html
 	@$(BIN)/pathcast demo
 
-test: check unit quality integration ## All checks and tests
+test: check unit quality images-test integration ## All checks and tests
 
 check: install ## Format, lint, types, import contracts, Dockerfiles
 	@$(BIN)/ruff format --check --quiet .
@@ -71,8 +71,8 @@ apiserver-test: install ## Manifests and chart against Kubernetes' own API serve
 images: install ## Build the container images with docker, podman or buildah (PYTHON_BASE, TRITON_BASE: docs/operations.md)
 	@$(BIN)/python -m deployments.images.build build
 
-images-test: install ## Build the streaming image on Debian and run it without rights or network (root; minutes)
-	@$(BIN)/pytest tests/images -s
+images-test: install ## Build images on Debian and run them without rights or network (minutes; needs root, buildah, mmdebstrap, runc)
+	@$(BIN)/pytest tests/images -s -rs
 
 scan: install ## Look for known weaknesses in the images (trivy)
 	@$(BIN)/python -m deployments.images.build scan

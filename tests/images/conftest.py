@@ -1,6 +1,6 @@
 """Builds the images from a local Debian base and runs them as a cluster would; `make images-test`.
 
-Takes minutes, root, and the Debian packages mmdebstrap, buildah and runc, so it is not part of `make test`.
+Takes minutes, root, and the Debian packages mmdebstrap, buildah and runc; it is skipped where one is missing.
 """
 
 import json
