@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -24,9 +25,11 @@ PARTS = (Part("scaled", ("x",), ("middle",)), Part("shifted", ("middle",), ("y",
 ONE = {"x": np.ones((1, 3), np.float32)}
 
 
-def whole(version: int) -> onnx.ModelProto:
+def whole(version: int, width: int = 3) -> onnx.ModelProto:
     """`y` = x times the version, plus 100 times the version: parts of two versions give a sum of neither."""
-    x, middle, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in ("x", "middle", "y"))
+    x, middle, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in ("x", "middle", "y")
+    )
     constants = [
         helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
         for name, value in (("factor", version), ("shift", 100 * version))
@@ -107,3 +110,18 @@ def test_a_challenger_has_parts_of_its_own(
         assert client.infer("both_challenger", ONE).outputs["y"][0, 0] == 303
         assert client.infer("scaled", ONE, version="2").outputs["middle"][0, 0] == 2
     assert repository.parts("both_challenger") == ["scaled_challenger", "shifted_challenger"]
+
+
+def test_a_version_of_another_signature_takes_over(
+    settings: PlatformSettings, repository: ModelRepository, switch: Callable[..., None], tmp_path: Path
+) -> None:
+    write_ensemble("both", whole(4, width=5), PARTS, tmp_path)
+    repository.add("both", tmp_path / ONNX_FILE, (tmp_path / CONFIG).read_text(), version=4, card="wider")
+    switch(1)
+    switch(4)
+    with TritonClient(settings.triton_grpc) as client:
+        answer = client.infer("both", {"x": np.ones((1, 5), np.float32)})
+        assert (answer.model_version, answer.outputs["y"].tolist()) == ("4", [[404.0] * 5])
+    switch(1)
+    with TritonClient(settings.triton_grpc) as client:
+        assert client.infer("both", ONE).outputs["y"][0, 0] == 101

@@ -117,7 +117,7 @@ class ModelRepository:
         for part, name in names.items():
             self._copy(f"{folder}/{part}/model.onnx", _model_key(name, version, "model.onnx"))
             own = serving_one(self._get(f"{folder}/{part}/config.pbtxt").decode(), name, version)
-            self._put_config(name, also_serving(own, self._versions_named(name)))
+            self._put_config(name, also_serving(own, self._versions_beside(name, own)))
         if served != model:
             self._copy(
                 _model_key(model, version, published.file_name), _model_key(served, version, published.file_name)
@@ -213,12 +213,14 @@ class ModelRepository:
             self._put(f"{PREFIX}/{served}/{GPU_CONFIG}", on_gpu.encode(), "text/plain")
         self._put(f"{PREFIX}/{served}/config.pbtxt", config.encode(), "text/plain")
 
-    def _versions_named(self, served: str) -> list[int]:
-        """The versions that the model's configuration names now."""
+    def _versions_beside(self, served: str, config_pbtxt: str) -> list[int]:
+        """The versions that the model's configuration names now; none where the coming one has another signature."""
         if served not in self.models():
             return []
-        config = parse_config(self._get(f"{PREFIX}/{served}/config.pbtxt").decode())
-        return list(config.version_policy.specific.versions)
+        now, coming = parse_config(self._get(f"{PREFIX}/{served}/config.pbtxt").decode()), parse_config(config_pbtxt)
+        if (list(now.input), list(now.output)) != (list(coming.input), list(coming.output)):
+            return []
+        return list(now.version_policy.specific.versions)
 
     def _copy(self, source: str, target: str) -> None:
         with _store_errors():
