@@ -68,7 +68,8 @@ class Windows:
         may be left, or none. Each row stays with its track and recording.
 
         >>> straight = np.arange(44.0).reshape(22, 2)
-        >>> Windows([straight[:20], straight[1:21], straight[2:]], [4, 4, 4], "m").faster(1.1).paths[0, -1].round(1).tolist()
+        >>> windows = Windows([straight[:20], straight[1:21], straight[2:]], [4, 4, 4], "m")
+        >>> windows.faster(1.1).paths[0, -1].round(1).tolist()
         [41.8, 42.8]
         """
         follows = (self.tracks[1:] == self.tracks[:-1]) & (self.paths[1:, :-1] == self.paths[:-1, 1:]).all(axis=(1, 2))
