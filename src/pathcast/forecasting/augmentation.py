@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from pathcast.core.arrays import Float64Array
-from pathcast.core.trajectory import OBSERVED_STEPS
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.trajectory import METRES, OBSERVED_STEPS
+
+METRES_PER_FRAME_HEIGHT = 20.0
+"""What a frame height typically stands for: the median step of the walks of PETS09-S2L1 is .396 m on the ground and
+.0199 frame heights in the picture."""
+
+
+def one_metre(units: str) -> float:
+    """A metre in `units`, for frame heights a typical one."""
+    return 1.0 if units == METRES else 1.0 / METRES_PER_FRAME_HEIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +26,8 @@ class Augmentation:
 
     `mirror` and `reverse` are probabilities (rotation is not needed: the network normalises it). Lengths are
     multiplied by exp(u), u uniform in ±`log_speed`. With probability `noisy`, the observed positions alone
-    get Gaussian noise of a standard deviation drawn from [0, `noise`], in data units: what a detector adds.
-    `paces`: tracks are also played so many times as fast, which `WindowDraw` does for several recordings.
+    get Gaussian noise of a standard deviation drawn from [0, `noise`], in metres: what a detector adds.
+    `paces`, each above 0: tracks are also played so many times as fast, which `WindowDraw` does for several recordings.
     """
 
     mirror: float = 0.5
@@ -27,14 +37,18 @@ class Augmentation:
     noise: float = 0.08
     paces: tuple[float, ...] = (1.4, 1.8)
 
-    def __call__(self, paths: Float64Array, random: np.random.Generator) -> Float64Array:
-        """New (n, 20, 2) paths."""
+    def __post_init__(self) -> None:
+        if not all(pace > 0 for pace in self.paces):
+            raise InvalidInputError(f"augmentation: expected paces above 0, got {self.paces}")
+
+    def __call__(self, paths: Float64Array, random: np.random.Generator, metre: float = 1.0) -> Float64Array:
+        """New (n, 20, 2) paths; `metre` is the length of one in the unit of the paths."""
         count = len(paths)
         varied: Float64Array = np.where((random.random(count) < self.reverse)[:, None, None], paths[:, ::-1], paths)
         mirrored = np.where(random.random(count) < self.mirror, -1.0, 1.0)
         factors = np.exp(random.uniform(-self.log_speed, self.log_speed, count))
         centre = varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]
         varied = centre + (varied - centre) * np.stack([factors, factors * mirrored], axis=-1)[:, None, :]
-        spread = random.uniform(0.0, self.noise, count) * (random.random(count) < self.noisy)
+        spread = random.uniform(0.0, self.noise * metre, count) * (random.random(count) < self.noisy)
         varied[:, :OBSERVED_STEPS] += random.standard_normal((count, OBSERVED_STEPS, 2)) * spread[:, None, None]
         return varied

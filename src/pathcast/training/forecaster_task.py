@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.core.trajectory import OBSERVED_STEPS
-from pathcast.forecasting.augmentation import Augmentation
+from pathcast.forecasting.augmentation import Augmentation, one_metre
 from pathcast.forecasting.drawing import WindowDraw
 from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
@@ -56,7 +56,8 @@ class ForecasterTask:
 
     def batches(self, batch_size: int, random: np.random.Generator, share: Share) -> Iterator[tuple[Float32Array, ...]]:
         steps = self.steps_per_epoch(batch_size)
-        varied = self.augmentation(self.draw(steps * batch_size, random), random)
+        drawn = self.draw(steps * batch_size, random)
+        varied = self.augmentation(drawn, random, one_metre(self.windows_train.units))
         # Positions far from 0 lose digits in float32, and the network does not care where it is.
         paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
         for number in range(steps):

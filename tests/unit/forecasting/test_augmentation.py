@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from pathcast.forecasting.augmentation import Augmentation
+from pathcast.core import InvalidInputError
+from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
+from pathcast.forecasting.augmentation import Augmentation, one_metre
 
 PATHS = np.random.default_rng(2).normal(size=(50, 20, 2)).cumsum(axis=1)
 OFF = Augmentation(mirror=0.0, reverse=0.0, log_speed=0.0, noisy=0.0)
@@ -43,3 +46,18 @@ def test_noise_is_on_what_is_observed_alone_and_repeats_with_the_seed() -> None:
     np.testing.assert_allclose(varied[:, 8:], PATHS[:, 8:], atol=1e-12)
     assert 0.03 < np.std(varied[:, :8] - PATHS[:, :8]) < 0.1
     np.testing.assert_array_equal(varied, noisy(PATHS, np.random.default_rng(4)))
+
+
+def test_noise_is_a_length_on_the_ground_whatever_the_unit() -> None:
+    noisy = Augmentation(mirror=0.0, reverse=0.0, log_speed=0.0, noisy=1.0)
+    in_metres = noisy(PATHS, np.random.default_rng(4))
+    np.testing.assert_array_equal(noisy(PATHS, np.random.default_rng(4), one_metre(METRES)), in_metres)
+    frame_height = one_metre(FRAME_HEIGHTS)
+    in_frame_heights = noisy(PATHS * frame_height, np.random.default_rng(4), frame_height)
+    np.testing.assert_allclose(in_frame_heights, in_metres * frame_height, atol=1e-12)
+
+
+@pytest.mark.parametrize("paces", [(0.0,), (1.4, -1.8), (float("nan"),)])
+def test_paces_that_cannot_be_played_are_refused(paces: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidInputError, match="expected paces above 0"):
+        Augmentation(paces=paces)

@@ -7,7 +7,7 @@ import pytest
 from support.shared_validation import validated_by
 
 from pathcast.core import PathcastError, Trajectory
-from pathcast.core.trajectory import METRES
+from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
 from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import evaluate
@@ -121,6 +121,21 @@ def test_one_recording_is_seen_without_repeats() -> None:
     task = ForecasterTask(walks, walks, SMALL, augmentation=PLAIN)
     batches = [batch for (batch,) in task.batches(10, np.random.default_rng(0), Share())]
     assert len(np.unique(np.concatenate(batches).reshape(-1, 40), axis=0)) == len(walks)
+
+
+def test_noise_does_not_drown_the_paths_of_a_camera_without_calibration() -> None:
+    """Steps as MOT15's people make them; the noise of metres would be several times as long."""
+    straight = np.zeros((400, 20, 2))
+    straight[..., 0] = 0.02 * np.arange(20)
+    noisy = replace(PLAIN, noisy=1)
+
+    def trembling(units: str) -> float:
+        seen = Windows(straight, np.arange(400), units)
+        batches = ForecasterTask(seen, seen, SMALL, augmentation=noisy).batches(400, np.random.default_rng(0), Share())
+        return float(np.concatenate([batch for (batch,) in batches])[:, :7, 1].std())
+
+    assert trembling(METRES) > 0.02
+    assert trembling(FRAME_HEIGHTS) < 0.02 / 4
 
 
 @pytest.mark.parametrize("count", [2, 6])
