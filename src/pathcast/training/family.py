@@ -111,6 +111,7 @@ class Family:
       several models has its parts beside (`pathcast.export.ensemble`).
     - `evaluate(onnx_file, folder)` scores a served file on the held-out part.
     - `sampling` names those of the `settings` that shape no weights; they may change from one training to the next.
+    - `record` is what else the record of a training should hold of how it was done, as JSON.
     - `search` is where tuning looks, by the names of settings of the family or of the training.
     - `examples(onnx_file, folder)` are a few real inputs of a served file by name, for the signature, warm-up and
       smoke tests.
@@ -142,6 +143,7 @@ class Family:
     sampling: Collection[str] = ()
     fitted_settings: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] | None = None
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    record: Mapping[str, Any] = field(default_factory=dict)
     search: Space = field(default_factory=lambda: dict(TRAINING))
     in_order_of: Callable[[Arrays, Arrays], Arrays] | None = None
     illustrate: Callable[[keras.Model, Path, Path], None] | None = None

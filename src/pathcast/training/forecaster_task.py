@@ -13,7 +13,7 @@ import tensorflow as tf
 from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.forecasting.augmentation import Augmentation, one_metre
-from pathcast.forecasting.drawing import WindowDraw
+from pathcast.forecasting.drawing import ENOUGH, WindowDraw
 from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
 from pathcast.forecasting.metrics import ForecastMetrics, mean_of_windows
@@ -133,6 +133,7 @@ def train(
     record = {
         "training": training.as_mapping(),
         "augmentation": asdict(varied),
+        "enough_windows": ENOUGH,
         "windows_train": len(windows_train),
         "windows_val": len(windows_val),
         "units": windows_train.units,

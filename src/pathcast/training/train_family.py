@@ -215,6 +215,7 @@ def _facts(job: Job, share: Share) -> dict[str, Any]:
         "family": job.family.name,
         "settings": dict(job.settings),
         "training": job.training.as_mapping(),
+        **job.family.record,
         "workers": share.count,
         "data_version": job.data.version,
         "data_options": dict(job.data.options),

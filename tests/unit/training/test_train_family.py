@@ -10,6 +10,7 @@ import pytest
 
 from pathcast.core import InvalidInputError
 from pathcast.core.trained_model import TrainedModel
+from pathcast.forecasting.drawing import ENOUGH
 from pathcast.training.family import Family, find_family
 from pathcast.training.prepared import PreparedData, content_version, open_prepared, prepare
 from pathcast.training.train_family import CHECKPOINT_FILE, Job, train_family
@@ -105,6 +106,8 @@ def test_a_training_leaves_a_model_that_resumes_to_itself(
     assert loaded.record == json.loads(json.dumps(model.record))
     assert loaded.record["data_version"] == data.version
     assert loaded.record["data_card"]["samples"] == data.card["samples"]
+    assert loaded.record["augmentation"]["paces"] == [1.4, 1.8]
+    assert loaded.record["enough_windows"] == ENOUGH
     assert train_family(job, resume=True).record == loaded.record
     with pytest.raises(InvalidInputError, match="finished training with other training"):
         train_family(Job.of(family, data, job.output, {**SMALL, "epochs": 2}), resume=True)
