@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Video in; tracks, predicted paths and their measured error out, through the real servers.
 
-    Streams 60% of the clip, trains the LSTM on the tracks just stored, serves it, and streams the rest.
+    Streams 60% of the clip, trains the forecaster on the tracks just stored, serves it, and streams the rest.
     """
     import msgspec
     from rich.console import Console

@@ -163,7 +163,7 @@ def _print(
     baselines: Mapping[str, Scores],
     scenes: Mapping[str, Windows],
 ) -> None:
-    table = Table(title=f"ADE/FDE in metres, 8 observed and 12 future steps of 0.4 s; LSTM: {version}")
+    table = Table(title=f"ADE/FDE in metres, 8 observed and 12 future steps of 0.4 s; forecaster: {version}")
     table.add_column("forecaster")
     for scene, windows in scenes.items():
         table.add_column(f"{scene} ({len(windows)})", justify="right")
@@ -176,12 +176,12 @@ def _print(
             *(f"{m.ade_best20:.3f}/{m.fde_best20:.3f}" if best else f"{m.ade:.3f}/{m.fde:.3f}" for m in cells),
         )
 
-    row("LSTM, most likely", scores, best=False)
-    row("LSTM, best of 20", scores, best=True)
+    row("most likely path", scores, best=False)
+    row("best of 20", scores, best=True)
     for name, baseline in baselines.items():
         row(name.replace("_", " "), baseline, best=False)
     table.add_section()
-    for name, of in (("LSTM", scores), ("straight on", baselines["constant_velocity"])):
+    for name, of in (("most likely path", scores), ("straight on", baselines["constant_velocity"])):
         table.add_row(f"miss rate, {name}", *(f"{m.miss_rate:.1%}" for m in [*of.scenes.values(), of.mean]))
     table.add_row(
         "miss rate, best of 20", *(f"{m.miss_rate_best20:.1%}" for m in [*scores.scenes.values(), scores.mean])
@@ -207,7 +207,7 @@ def _print_analysis(
     console.print(table)
 
     table = Table(title="ADE/FDE in metres by observed speed, all windows")
-    for name in ("speed", "windows", "LSTM", "constant velocity", "LSTM, best of 20 ADE"):
+    for name in ("speed", "windows", "most likely path", "constant velocity", "best of 20, ADE"):
         table.add_column(name, justify="left" if name == "speed" else "right")
     for name, entry in speeds.items():
         pairs = (

@@ -1,9 +1,10 @@
-"""The learned forecaster: an LSTM encoder-decoder with M modes, in Keras 3 with `keras.ops` only.
+"""The learned forecaster: an LSTM encoder-decoder and a perceptron beside it, in Keras 3 with `keras.ops` only.
 
-The graph works in the walker's own frame: the origin at the last observed position, the recent heading along
-+x, lengths divided by the walker's own speed. So it knows no place, no direction and no unit, and what it
-learns in one scene holds in another. It predicts corrections to walking straight on, with a velocity that it chooses
-among those observed; a fresh network forecasts close to straight lines.
+The perceptron gives the best guess of the M modes, the decoder the others. The graph works in the walker's own frame:
+the origin at the last observed position, the recent heading along +x, lengths divided by the walker's own speed. So it
+knows neither place nor direction, and what it learns in one scene holds in another; units it does know, by thresholds
+and by how long a step is. It predicts corrections to walking straight on, with a velocity that it chooses among those
+observed; a fresh network forecasts close to straight lines.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ HEADING_STEPS = 3
 ROUGH_FROM = 0.002
 EXACT_BELOW = 0.005
 ALIKE_FROM = 0.01
-"""Changes of the step, in data units: what counts as rough at all, what as no change, and what has a direction."""
+"""Changes of the step, in data units and chosen for metres: what counts as rough at all, what as no change, and what
+has a direction."""
 
 FRESH_CHOICE = (0.0,) * (OBSERVED_STEPS - 2) + (2.0, 0.0)
+"""How a network that has learned nothing chooses a walker's velocity, as logits: mostly the last step, half damped."""
+
 DAMPING = 0.1
-"""What a network that has learned nothing makes of a walker's speed, as logits: mostly the last step, half damped. And
-how much slower than chosen a walker may go on at most."""
+"""The share by which a walker may go on slower than the velocity chosen, at most."""
 
 _TINY = 1e-6
+"""In data units: who gets no further has no heading."""
+
+_ROOT_FLOOR = 1e-8
+"""In squared data units: added below a root, whose slope would else be infinite at no change."""
 
 
 def window_scale(observed: Any, smallest_scale: float) -> Any:
@@ -85,7 +92,7 @@ class Roughness(keras.layers.Layer):  # type: ignore[misc]
     def call(self, observed: Any) -> Any:
         steps = observed[:, 1:, :] - observed[:, :-1, :]
         turns = steps[:, 1:, :] - steps[:, :-1, :]
-        changes = ops.sqrt(ops.sum(ops.square(turns), axis=-1) + 1e-8)
+        changes = ops.sqrt(ops.sum(ops.square(turns), axis=-1) + _ROOT_FLOOR)
         rough = ops.mean(ops.log(changes + ROUGH_FROM), axis=-1, keepdims=True) / 2.0
         exact = ops.mean(ops.exp(-ops.square(changes / EXACT_BELOW)), axis=-1, keepdims=True)
         power = ops.sum(ops.square(turns), axis=(1, 2)) + ALIKE_FROM**2
@@ -168,6 +175,7 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     others = keras.layers.Dense((settings.modes - 1) * 2, kernel_initializer=_small(), name="corrections")(decoded)
     others = ops.reshape(others, (-1, FUTURE_STEPS, 2, settings.modes - 1))
     # The best guess learns beside the LSTMs, by a small network of its own: it errs less in places it never saw.
+    # It is flat and sees all steps at once: the first four features of each, then what is known of them all, once.
     guess = ops.concatenate([keras.layers.Flatten(name="steps")(features[:, :, :4]), known], axis=-1)
     for layer in ("guess_first", "guess_second"):
         guess = keras.layers.Dense(settings.units, activation="silu", name=layer)(guess)
@@ -183,6 +191,7 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
 
 
 def _small() -> keras.initializers.Initializer:
+    """For layers whose output is added to walking straight on: a fresh network should hardly differ from that."""
     return keras.initializers.RandomNormal(stddev=0.02)
 
 

@@ -12,9 +12,10 @@ from pathcast.core.errors import InvalidInputError
 class ForecasterSettings:
     """What must be known to build the network; stored beside its weights.
 
-    `modes` paths per window; `units` of each LSTM; `dropout` on what passes between encoder and decoder.
+    `modes` paths per window; `units` of each LSTM, and of each of the two layers of the perceptron that gives the
+    best guess; `dropout` on what passes between encoder and decoder, and after each of those layers.
     `smallest_scale` is added, in squares, to a window's own speed (its root mean square displacement per
-    step) to form the length that the window is divided by, so that metres and frame heights look alike and a
+    step) to form the length that the window is divided by, so that fast and slow walkers look alike and a
     person who stands still is not blown up; it is in the unit of the data.
     """
 

@@ -62,10 +62,11 @@ class Windows:
         return Windows(self.paths[rows], self.tracks[rows], self.units, self.recordings[rows])
 
     def faster(self, pace: float) -> Windows:
-        """The windows of the same tracks played `pace` times as fast: points `pace` steps apart, interpolated.
+        """The windows of the same tracks played `pace` times as fast: points `pace` > 0 steps apart, interpolated.
 
         Windows that follow each other step on step are joined first, since a track must live longer for it: few
-        may be left, or none. Each row stays with its track and recording.
+        may be left, or none. So they must come in the order of their tracks, cut with stride 1; others are not joined.
+        Each row stays with its track and recording.
 
         >>> straight = np.arange(44.0).reshape(22, 2)
         >>> windows = Windows([straight[:20], straight[1:21], straight[2:]], [4, 4, 4], "m")

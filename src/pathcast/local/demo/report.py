@@ -81,7 +81,7 @@ def write_report(
         (
             "error_by_horizon",
             "Error against horizon",
-            "Mean distance between prediction and truth; the LSTM's most likely path beside walking straight on.",
+            "Mean distance between prediction and truth; the forecaster's most likely path beside walking straight on.",
             _plot_horizon(*horizon_errors(forecasts, trajectories), unit),
         ),
         (
@@ -125,7 +125,7 @@ def _plot_horizon(model: Float64Array, straight: Float64Array, unit: str) -> Fig
     axes = figure.subplots()
     seconds = np.arange(1, FUTURE_STEPS + 1) * STEP_NANOSECONDS / 1e9
     axes.plot(seconds, straight, color="#8c959f", marker="o", label="constant velocity")
-    axes.plot(seconds, model, color="#0969da", marker="o", label="LSTM")
+    axes.plot(seconds, model, color="#0969da", marker="o", label="forecaster")
     axes.set(xlabel="seconds ahead", ylabel=f"mean error ({unit})", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

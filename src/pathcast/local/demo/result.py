@@ -99,8 +99,11 @@ class DemoResult:
         ]
         if self.ade is not None:
             lines += [
-                (f"LSTM, ADE / FDE ({self.compared_forecasts} forecasts)", f"{self.ade:.3f} / {self.fde:.3f} {unit}"),
-                ("LSTM, best of its paths", f"{self.best_ade:.3f} / {self.best_fde:.3f} {unit}"),
+                (
+                    f"forecaster, ADE / FDE ({self.compared_forecasts} forecasts)",
+                    f"{self.ade:.3f} / {self.fde:.3f} {unit}",
+                ),
+                ("forecaster, best of its paths", f"{self.best_ade:.3f} / {self.best_fde:.3f} {unit}"),
                 (
                     "constant velocity, the same forecasts",
                     f"{self.constant_velocity_ade:.3f} / {self.constant_velocity_fde:.3f} {unit}",

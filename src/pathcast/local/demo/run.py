@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 FORECASTER = "forecaster"
 
 TRAINING_SHARE = 0.6
-"""How much of the clip is streamed before the LSTM is trained."""
+"""How much of the clip is streamed before the forecaster is trained."""
 
 STALL_LIMIT_S = 120.0
 _SHOWN_STAGES = ("decode", "detect", "track", "forecast", "publish", "checkpoint")
@@ -192,7 +192,7 @@ class _Demo:
     ) -> TrainedOnSite:
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with (
-            self._phase("train, export and serve the LSTM"),
+            self._phase("train, export and serve the forecaster"),
             Progress(*columns, console=self._console, transient=True) as bar,
         ):
             task = bar.add_task("epochs", total=None)
