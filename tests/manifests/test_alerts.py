@@ -12,24 +12,68 @@ from tests.manifests.custom_resource_checks import known_metrics
 from tests.manifests.objects import CHART, ROOT, at
 from tests.manifests.worlds import rendered
 
-CASES = {
-    "PathcastServiceDown": ('up{namespace="pathcast", job="pathcast-analyzer", pod="a-0"}', "1x5 0x20", "0x5 1x20"),
-    "PathcastLagHigh": ('pathcast_lag_seconds{namespace="pathcast", service="analyzer"}', "30x30", "1x30"),
-    "PathcastCameraSilent": (
-        'pathcast_frames_out_total{namespace="pathcast", service="producer", camera="gate"}', "500x30", "0+420x30",
-    ),
-    "PathcastDeadLetters": (
-        'pathcast_dead_letters_total{namespace="pathcast", service="analyzer", topic="frames"}', "0x15 1x15", "3x30",
-    ),
-    "PathcastRebuilding": (
-        'pathcast_rebuilds_total{namespace="pathcast", service="recorder", error="KafkaError"}', "0+1x30", "2x30",
-    ),
-    "PathcastDrift": (
-        'pathcast_drift_alarm{namespace="pathcast", family="detector", camera="gate", signal="brightness"}',
-        "0x15 1x15", "0x30",
-    ),
-    "PathcastTritonDown": ('up{namespace="pathcast", job="triton"}', "0x30", "1x30"),
-}  # fmt: skip
+_UP = 'up{namespace="pathcast", job="pathcast-%s", pod="%s-0"}'
+_READY = 'kube_pod_status_ready{namespace="pathcast", pod="pathcast-%s-0", condition="true"}'
+_RUNNING = tuple((_UP % (service, service), "1x400") for service in ("archiver", "analyzer", "recorder"))
+_DEAD = 'pathcast_dead_letters_total{namespace="pathcast", service="analyzer", topic="frames", reason="%s"}'
+_REBUILDS = 'pathcast_rebuilds_total{namespace="pathcast", service="recorder", error="KafkaError"}'
+_SENT = 'pathcast_frames_out_total{namespace="pathcast", service="producer", camera="gate"}'
+_LAG = 'pathcast_lag_seconds{namespace="pathcast", service="analyzer"}'
+_CREATED = 'kube_cronjob_created{namespace="pathcast", cronjob="pathcast-monitor"}'
+_SUCCEEDED = 'kube_cronjob_status_last_successful_time{namespace="pathcast", cronjob="pathcast-monitor"}'
+_DRIFT = 'pathcast_drift_alarm{namespace="pathcast", family="detector", camera="gate", signal="brightness"}'
+
+
+def _replicas(kind: str, name: str, wanted: int, made: int) -> tuple[tuple[str, str], ...]:
+    """What kube-state-metrics tells of a StatefulSet or Deployment."""
+    labels = f'{{namespace="pathcast", {kind}="{name}"}}'
+    wish = "kube_statefulset_replicas" if kind == "statefulset" else "kube_deployment_spec_replicas"
+    return ((f"{wish}{labels}", f"{wanted}x30"), (f"kube_{kind}_status_replicas{labels}", f"{made}x30"))
+
+
+# alert, series with their values minute by minute (_: none), and whether it fires after 25 minutes
+CASES = (
+    ("PathcastServiceDown", _RUNNING, False),
+    ("PathcastServiceDown", (*_RUNNING, (_UP % ("analyzer", "other"), "1x5 0x20")), True),
+    ("PathcastServiceDown", (*_RUNNING, (_UP % ("analyzer", "other"), "0x5 1x20")), False),
+    ("PathcastServiceDown", _RUNNING[1:], True),
+    ("PathcastServiceDown", (*_RUNNING, (_READY % "analyzer", "1x5 0x20")), True),
+    ("PathcastServiceDown", (*_RUNNING, (_READY % "producer-gate", "0x30")), True),
+    ("PathcastServiceDown", (*_RUNNING, (_READY % "analyzer", "1x15 0x1 1x15")), False),
+    ("PathcastServiceDown", (*_RUNNING, (_READY % "monitor-1", "0x30")), False),
+    ("PathcastServiceDown", (*_RUNNING, *_replicas("statefulset", "pathcast-analyzer", 4, 3)), True),
+    ("PathcastServiceDown", (*_RUNNING, *_replicas("statefulset", "pathcast-analyzer", 4, 4)), False),
+    ("PathcastServiceDown", (*_RUNNING, *_replicas("deployment", "pathcast-producer-gate", 1, 0)), True),
+    ("PathcastServiceDown", (*_RUNNING, *_replicas("deployment", "pathcast-producer-gate", 1, 1)), False),
+    ("PathcastLagHigh", ((_LAG, "30x30"),), True),
+    ("PathcastLagHigh", ((_LAG, "1x30"),), False),
+    ("PathcastLagHigh", ((_LAG, "_x10 0+60x20"),), True),
+    ("PathcastCameraSilent", ((_SENT, "500x30"),), True),
+    ("PathcastCameraSilent", ((_SENT, "_x10 0x20"),), True),
+    ("PathcastCameraSilent", ((_SENT, "0+420x30"),), False),
+    ("PathcastDeadLetters", ((_DEAD % "bad", "0x15 1x15"),), True),
+    ("PathcastDeadLetters", ((_DEAD % "bad", "_x20 1x10"),), True),
+    ("PathcastDeadLetters", ((_DEAD % "bad", "_x20 0x10"),), False),
+    ("PathcastDeadLetters", ((_DEAD % "bad", "3x30"),), False),
+    ("PathcastDeadLetters", ((_DEAD % "late", "0x15 40x15"),), False),
+    ("PathcastDeadLetters", ((_DEAD % "late", "_x20 40x10"),), False),
+    ("PathcastRebuilding", ((_REBUILDS, "0+1x30"),), True),
+    ("PathcastRebuilding", ((_REBUILDS, "_x20 6x10"),), True),
+    ("PathcastRebuilding", ((_REBUILDS, "_x20 2x10"),), False),
+    ("PathcastRebuilding", ((_REBUILDS, "8x30"),), False),
+    ("PathcastDrift", ((_DRIFT, "0x15 1x15"),), True),
+    ("PathcastDrift", ((_DRIFT, "0x30"),), False),
+    ("PathcastMonitorStale", ((_CREATED, "0x30"),), False),
+    ("PathcastTritonDown", (('up{namespace="pathcast", job="triton"}', "0x30"),), True),
+    ("PathcastTritonDown", (), True),
+    ("PathcastTritonDown", (('up{namespace="pathcast", job="triton"}', "1x30"),), False),
+)
+# The same after five hours.
+LATER = (
+    ("PathcastMonitorStale", ((_CREATED, "0x400"),), True),
+    ("PathcastMonitorStale", ((_CREATED, "0x400"), (_SUCCEEDED, "_x240 14400x160")), False),
+    ("PathcastMonitorStale", ((_CREATED, "0x400"), (_SUCCEEDED, "_x40 2400x360")), True),
+)
 
 
 def rules() -> dict:
@@ -46,18 +90,18 @@ def test_promtool_takes_the_rules(promtool: Path, tmp_path: Path) -> None:
 
 def test_alerts_fire_when_they_should_and_only_then(promtool: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules()))
-    by_name = {rule["alert"]: rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule}
+    known = {rule["alert"] for group in rules()["groups"] for rule in group["rules"] if "alert" in rule}
     tests = []
-    for name, (series, bad, good) in CASES.items():
-        assert name in by_name
-        for values, fires in ((bad, True), (good, False)):
-            expression = f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)'
+    for cases, eval_time in ((CASES, "25m"), (LATER, "5h")):
+        for name, series, fires in cases:
+            assert name in known
+            expression = f'clamp_max(count(ALERTS{{alertname="{name}", alertstate="firing"}}), 1) or vector(0)'
             sample = {"labels": "{}", "value": 1 if fires else 0}
             tests.append({
-                "name": f"{name} {values}",
+                "name": f"{name} {series}",
                 "interval": "1m",
-                "input_series": [{"series": series, "values": values}],
-                "promql_expr_test": [{"expr": expression, "eval_time": "25m", "exp_samples": [sample]}],
+                "input_series": [{"series": each, "values": values} for each, values in series],
+                "promql_expr_test": [{"expr": expression, "eval_time": eval_time, "exp_samples": [sample]}],
             })  # fmt: skip
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": tests}))
     done = subprocess.run([promtool, "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True)

@@ -73,6 +73,7 @@ class AnalyzerWorker:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock or SystemClock()
+        metrics.expect_dead_letters(platform.frames_topic)
         with ExitStack() as opening:
             self._connect(service, opening)
             self.close = opening.pop_all().close
@@ -82,6 +83,8 @@ class AnalyzerWorker:
             records = self._consumer.poll(max_records=self._settings.batch_frames)
         if records:
             self._analyze(records)
+        elif self._consumer.caught_up():
+            self._metrics.caught_up()
         if self._next_offsets and time.monotonic() - self._saved_at >= self._settings.checkpoint_s:
             self.finish()
 
@@ -166,7 +169,7 @@ class AnalyzerWorker:
                     self._producer.send(self._platform.observations_topic, observation_record(outcome))
                     self._metrics.frames_out(frame.camera_id)
                 elif isinstance(outcome, Rejected):
-                    self._metrics.dead_lettered(topic)
+                    self._metrics.dead_lettered(topic, late=outcome.late)
                     self._dead_letters.bury(record, outcome.reason)
                 else:
                     self._metrics.skipped(frame.camera_id)

@@ -72,6 +72,7 @@ class ArchiverWorker:
         self._assembler = PackAssembler(settings.limits)
         self._stored: dict[int, int] = {}
         self._stored_at = self._cleaned_at = time.monotonic()
+        metrics.expect_dead_letters(self._topic)
         self._cleans = service.instance.index == 0
         with ExitStack() as opening:
             intake = opening.enter_context(open_intake(platform, self._topic, SERVICE, service))
@@ -98,6 +99,8 @@ class ArchiverWorker:
             self._clean()
         if records:
             self._metrics.lag(records[-1].timestamp_ms, self._clock.now().timestamp())
+        elif self._consumer.caught_up():
+            self._metrics.caught_up()
 
     def finish(self) -> None:
         """Store the open packs as they are."""

@@ -151,6 +151,12 @@ class PartitionConsumer:
             raise self._unavailable(error) from error
         return [_record(raw) for records in fetched.values() for raw in records]
 
+    def caught_up(self) -> bool:
+        """Whether every record that the broker told of in its last answers has been polled."""
+        keys = [TopicPartition(self.topic, partition) for partition in self.partitions]
+        ends = [(key, self._consumer.highwater(key)) for key in keys]
+        return all(end is not None and self._consumer.position(key) >= end for key, end in ends)
+
     def close(self) -> None:
         self._consumer.close(autocommit=False)
 

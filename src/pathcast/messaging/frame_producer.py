@@ -97,6 +97,7 @@ class FrameProducer:
 
     def stream(self, camera: CameraStream, on_frame: Callable[[str], None] | None = None) -> StreamReport:
         """Send one camera until its source ends or the producer is stopped; flush to be sure of it."""
+        self._metrics.expect_camera(camera.camera_id)
         started_at = self._clock.now()
         sent = skipped = total_bytes = 0
         first_index: int | None = None

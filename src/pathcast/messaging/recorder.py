@@ -64,6 +64,7 @@ class RecorderWorker:
         self._clock = clock or SystemClock()
         self._waiting: dict[int, list[Record]] = {}
         self._waiting_since = 0.0
+        metrics.expect_dead_letters(self._topic)
         self._shows_drift = service.instance_index == 0
         self._drift_shown_at = -DRIFT_EVERY_S
         with ExitStack() as opening:
@@ -85,6 +86,8 @@ class RecorderWorker:
         full = any(len(waiting) >= self._settings.batch_records for waiting in self._waiting.values())
         if full or time.monotonic() - self._waiting_since >= self._settings.flush_s:
             self.finish()
+        if not self._waiting and not records and self._consumer.caught_up():
+            self._metrics.caught_up()
         if self._shows_drift and time.monotonic() - self._drift_shown_at >= DRIFT_EVERY_S:
             self._metrics.drift(read_latest_findings(self._connection))
             self._drift_shown_at = time.monotonic()

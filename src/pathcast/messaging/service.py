@@ -95,6 +95,8 @@ def run_service(
     after a wait that grows to 10 s while failures follow each other. Other errors are faults of the code
     and end the service.
     """
+    # From here on the lag grows until a worker reads.
+    metrics.caught_up()
     while not stop.is_set():
         retrying = Retrying(
             retry=retry_if_exception_type(INFRASTRUCTURE_ERRORS),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -44,12 +44,19 @@ class StageLatency:
 class ServiceMetrics:
     """The metrics of one service process.
 
-    `registry` is its own by default, so that several services can live in one process.
+    `registry` is its own by default, so that several services can live in one process. `elapsed` tells seconds that
+    only grow.
     """
 
-    def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        service: str,
+        registry: CollectorRegistry | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.service = service
         self.registry = registry or CollectorRegistry()
+        self._elapsed = elapsed
         self._lock = Lock()
         self._cameras: set[str] = set()
         self._samples: dict[str, deque[float]] = {}
@@ -60,12 +67,12 @@ class ServiceMetrics:
         self._skipped = Counter(
             "pathcast_frames_skipped", "Stale frames left out on purpose", by_camera, registry=self.registry
         )
-        self._dead = Counter("pathcast_dead_letters", "Records that could not be processed", ("service", "topic"),
+        self._dead = Counter("pathcast_dead_letters", "Records that were not processed", ("service", "topic", "reason"),
                              registry=self.registry)  # fmt: skip
         self._rebuilds = Counter("pathcast_rebuilds", "Rebuilds from durable state after an infrastructure error",
                                  ("service", "error"), registry=self.registry)  # fmt: skip
-        self._lag = Gauge("pathcast_lag_seconds", "Age of the newest record when it was processed", ("service",),
-                          registry=self.registry)  # fmt: skip
+        self._lag = Gauge("pathcast_lag_seconds", "Age of the newest record when it was processed, and the time since",
+                          ("service",), registry=self.registry)  # fmt: skip
         self._stage = Histogram(_COUNT_METRIC, "Time spent in a stage", ("service", "stage"), buckets=_BUCKETS,
                                 registry=self.registry)  # fmt: skip
         by_signal = ("family", "camera", "signal")
@@ -77,6 +84,16 @@ class ServiceMetrics:
                                   registry=self.registry)  # fmt: skip
         self.registry.register(_Quantiles(self))
 
+    def expect_camera(self, camera_id: str) -> None:
+        """Show the camera with 0 frames, so that one which never sends is seen as well."""
+        for counter in (self._frames_in, self._frames_out, self._skipped):
+            counter.labels(self.service, self._camera(camera_id))
+
+    def expect_dead_letters(self, topic: str) -> None:
+        """Show 0 dead letters of the topic; an increase is seen only from a value that was there before."""
+        for reason in ("bad", "late"):
+            self._dead.labels(self.service, topic, reason)
+
     def frames_in(self, camera_id: str, count: int = 1) -> None:
         self._frames_in.labels(self.service, self._camera(camera_id)).inc(count)
 
@@ -86,15 +103,25 @@ class ServiceMetrics:
     def skipped(self, camera_id: str, count: int = 1) -> None:
         self._skipped.labels(self.service, self._camera(camera_id)).inc(count)
 
-    def dead_lettered(self, topic: str) -> None:
-        self._dead.labels(self.service, topic).inc()
+    def dead_lettered(self, topic: str, *, late: bool = False) -> None:
+        """Count a record that was bad, or one that came `late`, behind a newer one, as when producers take turns."""
+        self._dead.labels(self.service, topic, "late" if late else "bad").inc()
 
     def rebuilt(self, error: BaseException) -> None:
         self._rebuilds.labels(self.service, type(error).__name__).inc()
 
     def lag(self, record_timestamp_ms: int, now_s: float) -> None:
         """Lag by the record's own timestamp; `now_s` is seconds since the Unix epoch."""
-        self._lag.labels(self.service).set(max(now_s - record_timestamp_ms / 1_000, 0.0))
+        self._behind(max(now_s - record_timestamp_ms / 1_000, 0.0))
+
+    def caught_up(self) -> None:
+        """No record waits now."""
+        self._behind(0.0)
+
+    def _behind(self, seconds: float) -> None:
+        """Behind by `seconds` now, and by more with every second in which nothing else is said: it may be stuck."""
+        told_at = self._elapsed()
+        self._lag.labels(self.service).set_function(lambda: seconds + self._elapsed() - told_at)
 
     def drift(self, findings: Iterable[Finding]) -> None:
         """Show these findings, the latest of each family, camera and signal, in place of those before."""

@@ -60,9 +60,10 @@ class Forecaster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A frame that cannot be analysed, and why."""
+    """A frame that cannot be analysed, and why; `late`: a newer one of its camera came before it."""
 
     reason: str
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,8 @@ class FrameAnalyzer:
         if len(session.recent) and moment <= session.recent[-1]:
             if moment in session.recent:
                 return Duplicate()
-            return Rejected(f"captured_at {frame.captured_at.isoformat()} is older than the camera's newest frame")
+            reason = f"captured_at {frame.captured_at.isoformat()} is older than the camera's newest frame"
+            return Rejected(reason, late=True)
         session.recent = np.append(session.recent[-REMEMBERED_FRAMES + 1 :], moment)
         return None
 

@@ -13,6 +13,7 @@ from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.sources import RtspCamera, SourceImage
+from pathcast.monitoring.metrics import ServiceMetrics
 
 
 def test_a_stop_ends_a_camera_that_never_gave_an_image() -> None:
@@ -56,8 +57,12 @@ class WaitsFor:
 
 def test_a_failing_camera_is_logged_while_the_others_still_run(caplog: pytest.LogCaptureFixture) -> None:
     other = WaitsFor(caplog, "camera gate failed: camera rtsp://host/live: gone")
-    producer = cast(RecordProducer, Mock())
+    producer, metrics = cast(RecordProducer, Mock()), ServiceMetrics("producer")
     with pytest.raises(ServiceUnavailableError, match="gone"):
-        FrameProducer(producer).stream_all([CameraStream("gate", Broken()), CameraStream("yard", other)])
+        FrameProducer(producer, metrics=metrics).stream_all(
+            [CameraStream("gate", Broken()), CameraStream("yard", other)]
+        )
     assert other.seen
     assert "secret" not in caplog.text
+    labels = {"service": "producer", "camera": "gate"}
+    assert metrics.registry.get_sample_value("pathcast_frames_out_total", labels) == 0

@@ -24,7 +24,19 @@ def test_counts_by_camera() -> None:
     assert sample(metrics, "pathcast_frames_in_total", camera="a") == 3
     assert sample(metrics, "pathcast_frames_out_total", camera="b") == 1
     assert sample(metrics, "pathcast_frames_skipped_total", camera="a") == 1
-    assert sample(metrics, "pathcast_dead_letters_total", topic="frames") == 1
+    assert sample(metrics, "pathcast_dead_letters_total", topic="frames", reason="bad") == 1
+
+
+def test_counters_that_alerts_watch_begin_at_zero() -> None:
+    metrics = ServiceMetrics("test")
+    metrics.expect_camera("a")
+    metrics.expect_dead_letters("frames")
+    for name in ("in", "out", "skipped"):
+        assert sample(metrics, f"pathcast_frames_{name}_total", camera="a") == 0
+    for reason in ("bad", "late"):
+        assert sample(metrics, "pathcast_dead_letters_total", topic="frames", reason=reason) == 0
+    metrics.dead_lettered("frames", late=True)
+    assert sample(metrics, "pathcast_dead_letters_total", topic="frames", reason="late") == 1
 
 
 def test_the_latest_drift_findings_replace_those_before() -> None:
@@ -57,9 +69,21 @@ def test_a_flood_of_cameras_shares_a_label() -> None:
 
 @pytest.mark.parametrize(("produced_ms", "now_s", "lag_s"), [(1_000, 3.5, 2.5), (5_000, 3.5, 0.0)])
 def test_lag_is_by_the_records_own_time(produced_ms: int, now_s: float, lag_s: float) -> None:
-    metrics = ServiceMetrics("test")
+    metrics = ServiceMetrics("test", elapsed=lambda: 0.0)
     metrics.lag(produced_ms, now_s)
     assert sample(metrics, "pathcast_lag_seconds") == lag_s
+
+
+def test_lag_grows_while_nothing_is_processed_and_ends_where_nothing_waits() -> None:
+    elapsed_s = 0.0
+    metrics = ServiceMetrics("test", elapsed=lambda: elapsed_s)
+    metrics.lag(1_000, 3.0)
+    elapsed_s = 60.0
+    assert sample(metrics, "pathcast_lag_seconds") == 62
+    metrics.caught_up()
+    assert sample(metrics, "pathcast_lag_seconds") == 0
+    elapsed_s = 65.0
+    assert sample(metrics, "pathcast_lag_seconds") == 5
 
 
 def test_quantiles_are_exact_and_read_back_from_the_page() -> None:

@@ -158,6 +158,7 @@ def test_duplicates_and_old_frames_are_told_apart():
     again, old, new = analyzer.analyze([a_frame("near", 6), a_frame("near", 4), a_frame("near", 8)])
     assert again == Duplicate()
     assert "older" in old.reason
+    assert old.late
     assert new.sequence == 8
 
 
@@ -168,6 +169,7 @@ def test_an_unreadable_frame_is_rejected_and_the_camera_goes_on(damage):
     first, rejected, last = analyzer.analyze([a_frame("near", 0), bad, a_frame("near", 2)])
     assert isinstance(rejected, Rejected)
     assert "JPEG" in rejected.reason
+    assert not rejected.late
     assert (first.sequence, last.sequence) == (0, 2)
 
 
