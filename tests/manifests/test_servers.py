@@ -6,7 +6,7 @@ from pathcast.messaging import topics
 from pathcast.messaging.topics import MAX_RECORD_BYTES, dead_letter_topic
 from tests.manifests.landscape import external
 from tests.manifests.objects import DEPLOYMENTS, Json, at, pods
-from tests.manifests.worlds import built, world
+from tests.manifests.worlds import built
 
 
 def named(folder: str, kind: str) -> dict[str, Json]:
@@ -46,13 +46,23 @@ def test_kafka_users_may_do_what_their_service_does_and_nothing_else() -> None:
         "pathcast-archiver": {(frames, "Read"), (dead_letter_topic(frames), "Write")},
         "pathcast-analyzer": {(frames, "Read"), (observations, "Write"), (dead_letter_topic(frames), "Write")},
         "pathcast-recorder": {(observations, "Read"), (dead_letter_topic(observations), "Write")},
+        "pathcast-operator": {
+            *((dead_letter_topic(topic), "Read") for topic in (frames, observations)),
+            *((topic, "Write") for topic in (frames, observations)),
+        },
     }
     users = named("kafka", "KafkaUser")
     assert users.keys() == expected.keys()
     for name, rights in expected.items():
         acls = users[name]["spec"]["authorization"]["acls"]
-        given = {(rule["resource"]["name"], operation) for rule in acls for operation in rule["operations"]}
-        assert given == rights | {(topic, "Describe") for topic, _ in rights}
+        given = {
+            (rule["resource"]["type"], rule["resource"]["name"], operation)
+            for rule in acls
+            for operation in rule["operations"]
+        }
+        wanted = {("topic", topic, right) for topic, right in rights | {(topic, "Describe") for topic, _ in rights}}
+        group = {("group", name, "Read")} if name == "pathcast-operator" else set()
+        assert given == wanted | group
 
 
 def test_object_store_users_may_not_touch_each_others_buckets() -> None:
@@ -74,9 +84,8 @@ def test_object_store_users_may_not_touch_each_others_buckets() -> None:
         "triton": set(),
         "lifecycle": {"models/*", "mlflow/*", "results/*"},
         "mlflow": {"mlflow/*"},
-        "monitor": set(),
     }
-    assert may("triton", "GetObject") == {"models/triton/*", "models/challenger/*"}
+    assert may("triton", "GetObject") == {"models/triton/*"}
     assert "*" not in {
         action for policy in policies.values() for part in policy["Statement"] for action in part["Action"]
     }
@@ -110,12 +119,17 @@ def test_both_operators_train_in_the_same_container() -> None:
     }
 
 
-def test_a_canary_serves_another_repository_beside_the_model() -> None:
-    (service,) = [item for item in built("serving/overlays/canary") if item["kind"] == "InferenceService"]
-    stable, canary = list(pods(service, [item for item in world("canary") if item["kind"] == "ServingRuntime"]))
-    repositories = [
-        next(entry["value"] for entry in pod.containers[0]["env"] if entry["name"] == "MODEL_REPOSITORY")
-        for pod in (stable, canary)
-    ]
-    assert repositories == ["s3://http://minio:9000/models/triton", "s3://http://minio:9000/models/challenger"]
-    assert stable.labels["app"] != canary.labels["app"]
+def test_a_canary_has_its_own_runtime_on_the_same_repository() -> None:
+    applied = built("serving/overlays/canary")
+    (service,) = [item for item in applied if item["kind"] == "InferenceService"]
+    runtimes = {item["metadata"]["name"]: item for item in applied if item["kind"] == "ServingRuntime"}
+    canary = service["spec"]["canary"][0]["predictor"]["model"]["runtime"]
+    assert {service["spec"]["predictor"]["model"]["runtime"], canary} == runtimes.keys()
+    pods_of = list(pods(service, list(runtimes.values())))
+    repositories = {
+        entry["value"] for pod in pods_of for entry in pod.containers[0]["env"] if entry["name"] == "MODEL_REPOSITORY"
+    }
+    assert repositories == {"s3://http://minio:9000/models/triton"}
+    assert len({pod.labels["app"] for pod in pods_of}) == 2
+    more, base = ({(item["kind"], item["metadata"]["name"]) for item in some} for some in (applied, built("serving")))
+    assert (more - base, base - more) == ({("ServingRuntime", canary)}, {("ScaledObject", "triton")})

@@ -1,4 +1,8 @@
+import re
+from textwrap import dedent
+
 import pytest
+import yaml
 
 from tests.manifests.checker import check
 from tests.manifests.objects import DEPLOYMENTS, ROOT, at, kustomizations, parse, values_files
@@ -19,10 +23,18 @@ def test_a_server_would_take_the_chart_with_any_values(values) -> None:
     assert [str(fault) for fault in check(own, around)] == []
 
 
+def test_a_server_would_take_the_pod_of_a_runbook() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (text,) = re.findall(r"kubectl -n pathcast apply -f - <<END\n(.*?)\n   END\n", page, re.DOTALL)
+    pod = yaml.safe_load(dedent(text).replace("$kafka", "kafka:1").replace("$stream", "pathcast-stream:1"))
+    pod["metadata"]["namespace"] = "pathcast"
+    assert [str(fault) for fault in check((pod,), world("gpu"))] == []
+
+
 def test_every_folder_is_part_of_a_cluster() -> None:
     parts = {folder for folders, _ in WORLDS.values() for folder in folders}
     # The others are what these are made of.
-    made_of = {"base", "overlays"}
+    made_of = {"base", "overlays", "runtime"}
     for folder in kustomizations():
         name = folder.relative_to(DEPLOYMENTS).as_posix()
         assert name in parts or name.rpartition("/")[2] in made_of, f"{name} is checked in no cluster"

@@ -17,7 +17,7 @@ mc version enable store/models
 # Triton does not start on a prefix that holds no object.
 echo "Model repository in Triton's layout: one folder for each model." | mc pipe store/models/triton/README.md
 
-for user in archiver triton lifecycle mlflow monitor; do
+for user in archiver triton lifecycle mlflow; do
     mc admin policy create store "$user" "/setup/$user.json"
     mc admin user add store "$user" "$(cat "/user-keys/$user")"
     # Attaching a policy that is attached already is an error. The image has a shell and little else.

@@ -143,7 +143,7 @@ def test_credentials_are_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.
     assert values["CAMERAS"] == "{}"
     assert set(required_names(TEXT)) <= values.keys()
     generated = [value for name, value in values.items() if name.endswith(("PASSWORD", "KEY")) and value != "mine"]
-    assert len(generated) == 14
+    assert len(generated) == 13
     assert len(set(generated)) == len(generated)
     assert all(len(value) >= 32 for value in generated)
     assert credentials.main() == 0

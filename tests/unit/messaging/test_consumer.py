@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from kafka import TopicPartition
 
 from pathcast.messaging import consumer
 from pathcast.messaging.consumer import PartitionConsumer
@@ -19,10 +20,10 @@ def test_nothing_waits_once_each_partition_is_read_to_the_end_the_broker_told(
             return set(ends)
 
         def assign(self, _: object) -> None: ...
-        def highwater(self, key: consumer.TopicPartition) -> int | None:
+        def highwater(self, key: TopicPartition) -> int | None:
             return ends[key.partition]
 
-        def position(self, key: consumer.TopicPartition) -> int:
+        def position(self, key: TopicPartition) -> int:
             return {0: 7, 1: 3}[key.partition]
 
     monkeypatch.setattr(consumer, "KafkaConsumer", Client)
