@@ -264,3 +264,14 @@ spec:
       {{- include "pathcast.selector" $labels | nindent 6 }}
 {{- end }}
 {{- end }}
+
+{{/* A network policy's rule that lets names be looked up. */}}
+{{- define "pathcast.nameService" -}}
+- to:
+    {{- toYaml .Values.networkPolicies.dns.peers | nindent 4 }}
+  ports:
+    {{- range .Values.networkPolicies.dns.ports }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end }}
