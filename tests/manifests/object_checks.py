@@ -38,7 +38,7 @@ def set_faults(landscape: Landscape) -> Iterator[Fault]:
     for (_, name, _), count in counts.items():
         if count > 1:
             yield Fault(name, "metadata.name", f"stands {count} times")
-    used = {pod.spec.get("serviceAccountName") for pod in landscape.pods} | external()["PipelineAccount"].keys()
+    used = {pod.spec.get("serviceAccountName") for pod in landscape.pods} | external()["UsedAccount"].keys()
     for item in landscape.checked:
         name = at(item, "metadata", "name")
         if item.get("kind") == "ServiceAccount" and name not in used:

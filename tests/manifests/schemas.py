@@ -97,10 +97,22 @@ def _validators() -> Mapping[tuple[str, str], Validator]:
 def resources() -> frozenset[tuple[str, str]]:
     """(group, resource) of what a role may name: custom resources, and those of Kubernetes that we have use for."""
     crds = {(spec["group"], spec["names"]["plural"]) for spec in _crd_specs()}
-    return frozenset(crds | {("", name) for name in _CORE_RESOURCES} | {("argoproj.io", "workflowtaskresults")})
+    own = {(group, name) for group, names in _OTHER_RESOURCES.items() for name in names}
+    return frozenset(crds | own)
 
 
-_CORE_RESOURCES = ("configmaps", "events", "persistentvolumeclaims", "pods", "pods/log", "secrets", "services")
+_OTHER_RESOURCES = {
+    "": (
+        *("configmaps", "events", "persistentvolumeclaims", "pods", "pods/log"),
+        *("secrets", "serviceaccounts", "services"),
+    ),
+    "apps": ("deployments", "replicasets", "statefulsets"),
+    "argoproj.io": ("workflowtaskresults",),
+    "batch": ("cronjobs", "jobs"),
+    "networking.k8s.io": ("networkpolicies",),
+    "policy": ("poddisruptionbudgets",),
+    "rbac.authorization.k8s.io": ("rolebindings", "roles"),
+}
 
 
 class _Lazy:

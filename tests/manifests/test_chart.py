@@ -1,4 +1,5 @@
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from pathcast.messaging.service import ServiceSettings
 from streaming.producer.__main__ import ProducerSettings, camera_streams
 from tests.manifests.objects import CHART, ROOT, Json, at, lint, name_of, parse, render, values_files
 from tests.manifests.tools import helm
+from tests.manifests.worlds import built
 
 GOLDEN = ROOT / "tests" / "golden" / "helm"
 SERVICE_SETTINGS = {
@@ -218,3 +220,23 @@ def test_the_smoke_test_sees_what_does_not_work(page: bytes, triton_fault: str |
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.mark.parametrize("values", values_files(), ids=lambda path: path.stem)
+def test_the_deployer_may_make_what_the_chart_makes_and_give_the_rights_it_gives(values: Path) -> None:
+    (role,) = [item for item in built("deployer") if item["kind"] == "Role"]
+    held = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    for item in rendered(str(values)):
+        group = item["apiVersion"].rpartition("/")[0]
+        plural = re.sub("y$", "ie", item["kind"].lower()) + "s"
+        for verb in ("create", "delete", "get", "list", "patch", "update", "watch"):
+            assert (group, plural, verb) in held
+        for rule in item.get("rules", ()) if item["kind"] == "Role" else ():
+            given = itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
+            assert set(given) <= held

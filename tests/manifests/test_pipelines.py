@@ -7,8 +7,8 @@ import yaml
 from pathcast.training import job_objects
 from pipelines.cluster import ALERTS, STEP_LABEL, STEPS, WORKSPACE, WORKSPACE_CLAIM
 from tests.manifests.landscape import Landscape, takes
-from tests.manifests.objects import ROOT, at
-from tests.manifests.worlds import world
+from tests.manifests.objects import ROOT, at, pods
+from tests.manifests.worlds import built, world
 
 GOLDEN = sorted((ROOT / "tests" / "golden" / "pipelines").glob("*.yaml"))
 
@@ -33,6 +33,26 @@ def test_every_name_that_a_step_refers_to_exists() -> None:
                 assert wanted <= landscape.keys[kind, name], name
         for mount in config.get("pvcMount", ()):
             assert ("PersistentVolumeClaim", mount["constant"]) in landscape.names
+
+
+def test_the_admin_pod_has_what_the_step_with_most_servers_has() -> None:
+    step = max(configs(), key=lambda config: len(config["podMetadata"]["labels"]))
+    given = {
+        entry["envVar"]: (source[f"{key.removesuffix('AsEnv')}Name"], entry.get("secretKey") or entry["configMapKey"])
+        for key in ("configMapAsEnv", "secretAsEnv")
+        for source in step[key]
+        for entry in source["keyToEnv"]
+    }
+    (admin,) = (pod for item in built("admin") for pod in pods(item))
+    own = {
+        entry["name"]: (reference["name"], reference["key"])
+        for entry in admin.containers[0]["env"]
+        for reference in entry.get("valueFrom", {}).values()
+    }
+    # Its workspace is its own: it trains nothing.
+    assert own == {name: source for name, source in given.items() if name != "PATHCAST_WORKSPACE"}
+    assert admin.labels is not None
+    assert step["podMetadata"]["labels"].items() <= admin.labels.items()
 
 
 def test_no_secret_value_is_in_a_pipeline() -> None:

@@ -14,6 +14,7 @@ WORLDS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "namespace",
             *(*_SERVERS, "serving", "serving/modelmesh"),
+            *("admin", "deployer"),
             *("training/jobs/tfjob", "training/jobs/trainjob", "training/katib"),
         ),
         "gpu.yaml",
@@ -24,6 +25,7 @@ WORLDS: dict[str, tuple[tuple[str, ...], str]] = {
             *(f"{part}/overlays/cpu" for part in (*_SERVERS, "serving")),
             "serving/modelmesh-cpu",
             "training/jobs/tfjob-cpu",
+            *("admin", "deployer"),
         ),
         "cpu.yaml",
     ),
