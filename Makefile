@@ -4,7 +4,7 @@ BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking monitor local batch dev
 
 .PHONY: apiserver-test help install demo test check unit quality manifests integration bench format lock compile golden clean images images-test scan push \
-	upload retrain deploy smoke rollback compose-credentials
+	upload retrain overlays deploy smoke rollback compose-credentials
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -88,6 +88,9 @@ upload: install ## Upload the compiled pipelines to KFP_ENDPOINT
 
 retrain: install ## Start a run of the training pipeline at KFP_ENDPOINT
 	@$(BIN)/python -m deployments.release retrain
+
+overlays: install ## Write build/deployments: the folders of deployments/ with the pushed images, for kubectl apply -k
+	@$(BIN)/python -m deployments.release overlays
 
 deploy: install ## Deploy the pushed images with helm: ENVIRONMENT=staging or production, KUBECONFIG
 	@$(BIN)/python -m deployments.release deploy $(ENVIRONMENT)

@@ -1,4 +1,4 @@
-"""Brings a build to a cluster and back: `python -m deployments.release deploy|smoke|rollback|upload|retrain`.
+"""Brings a build to a cluster and back: `python -m deployments.release overlays|deploy|smoke|rollback|upload|retrain`.
 
 `make` and Jenkins call these. Which cluster, KUBECONFIG or KFP_ENDPOINT says; images go by the digests that
 `make push` wrote, so what was scanned is what runs.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 RELEASE = "pathcast"
 CHART = PROJECT / "helm" / "pathcast"
+DEPLOYMENTS = PROJECT / "deployments"
+OVERLAYS = PROJECT / "build" / "deployments"
 PIPELINES = PROJECT / "build" / "pipelines"
 RETRAIN = "continuous_training"
 """The pipeline that a change of the training code starts; `force`, since no drift has to be waited for."""
@@ -46,6 +49,13 @@ class Environment(StrEnum):
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Deploy, try and take back a build.")
 Target = Annotated[Environment, typer.Argument(envvar="ENVIRONMENT", help="The cluster's role.")]
+
+
+@app.command(epilog="Example: REGISTRY=registry.example/pathcast python -m deployments.release overlays")
+def overlays() -> None:
+    """Write build/deployments: the folders of deployments/, with the pushed images by repository and digest."""
+    folders = write_overlays(OVERLAYS, read_digests(DIGESTS, IMAGES.keys()), os.environ)
+    _console.print(f"{len(folders)} folders in {OVERLAYS.relative_to(PROJECT)}, for kubectl apply -k")
 
 
 @app.command(epilog="Example: KUBECONFIG=staging.conf python -m deployments.release deploy staging")
@@ -103,9 +113,34 @@ def deploy_command(target: Environment, digests: Mapping[str, str], environment:
     command = ["helm", "upgrade", RELEASE, str(CHART), "--install", "--namespace", namespace(environment)]
     command += ["--values", str(PROJECT / "deployments" / "environments" / f"{target}.yaml")]
     for value, name in _VALUES.items():
-        repository = image_reference(IMAGES[name], environment).rpartition(":")[0]
-        command += ["--set-string", f"{value}.repository={repository},{value}.digest={digests[name]}"]
+        command += [
+            "--set-string",
+            f"{value}.repository={_repository(name, environment)},{value}.digest={digests[name]}",
+        ]
     return [*command, "--rollback-on-failure", "--wait", "--timeout", "15m"]
+
+
+def write_overlays(target: Path, digests: Mapping[str, str], environment: Mapping[str, str]) -> list[Path]:
+    """For each folder of deployments/ that `kubectl apply -k` takes, one under `target` with the pushed images."""
+    images = [
+        {"name": name, "newName": _repository(name, environment), "digest": digest}
+        for name, digest in sorted(digests.items())
+    ]
+    shutil.rmtree(target, ignore_errors=True)
+    written = []
+    for file in sorted(DEPLOYMENTS.rglob("kustomization.yaml")):
+        folder = target / file.parent.relative_to(DEPLOYMENTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        overlay = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(file.parent, folder)],
+            "images": images,
+        }
+        # JSON is YAML.
+        (folder / file.name).write_text(json.dumps(overlay, indent=2) + "\n", encoding="utf-8")
+        written.append(folder)
+    return written
 
 
 def smoke_command(environment: Mapping[str, str]) -> list[str]:
@@ -126,13 +161,13 @@ def namespace(environment: Mapping[str, str]) -> str:
     return environment.get("NAMESPACE") or "pathcast"
 
 
-def read_digests(file: Path) -> dict[str, str]:
-    """The digests that `make push` wrote; all that the chart deploys must be among them."""
+def read_digests(file: Path, wanted: Collection[str] = _VALUES.values()) -> dict[str, str]:
+    """The digests that `make push` wrote; `wanted`, by default all that the chart deploys, must be among them."""
     try:
         digests: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InvalidInputError(f"{file}: no such file", hint="push the images first: `make push`") from error
-    missing = set(_VALUES.values()) - digests.keys()
+    missing = set(wanted) - digests.keys()
     if missing:
         raise InvalidInputError(f"{file}: {', '.join(sorted(missing))} missing", hint="push all images: `make push`")
     return digests
@@ -151,6 +186,10 @@ def upload_pipelines(client: kfp.Client, files: Sequence[Path], version: str) ->
     for file in files:
         store(client, file, shown_name(file.stem), version)
     return [shown_name(file.stem) for file in files]
+
+
+def _repository(name: str, environment: Mapping[str, str]) -> str:
+    return image_reference(IMAGES[name], environment).rpartition(":")[0]
 
 
 def _pipelines_client(environment: Mapping[str, str]) -> kfp.Client:

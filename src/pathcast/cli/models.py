@@ -77,6 +77,7 @@ def import_model(
 @app.command("publish", epilog="Example: pathcast models publish detector")
 def publish_model(
     model: ShippedModel = typer.Argument(..., help="A model that comes with Pathcast."),
+    folder: Path | None = typer.Option(None, help="Where its folder lies; by default in the checkout. Not for `mot`."),
     state_dir: Path = STATE_DIR,
 ) -> None:
     """Serve a model that comes with Pathcast; `mot` is published by `pathcast up` itself."""
@@ -93,7 +94,7 @@ def publish_model(
         with TritonClient(settings.triton_grpc) as client:
             client.load(model.value)
     else:
-        published = publish_shipped(settings, model.value)
+        published = publish_shipped(settings, model.value, folder)
     Console().print(f"{model.value} version {published.version}: served", markup=False, highlight=False)
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from deployments import release
 from deployments.release import (
     CHART,
+    DEPLOYMENTS,
     Environment,
     app,
     compiled_pipelines,
@@ -24,9 +25,11 @@ from deployments.release import (
     rollback_command,
     smoke_command,
     upload_pipelines,
+    write_overlays,
 )
 from pathcast.core.errors import InvalidInputError
-from tests.manifests.tools import ToolMissing, helm
+from tests.manifests.objects import kustomizations
+from tests.manifests.tools import ToolMissing, helm, kubectl
 
 DIGESTS = {"pathcast-stream": "sha256:" + "1" * 64, "pathcast-train": "sha256:" + "2" * 64}
 WHERE = ["--namespace", "pathcast"]
@@ -51,6 +54,28 @@ def test_images_are_deployed_by_digest() -> None:
     assert values.name == "staging.yaml"
     assert values.is_file()
     assert {"--install", "--rollback-on-failure", "--wait"} <= set(command)
+
+
+def test_what_is_applied_by_hand_takes_the_pushed_images_too(tmp_path: Path) -> None:
+    digests = DIGESTS | {"pathcast-triton": "sha256:" + "3" * 64}
+    environment = {"REGISTRY": "registry.example:5000/vision"}
+    folders = {folder.relative_to(tmp_path).as_posix() for folder in write_overlays(tmp_path, digests, environment)}
+    assert folders == {folder.relative_to(DEPLOYMENTS).as_posix() for folder in kustomizations()}
+    try:
+        program = str(kubectl())
+    except ToolMissing as error:
+        pytest.skip(f"the overlays are NOT built: {error}")
+    for folder, names in {
+        "training/overlays/cpu": {"pathcast-train"},
+        "training/jobs/tfjob": {"pathcast-train"},
+        "admin": {"pathcast-train"},
+        "serving": {"pathcast-triton"},
+        "minio": set[str](),
+    }.items():
+        command = [program, "kustomize", str(tmp_path / folder)]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        own = {image for image in re.findall(r"image: (.*)", text) if "pathcast-" in image}
+        assert own == {f"registry.example:5000/vision/{name}@{digests[name]}" for name in names}
 
 
 @pytest.mark.parametrize("environment", Environment)
