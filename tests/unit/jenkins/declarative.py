@@ -24,7 +24,7 @@ PIPELINE_OPTIONS = {
     *("overrideIndexTriggers", "parallelsAlwaysFailFast", "preserveStashes", "quietPeriod", "retry"),
     *("skipDefaultCheckout", "skipStagesAfterUnstable", "timeout", "timestamps"),
 }
-STAGE_OPTIONS = {"retry", "skipDefaultCheckout", "timeout", "timestamps"}
+STAGE_OPTIONS = {"lock", "retry", "skipDefaultCheckout", "timeout", "timestamps"}
 PARAMETERS = {"string": str, "text": str, "password": str, "booleanParam": bool, "choice": None}
 TRIGGERS = {"cron", "pollSCM", "upstream"}
 WHEN_ONCE = {"beforeAgent", "beforeInput", "beforeOptions"}
@@ -53,6 +53,7 @@ STEPS = {
         "artifacts", {"artifacts": str, "allowEmptyArchive": bool, "fingerprint": bool}, ("artifacts",)
     ),
     "echo": Step("message", {"message": str}, ("message",), node=False),
+    "milestone": Step("ordinal", {"ordinal": int}, ("ordinal",), node=False),
     "junit": Step("testResults", {"testResults": str, "allowEmptyResults": bool}, ("testResults",)),
     "recordCoverage": Step(None, {"id": str, "name": str, "tools": "list"}, ("tools",)),
     "sh": Step("script", {"script": str, "label": str}, ("script",)),
@@ -192,6 +193,8 @@ def _option(option: Call, allowed: set[str]) -> Problems:
             yield f"line {option.line}: timeout: unknown argument among {', '.join(option.named)}"
     elif option.name == "buildDiscarder":
         yield from _discarder(option)
+    elif option.name == "lock" and (set(option.named) != {"resource"} or not _text(option.argument("resource"))):
+        yield f"line {option.line}: lock: expected a resource, a string"
     elif option.name in ("disableConcurrentBuilds", "timestamps") and (option.bare or option.positional):
         yield f"line {option.line}: options: {option.name} is written {option.name}()"
 

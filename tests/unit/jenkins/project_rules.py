@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.unit.jenkins.blocks import Call, as_call, walk
-from tests.unit.jenkins.declarative import sections, stage_calls
+from tests.unit.jenkins.declarative import sections
 from tests.unit.jenkins.groovy import Tree
 
 TARGETS_IN_ORDER = (
@@ -27,11 +27,6 @@ NEEDS_CREDENTIALS = {
     "deploy ENVIRONMENT=production": "pathcast-production-kubeconfig",
     "smoke ENVIRONMENT=production": "pathcast-production-kubeconfig",
 }
-TRAINING_CODE = {
-    *("src/pathcast/training/**", "src/pathcast/detection/**", "src/pathcast/forecasting/**"),
-    *("src/pathcast/recognition/**", "components/**", "pipelines/**"),
-}
-
 _MAKE = re.compile(r"make ([a-z-]+(?: [A-Z]+=[a-z]+)?)")
 
 
@@ -67,7 +62,8 @@ def project_problems(tree: Tree, surroundings: Surroundings) -> list[str]:
         *_rollbacks(commands),
         *_reports(commands),
         *_stashes(pipeline),
-        *_training(pipeline),
+        *_training(pipeline, commands),
+        *_concurrency(pipeline, commands),
     ]
 
 
@@ -220,11 +216,51 @@ def _stashes(pipeline: Call) -> Iterator[str]:
             yield f"unstash {call.argument('name')}: nothing of that name was stashed before"
 
 
-def _training(pipeline: Call) -> Iterator[str]:
-    for stage in stage_calls(pipeline):
-        if not any(command.text == "make retrain" for command in _commands(stage, (stage,))):
-            continue
-        calls = [as_call(node) for node in walk(sections(stage)["when"].body)] if "when" in sections(stage) else []
-        watched = {one.argument("pattern") for one in calls if one is not None and one.name == "changeset"}
-        if watched != TRAINING_CODE:
-            yield f"training starts on changes of {sorted(map(str, watched))}; expected {sorted(TRAINING_CODE)}"
+def _training(pipeline: Call, commands: list[Command]) -> Iterator[str]:
+    """`make retrain` itself compares with the last build that succeeded; it reads the parameter RETRAIN."""
+    for command in commands:
+        if command.text == "make retrain" and any(
+            names & {"anyOf", "changeset", "expression"} for names in map(_conditions, command.stages)
+        ):
+            yield "retrain: a condition on this build's changes forgets those of a build that failed"
+    given = [as_call(node) for node in walk(pipeline.body)]
+    if not any(
+        one is not None and one.name == "booleanParam" and one.argument("name", 9) == "RETRAIN" for one in given
+    ):
+        yield "retrain: nobody can ask for a training, the parameter RETRAIN is missing"
+
+
+def _conditions(stage: Call) -> set[str | None]:
+    when = sections(stage).get("when")
+    calls = [as_call(node) for node in walk(when.body)] if when is not None else []
+    return {one.name for one in calls if one is not None}
+
+
+def _concurrency(pipeline: Call, commands: list[Command]) -> Iterator[str]:
+    """Builds overtake each other at the gate, not inside an environment, and an older one never follows a newer one."""
+    if "disableConcurrentBuilds" in sections(sections(pipeline)["options"]):
+        yield "a build at the gate holds up every later one"
+    for environment in ("staging", "production"):
+        inside = [one for one in commands if one.text.endswith(f"ENVIRONMENT={environment}")]
+        holders = [
+            next((stage for stage in one.stages if _lock(stage) == f"pathcast-{environment}"), None) for one in inside
+        ]
+        if any(holder is None or holder is not holders[0] for holder in holders):
+            yield f"{environment}: two builds may deploy and try at once"
+        elif any(holder is not None and "input" in sections(holder) for holder in holders):
+            yield f"{environment}: a build at the gate holds the lock"
+    for command in commands:
+        if command.text.startswith("make deploy "):
+            first = as_call((sections(command.stages[-1])["steps"].body or ({"kind": "none"},))[0])
+            if first is None or first.name != "milestone":
+                yield f"{command.text}: an older build may follow a newer one"
+    passed = [as_call(node) for node in walk(pipeline.body)]
+    ordinals = [one.argument("ordinal") for one in passed if one is not None and one.name == "milestone"]
+    if ordinals != list(range(1, len(ordinals) + 1)):
+        yield f"milestones: expected 1, 2, 3 in order, got {ordinals}"
+
+
+def _lock(stage: Call) -> object:
+    options = sections(stage).get("options")
+    lock = sections(options).get("lock") if options is not None else None
+    return None if lock is None else lock.argument("resource")

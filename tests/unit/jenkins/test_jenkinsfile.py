@@ -69,6 +69,7 @@ def test_every_step_comes_from_a_plugin_that_is_installed() -> None:
         "archiveArtifacts": "workflow-aggregator",
         "echo": "workflow-aggregator",
         "junit": "junit",
+        "milestone": "pipeline-milestone-step",
         "recordCoverage": "coverage",
         "sh": "workflow-aggregator",
         "stash": "workflow-aggregator",
@@ -77,7 +78,14 @@ def test_every_step_comes_from_a_plugin_that_is_installed() -> None:
     }
     assert of_step.keys() == STEPS.keys()
     assert set(of_step.values()) <= set(plugins)
-    assert {"pipeline-model-definition", "timestamper", "workflow-multibranch", "job-dsl", "git"} <= set(plugins)
+    assert {
+        "pipeline-model-definition",
+        "timestamper",
+        "workflow-multibranch",
+        "job-dsl",
+        "git",
+        "lockable-resources",
+    } <= set(plugins)
 
 
 def test_secrets_are_files_and_none_is_in_the_repository() -> None:
