@@ -35,6 +35,12 @@ PIPELINES = PROJECT / "build" / "pipelines"
 RETRAIN = "continuous_training"
 """The pipeline that a change of the training code starts; `force`, since no drift has to be waited for."""
 
+TRAINING_CODE = (
+    *("src/pathcast/training", "src/pathcast/detection", "src/pathcast/forecasting", "src/pathcast/recognition"),
+    *("src/pathcast/export", "components", "pipelines", "requirements.lock"),
+)
+"""What a trained model comes from; a change of it is worth a training run."""
+
 _VALUES = {"image": "pathcast-stream", "trainImage": "pathcast-train"}
 
 _console = Console(stderr=True)
@@ -91,7 +97,14 @@ def upload() -> None:
 
 @app.command(epilog="Example: KFP_ENDPOINT=https://pipelines.example python -m deployments.release retrain")
 def retrain() -> None:
-    """Start a run of the training pipeline, as it was just compiled."""
+    """Start a run of the training pipeline, as it was just compiled.
+
+    Where GIT_PREVIOUS_SUCCESSFUL_COMMIT is set, as in Jenkins, only if training code changed since, or RETRAIN is true.
+    """
+    since = os.environ.get("GIT_PREVIOUS_SUCCESSFUL_COMMIT")
+    if since and os.environ.get("RETRAIN") != "true" and not training_changed(since, PROJECT):
+        _console.print(f"no training run: nothing of training changed since {since[:12]}")
+        return
     client = _pipelines_client(os.environ)
     found = [file for file in compiled_pipelines(PIPELINES) if file.stem == RETRAIN]
     if not found:
@@ -179,6 +192,12 @@ def compiled_pipelines(folder: Path) -> list[Path]:
     if not found:
         raise InvalidInputError(f"{folder}: no compiled pipelines", hint="run `make compile`")
     return found
+
+
+def training_changed(since: str, project: Path) -> bool:
+    """Whether training code differs from that of the commit `since`, or that commit is not there any more."""
+    command = ["git", "diff", "--quiet", since, "HEAD", "--", *TRAINING_CODE]
+    return subprocess.run(command, cwd=project, stderr=subprocess.DEVNULL).returncode != 0
 
 
 def upload_pipelines(client: kfp.Client, files: Sequence[Path], version: str) -> list[str]:

@@ -16,6 +16,7 @@ from deployments import release
 from deployments.release import (
     CHART,
     DEPLOYMENTS,
+    TRAINING_CODE,
     Environment,
     app,
     compiled_pipelines,
@@ -24,6 +25,7 @@ from deployments.release import (
     read_digests,
     rollback_command,
     smoke_command,
+    training_changed,
     upload_pipelines,
     write_overlays,
 )
@@ -151,6 +153,7 @@ def test_retrain_starts_the_training_pipeline(compiled: list[Path], monkeypatch:
     monkeypatch.setattr(release, "PIPELINES", compiled[0].parent)
     monkeypatch.setattr(release, "_pipelines_client", lambda environment: client)
     environment = {"TAG": "build-7", "KFP_ENDPOINT": "https://kfp", "KFP_ACCOUNT": "pathcast-lifecycle"}
+    environment |= {"GIT_PREVIOUS_SUCCESSFUL_COMMIT": ""}
     result = CliRunner().invoke(app, ["retrain"], env=environment)
     assert result.exit_code == 0, result.output
     client.create_run_from_pipeline_package.assert_called_once_with(
@@ -160,6 +163,44 @@ def test_retrain_starts_the_training_pipeline(compiled: list[Path], monkeypatch:
         experiment_name="retrain",
         service_account="pathcast-lifecycle",
     )
+
+
+def test_training_starts_where_its_code_changed_since_the_last_build_that_succeeded(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+
+    def commit(file: str) -> str:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(file)
+        git("add", ".")
+        git("commit", "--quiet", "--message", file)
+        return git("rev-parse", "HEAD")
+
+    git("init", "--quiet")
+    first, export = commit("docs/page.md"), commit("src/pathcast/export/onnx.py")
+    # A later commit of something else does not hide a change whose build failed.
+    page = commit("docs/other.md")
+    assert [training_changed(since, tmp_path) for since in (first, export, page)] == [True, False, False]
+    commit("requirements.lock")
+    assert training_changed(page, tmp_path)
+    assert training_changed("0" * 40, tmp_path)
+    assert all((CHART.parents[1] / path).exists() for path in TRAINING_CODE)
+
+
+@pytest.mark.parametrize(("asked", "starts"), [("false", 0), ("true", 1)])
+def test_nothing_is_trained_where_nothing_changed_unless_somebody_asks(
+    compiled: list[Path], monkeypatch: pytest.MonkeyPatch, asked: str, starts: int
+) -> None:
+    client = create_autospec(kfp.Client, instance=True)
+    client.create_run_from_pipeline_package.return_value = SimpleNamespace(run_id="run-1")
+    monkeypatch.setattr(release, "PIPELINES", compiled[0].parent)
+    monkeypatch.setattr(release, "_pipelines_client", lambda environment: client)
+    monkeypatch.setattr(release, "training_changed", lambda since, project: False)
+    environment = {"KFP_ENDPOINT": "https://kfp", "GIT_PREVIOUS_SUCCESSFUL_COMMIT": "1" * 40, "RETRAIN": asked}
+    result = CliRunner().invoke(app, ["retrain"], env=environment)
+    assert result.exit_code == 0, result.output
+    assert client.create_run_from_pipeline_package.call_count == starts
 
 
 @pytest.mark.parametrize("arguments", [["deploy"], ["smoke", "test"], ["rollback", ""]])
