@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 PROJECT = Path(__file__).resolve().parents[3]
 PAGE = (PROJECT / "docs" / "operations.md").read_text()
@@ -60,3 +61,31 @@ def test_the_databases_size_adds_up() -> None:
     assert _number(total[0]) == rates
     assert _number(total[2]) == pytest.approx(rate_mb, abs=0.1)
     assert _number(total[3]) == pytest.approx(day_gb, abs=2)
+
+
+def test_the_plans_other_sums_add_up() -> None:
+    """Kafka's disks by the retention of the shipped topics, and the object store by days."""
+    topics = {
+        item["spec"]["topicName"]: item["spec"]
+        for item in yaml.safe_load_all((PROJECT / "deployments" / "kafka" / "base" / "topics.yaml").read_text())
+    }
+    planned = re.findall(r"(?m)^\| `(\w+)` \| ([\d.]+) GB/s x (\d+) h x (\d) copies \| ([\d.]+) \|$", PAGE)
+    assert [name for name, *_ in planned] == ["frames", "observations"]
+    total = 0.0
+    for name, rate, hours, copies, terabytes in planned:
+        assert int(topics[name]["config"]["retention.ms"]) == int(hours) * 3_600_000
+        assert topics[name]["replicas"] == int(copies)
+        assert float(rate) * int(hours) * 3.6 * int(copies) == pytest.approx(float(terabytes), abs=0.1)
+        total += float(terabytes)
+    (both,) = re.findall(r"(?m)^\| \*\*both\*\* \| \| \*\*([\d.]+)\*\* \|$", PAGE)
+    assert float(both) == pytest.approx(total)
+    (frame_bytes, forecast_bytes, rate) = re.findall(
+        r"5,000 x (\d+) B .* 7,500 forecasts and scores x ([\d,]+) B \| ([\d.]+) MB/s", PAGE
+    )[0]
+    assert (5_000 * _number(frame_bytes) + 7_500 * _number(forecast_bytes)) / 1e6 == pytest.approx(float(rate), abs=0.1)
+    stored = re.findall(r"43\.2 x (\d+) = ([\d,.]+), x 1\.5 / 0\.8 \| \*\*([\d,]+)\*\* \| ([\d.]+) \|", PAGE)
+    assert len(stored) == 2
+    for days, net, gross, petabytes in stored:
+        assert 43.2 * int(days) == pytest.approx(_number(net))
+        assert _number(net) * 1.5 / 0.8 == pytest.approx(_number(gross), abs=1)
+        assert _number(gross) * 10 / 1_000 == pytest.approx(float(petabytes), abs=0.05)
