@@ -1,10 +1,19 @@
 """The page that people operate by agrees with the alerts, the commands and its own arithmetic."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+from pathcast.core.detections import Detections
+from pathcast.core.forecast import Forecast, ForecastScore
+from pathcast.core.observation import Observation
+from pathcast.core.track import FrameTracks
+from pathcast.core.trajectory import FUTURE_STEPS, METRES
+from pathcast.messaging.observation_codec import encode_observation
 
 PROJECT = Path(__file__).resolve().parents[3]
 PAGE = (PROJECT / "docs" / "operations.md").read_text()
@@ -89,3 +98,39 @@ def test_the_plans_other_sums_add_up() -> None:
         assert 43.2 * int(days) == pytest.approx(_number(net))
         assert _number(net) * 1.5 / 0.8 == pytest.approx(_number(gross), abs=1)
         assert _number(gross) * 10 / 1_000 == pytest.approx(float(petabytes), abs=0.05)
+
+
+def test_observations_are_as_large_as_the_plan_says() -> None:
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 500, (3, 2))
+    boxes, scores, numbers = np.hstack([corners, corners + 50]), random.uniform(0.5, 1, 3), [0, 1, 2]
+    forecasts = tuple(
+        Forecast(
+            "camera-0001", track, 0, 4_400_000_000, [0.0, 1.0], [1.0, 0.0], random.normal(size=(20, FUTURE_STEPS, 2)),
+            -random.uniform(0, 5, 20), METRES, "forecaster", "12",
+        )
+        for track in numbers
+    )  # fmt: skip
+    errors = (0.1, 0.2, 0.1, 0.3, 0.5, 0.25)
+    scored = tuple(
+        ForecastScore(
+            "camera-0001", track, 0, 4_399_999_988, "forecaster", "12", METRES, "scored", FUTURE_STEPS, *errors
+        )
+        for track in numbers
+    )
+
+    def size(*said: tuple[object, ...]) -> int:
+        observation = Observation(
+            "camera-0001", 42, datetime(2026, 3, 1, 12, tzinfo=UTC), 1280, 720, "detector", "7",
+            Detections(boxes, scores, [0, 0, 0]), FrameTracks(numbers, boxes, scores, [0, 0, 0], numbers),
+            random.normal(size=(3, 2)), METRES, *said,
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", brightness=119.3, sharpness=12.1,
+        )  # fmt: skip
+        return len(encode_observation(observation))
+
+    alone, full = size((), ()), size(forecasts, scored)
+    ((planned, planned_forecast),) = re.findall(r"with a score in it \| (\d+), (\d+) \|", PAGE)
+    assert f"5,000 x {planned} B" in PAGE
+    assert f"x {int(planned_forecast):,} B" in PAGE
+    assert alone == pytest.approx(int(planned), rel=0.02)
+    assert (full - alone) / 3 == pytest.approx(int(planned_forecast), rel=0.02)
