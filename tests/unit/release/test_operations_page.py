@@ -119,11 +119,11 @@ def test_observations_are_as_large_as_the_plan_says() -> None:
         for track in numbers
     )
 
-    def size(*said: tuple[object, ...]) -> int:
+    def size(paths: tuple[Forecast, ...], judged: tuple[ForecastScore, ...]) -> int:
         observation = Observation(
             "camera-0001", 42, datetime(2026, 3, 1, 12, tzinfo=UTC), 1280, 720, "detector", "7",
             Detections(boxes, scores, [0, 0, 0]), FrameTracks(numbers, boxes, scores, [0, 0, 0], numbers),
-            random.normal(size=(3, 2)), METRES, *said,
+            random.normal(size=(3, 2)), METRES, paths, judged,
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", brightness=119.3, sharpness=12.1,
         )  # fmt: skip
         return len(encode_observation(observation))
