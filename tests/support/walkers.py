@@ -29,15 +29,13 @@ def walk(
     box_height: float = 0.2,
     kinds: tuple[int, ...] = (),
     sureness: float = 0.95,
-    appearance: tuple[float, ...] = (),
     seed: int = 0,
 ) -> None:
     """Store what a camera sees in `length`: a frame each 0.4 s, three walkers at a time, each for a minute or so.
 
     Walkers bend their way as they go, so that walking straight on errs; at a `pace` of 1.6 they walk the same ways
     1.6 times as fast. The forecasts of `version` are scored by the platform's own ledger. Of `kinds`, classes of a
-    classifier `signs`, each walker shows one by chance, of which the classifier is about so sure. The detector's
-    vectors, where it gives any, are about those of `appearance`.
+    classifier `signs`, each walker shows one by chance, of which the classifier is about so sure.
     """
     random = np.random.default_rng(seed)
     ledger = ForecastLedger(camera_id, "m")
@@ -68,8 +66,7 @@ def walk(
             answer = constant_velocity(due.observed)
             bent = answer.paths + random.normal(0, 0.05 * pace, answer.paths.shape)
             forecasts = ledger.record(due, bent, answer.log_probs, "forecaster", version)
-        looks = np.array(appearance) + random.normal(0, 0.1, (3, len(appearance))) if appearance else None
-        scored = Detections(boxes, random.normal(0.7, 0.05, 3).clip(0, 1), np.zeros(3, int), looks)
+        scored = Detections(boxes, random.normal(0.7, 0.05, 3).clip(0, 1), np.zeros(3, int))
         said: tuple[Classifications, ...] = ()
         if kinds:
             sure = random.normal(sureness, 0.02, 3).clip(0, 1)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import numpy as np
 import psycopg
 
 from pathcast.core.errors import InvalidInputError
@@ -74,24 +73,15 @@ def check_signals(
 def _compare(
     connection: psycopg.Connection, signal: Signal, monitoring: Monitoring, source: Source, window: Span
 ) -> Compared:
-    seen = signal.read(connection, source)
+    current = signal.read(connection, source)
     for blocks in _references(connection, signal, monitoring, source, window):
         windows = split(_read(connection, signal, source, blocks), blocks, signal.min_samples)
-        windows, current = _as_numbers(windows, seen) if signal.vectors else (windows, seen)
         judgement = judge(signal, monitoring, windows, current)
         finding = Finding(source.model, source.camera_id, signal.name, window, source.version, judgement)
         compared = Compared(finding, signal, Samples.joined(windows), current)
         if judgement.windows >= monitoring.min_windows:
             break
     return compared
-
-
-def _as_numbers(windows: list[Samples], current: Samples) -> tuple[list[Samples], Samples]:
-    """Vectors as what they have in common with the mean of the reference; NaN without a reference."""
-    if not windows:
-        return [], replace(current, value=np.full(len(current), np.nan))
-    middle = Samples.joined(windows).value.mean(axis=0)
-    return [window.alike(middle) for window in windows], current.alike(middle)
 
 
 def _references(

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """A signal's values: `at` (n,) seconds since the Unix epoch, `value` (n,) in the signal's unit, `weight` (n,).
-
-    As read, vectors are `value` (n, d); `alike` makes numbers of them.
-    """
+    """A signal's values: `at` (n,) seconds since the Unix epoch, `value` (n,) in the signal's unit, `weight` (n,)."""
 
     at: Float64Array
     value: Float64Array
@@ -52,12 +49,6 @@ class Samples:
     def where(self, chosen: npt.NDArray[np.bool_]) -> Samples:
         """Those that a mask (n,) chooses."""
         return Samples(self.at[chosen], self.value[chosen], self.weight[chosen])
-
-    def alike(self, vector: Float64Array) -> Samples:
-        """The cosines (n,) of vectors (n, d) with one (d,)."""
-        values = self.value.reshape(len(self), len(vector))
-        lengths = np.linalg.norm(values, axis=1) * np.linalg.norm(vector)
-        return replace(self, value=values @ vector / np.maximum(lengths, 1e-12))
 
     def mean(self) -> float:
         """The weighted mean; NaN of nothing."""
@@ -92,8 +83,7 @@ class Signal:
 
     It alarms at a distance of `threshold` or more, if that is also beyond what windows of the reference show among
     themselves (see `judge`). Where `anchored`, the reference is the data that the serving version learned from, if
-    the platform still has it. Where not `compared`, the distance needs no reference. Of `vectors`, (n, d), the values
-    are their cosines with the mean of the reference's.
+    the platform still has it. Where not `compared`, the distance needs no reference.
     """
 
     name: str
@@ -104,7 +94,6 @@ class Signal:
     min_samples: int = 30
     anchored: bool = True
     compared: bool = True
-    vectors: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _ROWS = (
     "(SELECT * FROM {table} WHERE " + _SPAN + "AND {time} = look.{time} {condition}OFFSET 0) AS seen"
 )
 _FRAMES = _LOOKS.format(
-    columns="captured_at, detector_version, height, track_count, brightness, sharpness, appearance",
+    columns="captured_at, height, track_count, brightness, sharpness",
     table="observations",
     time="captured_at",
     condition="",
@@ -56,10 +56,10 @@ def _reader(what: str, statement: str) -> Reader:
     return read
 
 
-def _of_frames(what: str, column: str, condition: str = "") -> Reader:
+def _of_frames(what: str, column: str) -> Reader:
     return _reader(
         what,
-        f"SELECT captured_at, {column} FROM ({_FRAMES}) AS look WHERE {column} IS NOT NULL {condition}",  # noqa: S608
+        f"SELECT captured_at, {column} FROM ({_FRAMES}) AS look WHERE {column} IS NOT NULL",  # noqa: S608
     )
 
 
@@ -102,10 +102,6 @@ SHARPNESS = Signal("sharpness", "grey levels", _of_frames("sharpness", "sharpnes
 OBJECTS = Signal("objects", "a frame", _of_frames("the numbers of objects", "track_count"), Shift(1.0), threshold=2.0)
 BOX_HEIGHT = Signal("box_height", "frame heights", _BOXES, Shift(0.02), threshold=1.0)
 SCORE = Signal("score", "0 to 1", _SCORES, Shift(0.05), threshold=1.0)
-_VECTORS = _of_frames("the appearance of objects", "appearance", "AND detector_version = %(version)s")
-APPEARANCE = Signal("appearance", "cosine", _VECTORS, Shift(0.02), threshold=1.0, anchored=False, vectors=True)
-"""How alike the objects of a frame look to those of the reference; of detectors that give appearance vectors."""
-
 SPEED = Signal("speed", "units a second", _SPEEDS, Shift(0.05), threshold=0.75)
 FORECAST_ERROR = Signal("forecast_error", "units", _ADE, growth, threshold=0.25, min_samples=50, anchored=False)
 """The mean error of the serving version's forecasts above what it was, as a part of that."""

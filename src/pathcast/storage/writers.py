@@ -140,8 +140,6 @@ def _array_cast(values: Values) -> str:
 
 
 def _write_heads(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:
-    if not observations:
-        return WriteCount(0, 0)
     columns: dict[str, Values] = {
         "camera_id": [each.camera_id for each in observations],
         "captured_at": TimeColumn([each.captured_at for each in observations]),
@@ -157,21 +155,8 @@ def _write_heads(connection: psycopg.Connection, observations: Sequence[Observat
         "brightness": _nullable([each.brightness for each in observations], np.float32),
         "sharpness": _nullable([each.sharpness for each in observations], np.float32),
     }
-    appearances = [_mean_appearance(each) for each in observations]
-    lengths = np.array([len(each) for each in appearances])
-    columns["_length"], columns["_end"] = Column(lengths, np.int32), Column(lengths.cumsum(), np.int32)
-    expressions = {name: f"NULLIF({name}, 'NaN')" for name in ("brightness", "sharpness")}
-    expressions["appearance"] = "CASE WHEN _length > 0 THEN (%(all_appearances)s)[_end - _length + 1 : _end] END"
-    arrays = {"all_appearances": Column(np.concatenate(appearances), np.float32)}
-    return _insert(connection, "observations", columns, expressions, arrays)
-
-
-def _mean_appearance(observation: Observation) -> Float32Array:
-    """(d,) mean of the detections' appearance vectors, each counted by its score; (0,) where there are none."""
-    found = observation.detections
-    if found.embeddings is None or not found.scores.sum() > 0:
-        return np.zeros(0, np.float32)
-    return np.average(found.embeddings, axis=0, weights=found.scores).astype(np.float32)
+    measured = ("brightness", "sharpness")
+    return _insert(connection, "observations", columns, {name: f"NULLIF({name}, 'NaN')" for name in measured})
 
 
 def _write_detections(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:

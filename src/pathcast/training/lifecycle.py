@@ -260,8 +260,10 @@ def finish(settings: PlatformSettings, family: str, run: str, failure: str | Non
     if message is not None:
         for undelivered in deliver(message, from_environment(MonitorSettings)):
             print(f"not delivered: {undelivered}")
+    # First what must hold: a trial that cannot be ended keeps nobody from being served.
+    champion = lifecycle.restore(model)
     lifecycle.withdraw_challenger(model)
-    return lifecycle.restore(model)
+    return champion
 
 
 def _to_tell(lifecycle: ModelLifecycle, model: str, run: str, failure: str | None) -> Message | None:

@@ -16,7 +16,7 @@ from pathcast.monitoring.check import Finding, check_signals
 from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.retraining import Trigger, claim_run, note_run
 from pathcast.monitoring.settings import MonitorSettings
-from pathcast.monitoring.signals import APPEARANCE, BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
+from pathcast.monitoring.signals import BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
 from pathcast.monitoring.store import accept, open_alarms, read_latest_findings, store_findings
 from pathcast.storage.model_versions import StoredModelVersion, TrainingTracks, write_model_version
 from pathcast.training.forecaster import FAMILY
@@ -89,27 +89,6 @@ def test_what_the_frames_show_alarms(
     assert {finding.signal for finding in found if finding.alarm} == alarming
     assert {finding.judgement.verdict for finding in found} <= {"alarm", "normal"}
     assert [finding.model_version for finding in found] == ["1"] * 5
-
-
-def test_people_who_look_otherwise_alarm_where_the_detector_says_how_they_look(
-    connection: psycopg.Connection, camera_id: str, start: datetime
-) -> None:
-    monitoring = Monitoring((APPEARANCE,), window=MINUTE, reference=REFERENCE)
-    until = start + REFERENCE
-    walk(connection, camera_id, start, REFERENCE, appearance=(1.0, 0.2, 0.0))
-    walk(connection, camera_id, until, MINUTE, seed=1, appearance=(1.0, 0.2, 0.0))
-    walk(connection, camera_id, until + MINUTE, MINUTE, seed=2, appearance=(0.2, 1.0, 0.0))
-    walk(connection, camera_id, until + 2 * MINUTE, MINUTE, seed=3)
-    as_ever, otherwise, without = (
-        checked(connection, "detector", monitoring, until + minutes * MINUTE, camera_id)[0] for minutes in (1, 2, 3)
-    )
-    assert as_ever.judgement.verdict == "normal"
-    assert as_ever.judgement.value == pytest.approx(1.0, abs=0.05)
-    assert otherwise.judgement.verdict == "alarm"
-    # The cosine of (1, 0.2) and (0.2, 1).
-    assert otherwise.judgement.value == pytest.approx(0.4 / 1.04, abs=0.05)
-    assert without.judgement.verdict == "unknown"
-    assert without.judgement.value is None
 
 
 def test_too_little_is_unknown_and_an_unknown_camera_is_refused(
