@@ -33,7 +33,7 @@ def check(
     work: Path = WORK,
     json: Path | None = typer.Option(None, help="Also write every fault to this file."),
 ) -> None:
-    """Look at every file: unreadable images, boxes empty or outside, the same box or image twice.
+    """Look at every file: unreadable images and labels, boxes empty or outside, the same box or image twice.
 
     Ends with 1 where something is wrong. Blurred, dark and repeated frames are listed and are no fault.
     """
@@ -43,16 +43,17 @@ def check(
     from rich.console import Console
     from rich.progress import Progress
 
+    from pathcast.detection.labelled import UNREADABLE
     from pathcast.detection.quality import unfit, validate
 
     faults, hints, images = [], [], 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        for labelled in _read(source, work):
+        for labelled in _read(source, work, go_on=True):
             images += len(labelled)
             bar = progress.add_task("checking", total=len(labelled))
             found = validate(labelled, lambda name, bar=bar: progress.advance(bar))  # type: ignore[misc]
             faults += found
-            unreadable = {fault.name for fault in found if fault.kind == "unreadable"}
+            unreadable = {fault.name for fault in found if fault.kind == UNREADABLE}
             hints += unfit(labelled.where(lambda image, bad=unreadable: image.name not in bad))  # type: ignore[misc]
     console = Console()
     for fault in faults:
@@ -78,39 +79,18 @@ def convert(
     output: Path = typer.Option(..., help="Folder for the labels and a copy of the images."),
     work: Path = WORK,
 ) -> None:
-    """Write labels in another format, with the images where that format wants them."""
-    import shutil
+    """Write labels in another format, with the images where that format wants them.
 
+    Several sets become one, or, as MOT, a sequence for each camera. Boxes that the format cannot say are counted.
+    """
     from rich.console import Console
 
-    from pathcast.detection.coco_json import write_coco
-    from pathcast.detection.labelled import LabelledImages
-    from pathcast.detection.voc_xml import write_voc
-    from pathcast.detection.yolo_text import write_yolo
-    from pathcast.training.mot_labels import write_mot
-    from pathcast.training.recordings import write_jpeg
+    from pathcast.training import conversion
 
-    count = 0
-    for labelled in _read(source, work):
-        place = "JPEGImages" if to is LabelFormat.VOC else "img1" if to is LabelFormat.MOT else "images"
-        moved = []
-        for number, image in enumerate(labelled, start=1):
-            # MOT numbers its frames; the others keep their names.
-            inner = f"{number:06d}.jpg" if to is LabelFormat.MOT else _below_images(image.name)
-            target = output / place / inner
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if to is LabelFormat.MOT and Path(image.name).suffix.lower() not in (".jpg", ".jpeg"):
-                write_jpeg(target, labelled.read(image))
-            else:
-                shutil.copyfile(labelled.root / image.name, target)
-            moved.append(image.changed(name=f"{place}/{inner}"))
-        found = LabelledImages(output, tuple(moved))
-        if to is LabelFormat.COCO:
-            write_coco(output / "labels.json", found)
-        else:
-            {LabelFormat.YOLO: write_yolo, LabelFormat.VOC: write_voc, LabelFormat.MOT: write_mot}[to](output, found)
-        count += len(found)
-    Console().print(f"{output}: {count} images as {to.value}", markup=False, highlight=False)
+    count, left_out = conversion.convert(_read(source, work), to.value, output)
+    without = ", ".join(f"{boxes} {reason}" for reason, boxes in left_out.items() if boxes)
+    said = f"; left out, since {to.value} cannot say them: {without}" if without else ""
+    Console().print(f"{output}: {count} images as {to.value}{said}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("correct", epilog="Example: pathcast data correct labels/labels.json --by cvat.json")
@@ -180,12 +160,7 @@ def weights(
     Console().print(f"{output}: YOLOX {size}, ready for --init", markup=False, highlight=False)
 
 
-def _read(source: Path, work: Path) -> list[LabelledImages]:
+def _read(source: Path, work: Path, *, go_on: bool = False) -> list[LabelledImages]:
     from pathcast.training.recordings import read_recordings
 
-    return read_recordings(source, work)
-
-
-def _below_images(name: str) -> str:
-    parts = Path(name).parts
-    return str(Path(*parts[1:])) if parts[0] in ("images", "JPEGImages", "img1") and len(parts) > 1 else name
+    return read_recordings(source, work, go_on=go_on)

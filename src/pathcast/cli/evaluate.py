@@ -104,17 +104,17 @@ def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
     from pathcast.detection.coco_json import read_coco
     from pathcast.detection.motion_masks import read_motion_masks
     from pathcast.detection.voc_xml import read_voc
-    from pathcast.detection.yolo_text import image_files, read_labelled
+    from pathcast.detection.yolo_text import read_yolo
 
-    readers = ((data / "Annotations", read_voc), (data / "groundtruth", read_motion_masks))
-    read = read_coco if data.suffix == ".json" else next((each for mark, each in readers if mark.is_dir()), None)
+    readers = (("Annotations", read_voc), ("groundtruth", read_motion_masks), ("images", read_yolo))
+    read = (
+        read_coco if data.suffix == ".json" else next((each for mark, each in readers if (data / mark).is_dir()), None)
+    )
+    if camera is not None and read is not read_coco:
+        raise InvalidInputError(f"--camera {camera}: {data} is not COCO JSON")
     if read is not None:
         labelled = read(data).where(lambda image: camera is None or image.camera == camera)
         return len(labelled), ((labelled.read(image), image.truth()) for image in labelled)
-    if camera is not None:
-        raise InvalidInputError(f"--camera {camera}: {data} is not COCO JSON")
-    if (data / "images").is_dir():
-        return len(image_files(data)), read_labelled(data)
     sequences = sorted(path.parent for path in data.rglob("seqinfo.ini"))
     if len(sequences) == 1:
         return _read_sequence(sequences[0])

@@ -157,15 +157,16 @@ def _detected(folder: Path, info: SequenceInfo, detector: FileDetector, first: i
 
 
 def _images(folder: Path, info: SequenceInfo, first: int) -> Iterator[UInt8Array]:
-    """The frames of a sequence from `first` on: its img1/, or a video in its folder or beside it."""
+    """The frames of a sequence from `first` on: its own images, or a video in its folder or beside it."""
     from pathcast.serving.batch.videos import VIDEO_SUFFIXES, open_video
 
     files = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    video = next((path for path in (folder / "img1", *videos) if path.exists()), None)
+    video = next((path for path in (folder / info.image_folder, *videos) if path.exists()), None)
     if video is None:
         raise InvalidInputError(
-            f"{folder}: expected the sequence's images in img1/, or its video here or in {folder.parent}, found none",
+            f"{folder}: expected the sequence's images in {info.image_folder}/, or its video here or in "
+            f"{folder.parent}, found none",
             hint="leave --detector, --appearance and --camera-motion out for sequences without images",
         )
     frames = first - 1

@@ -8,7 +8,7 @@ be it empty; Label Studio's (label_studio_sdk.converter) for a `score`, 1 where 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ import numpy as np
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES
-from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.labelled import BAD_LABELS, Fault, LabelledImage, LabelledImages, OnFault, refuse
+
+_LOOKED_FOR = 100
+"""So many images, the first, tell where all lie."""
 
 
 def write_coco(path: Path, labelled: LabelledImages) -> None:
@@ -66,62 +69,79 @@ def write_coco(path: Path, labelled: LabelledImages) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-def read_coco(path: Path, root: Path | None = None) -> LabelledImages:
-    """Read labels; images are below `root`, by default the file's own folder.
+def read_coco(path: Path, root: Path | None = None, fault: OnFault = refuse) -> LabelledImages:
+    """Read labels; images are below `root`, by default where they lie: the file's own folder, or COCO's own places.
 
-    Categories go by name; those that the platform does not have are left out. Raises InvalidInputError, naming
-    the entry, where the file is not COCO JSON.
+    Categories go by name; those that the platform does not have are left out. Faults are entries that are none.
+    Raises InvalidInputError where the file is not COCO JSON.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        class_ids = {
-            entry["id"]: CLASS_NAMES.index(entry["name"])
-            for entry in document["categories"]
-            if entry["name"] in CLASS_NAMES
-        }
-        known = {entry["id"] for entry in document["categories"]}
+        known = {entry["id"]: entry["name"] for entry in document["categories"]}
         entries = {entry["id"]: entry for entry in document["images"]}
+        names = [str(entry["file_name"]) for entry in entries.values()]
         by_image: dict[Any, list[Mapping[str, Any]]] = {image_id: [] for image_id in entries}
         for annotation in document["annotations"]:
-            if annotation["image_id"] not in by_image or annotation["category_id"] not in known:
-                raise InvalidInputError(
-                    f"{path}: annotation {annotation.get('id')}: expected an image and a category of the file, got "
-                    f"image {annotation['image_id']} and category {annotation['category_id']}"
-                )
-            if annotation["category_id"] in class_ids:
-                by_image[annotation["image_id"]].append(annotation)
-        images = tuple(_image(entry, by_image[image_id], class_ids) for image_id, entry in entries.items())
+            image, category = annotation["image_id"], annotation["category_id"]
+            if image not in by_image or category not in known:
+                detail = f"annotation {annotation.get('id')}: expected an image and a category of the file, got "
+                fault(Fault(path.name, BAD_LABELS, f"{detail}image {image} and category {category}"))
+            elif known[category] in CLASS_NAMES:
+                by_image[image].append({**annotation, "class_id": CLASS_NAMES.index(known[category])})
+        images = [_image(entry, by_image[image_id], fault) for image_id, entry in entries.items()]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InvalidInputError(f"{path}: not COCO JSON: {error}") from error
     except KeyError as error:
         raise InvalidInputError(f"{path}: not COCO JSON: key {error} is missing") from error
-    return LabelledImages(path.parent if root is None else root, images)
+    place = _folder_of(path, names) if root is None else root
+    return LabelledImages(place, tuple(image for image in images if image is not None))
 
 
-def _image(
-    entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], class_ids: Mapping[int, int]
-) -> LabelledImage:
+def _folder_of(path: Path, names: Sequence[str]) -> Path:
+    """The folder that most of the images lie below: the file's, or one of COCO's own layout.
+
+    COCO has annotations/instances_train2017.json beside train2017/; CVAT has images/train/ or images/ there.
+    """
+    places = [path.parent]
+    if path.parent.name == "annotations":
+        top, subset = path.parent.parent, path.stem.rpartition("_")[2]
+        places += [top / "images" / subset, top / subset, top / "images", top]
+    return max(places, key=lambda place: sum((place / name).is_file() for name in names[:_LOOKED_FOR]))
+
+
+def _image(entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], fault: OnFault) -> LabelledImage | None:
+    name, taken = str(entry["file_name"]), entry.get("captured_at")
     if entry["width"] is None or entry["height"] is None:
-        raise InvalidInputError(
-            f"{entry['file_name']}: expected a width and a height, got {entry['width']} and {entry['height']}",
-            hint="Label Studio leaves them out where it cannot open the image: export with the images served",
+        hint = "Label Studio leaves them out where it cannot open the image: export with the images served"
+        sizes = f"got {entry['width']} and {entry['height']}"
+        fault(Fault(name, BAD_LABELS, f"expected a width and a height, {sizes}", hint))
+        return None
+    rows, good = [], []
+    for annotation in annotations:
+        try:
+            left, top, width, height = (float(value) for value in annotation["bbox"])
+        except (ValueError, TypeError) as error:
+            fault(Fault(name, BAD_LABELS, f"annotation {annotation.get('id')}: bbox {annotation['bbox']}: {error}"))
+            continue
+        rows.append([left, top, left + width, top + height])
+        good.append(annotation)
+    attributes = [annotation.get("attributes") or {} for annotation in good]
+    try:
+        return LabelledImage(
+            name,
+            int(entry["width"]),
+            int(entry["height"]),
+            rows,
+            [annotation["class_id"] for annotation in good],
+            ignored=[bool(annotation.get("iscrowd", 0)) for annotation in good],
+            track_ids=[_number(values.get("track_id"), -1) for values in attributes],
+            scores=[_number(values.get("score"), np.nan) for values in attributes],
+            camera=str(entry.get("camera", "")),
+            captured_at=None if taken is None else datetime.fromisoformat(taken),
         )
-    rows = [[float(value) for value in annotation["bbox"]] for annotation in annotations]
-    boxes = np.array(rows, np.float64).reshape(-1, 4)
-    attributes = [annotation.get("attributes") or {} for annotation in annotations]
-    taken = entry.get("captured_at")
-    return LabelledImage(
-        entry["file_name"],
-        int(entry["width"]),
-        int(entry["height"]),
-        np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
-        [class_ids[annotation["category_id"]] for annotation in annotations],
-        ignored=[bool(annotation.get("iscrowd", 0)) for annotation in annotations],
-        track_ids=[_number(values.get("track_id"), -1) for values in attributes],
-        scores=[_number(values.get("score"), np.nan) for values in attributes],
-        camera=str(entry.get("camera", "")),
-        captured_at=None if taken is None else datetime.fromisoformat(taken),
-    )
+    except InvalidInputError as error:
+        fault(Fault(name, BAD_LABELS, error.message))
+        return None
 
 
 def _number(value: Any, missing: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,29 @@ from pathcast.detection.average_precision import GroundTruth
 from pathcast.detection.classes import CLASS_NAMES
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+UNREADABLE, BAD_LABELS, UNREADABLE_SET = "unreadable", "unreadable labels", "unreadable set"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: the name of the image, or of the file where it is of none, the kind and what was found.
+
+    `hint` is the next step, where there is one.
+    """
+
+    name: str
+    kind: str
+    detail: str
+    hint: str | None = None
+
+
+OnFault = Callable[[Fault], None]
+"""What a reader of labels does with a fault. If it comes back, the reader goes on with what is left."""
+
+
+def refuse(fault: Fault) -> None:
+    """Stop at the first fault, for whoever does not collect them: raises InvalidInputError."""
+    raise InvalidInputError(f"{fault.name}: {fault.kind}: {fault.detail}", hint=fault.hint)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,10 +121,11 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """A set of images below one folder."""
+    """A set of images below one folder, and what its labels' reader found wrong, if it was to go on."""
 
     root: Path
     images: tuple[LabelledImage, ...] = field(default=())
+    faults: tuple[Fault, ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.images)
@@ -139,24 +163,27 @@ def image_size(path: Path) -> tuple[int, int]:
     return int(pixels.shape[1]), int(pixels.shape[0])
 
 
-def joined(root: Path, sets: Sequence[LabelledImages]) -> LabelledImages:
-    """Several sets as one below `root`, which must hold all of them."""
-    return LabelledImages(
-        root,
-        tuple(
-            image.changed(name=(each.root / image.name).relative_to(root).as_posix())
-            for each in sets
-            for image in each.images
-        ),
-    )
+def one_label_file_each(targets: Mapping[str, Path]) -> None:
+    """Raise InvalidInputError where two images, by name, would have the same label file."""
+    owners: dict[Path, str] = {}
+    for name, target in targets.items():
+        other = owners.setdefault(target, name)
+        if other != name:
+            raise InvalidInputError(
+                f"{name}: expected a label file of its own, {target.name} is that of {other}",
+                hint="rename one of the two images, or convert to COCO JSON",
+            )
 
 
-def with_own_identities(labelled: LabelledImages) -> LabelledImages:
-    """The same images, the objects numbered from 0 through all cameras: every recording counts from 1 by itself."""
-    numbers: dict[tuple[str, int], int] = {}
+def with_own_identities(sets: Sequence[LabelledImages]) -> list[LabelledImages]:
+    """The same sets, the objects numbered from 1 through all of them: every recording counts from 1 by itself."""
+    numbers: dict[tuple[int, str, int], int] = {}
 
-    def renumbered(image: LabelledImage) -> list[int]:
-        keys = [(image.camera, identity) for identity in image.track_ids.tolist()]
-        return [-1 if key[1] < 0 else numbers.setdefault(key, len(numbers)) for key in keys]
+    def renumbered(index: int, image: LabelledImage) -> list[int]:
+        keys = [(index, image.camera, identity) for identity in image.track_ids.tolist()]
+        return [-1 if key[2] < 0 else numbers.setdefault(key, len(numbers) + 1) for key in keys]
 
-    return replace(labelled, images=tuple(image.changed(track_ids=renumbered(image)) for image in labelled))
+    return [
+        replace(labelled, images=tuple(image.changed(track_ids=renumbered(index, image)) for image in labelled))
+        for index, labelled in enumerate(sets)
+    ]

@@ -15,7 +15,7 @@ import numpy as np
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES
-from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.labelled import BAD_LABELS, Fault, LabelledImage, LabelledImages, OnFault, refuse
 
 MOVING, OUTSIDE = 255, 85
 FRAME_RATE = 25.0
@@ -26,8 +26,8 @@ _LEAST_PIXELS = 40
 _CAR = CLASS_NAMES.index("car")
 
 
-def read_motion_masks(directory: Path, class_id: int = _CAR) -> LabelledImages:
-    """Every moving blob as one box of `class_id`; all moving objects of the place must be of that class.
+def read_motion_masks(directory: Path, fault: OnFault = refuse) -> LabelledImages:
+    """Every moving blob as one car; all moving objects of the place must be cars.
 
     Blobs of fewer than 40 pixels, or that touch the border of the image or of the region of interest and so are
     seen in part, are marked as ignored. Objects that hide each other make one box: the labels are as good as that.
@@ -37,7 +37,9 @@ def read_motion_masks(directory: Path, class_id: int = _CAR) -> LabelledImages:
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         image = directory / "input" / f"in{path.stem[2:]}.jpg"
         if mask is None or not image.is_file():
-            raise InvalidInputError(f"{path}: expected a readable mask and its image {image}")
+            name = path.relative_to(directory).as_posix()
+            fault(Fault(name, BAD_LABELS, f"expected a readable mask and its image {image}"))
+            continue
         boxes, ignored = boxes_of_mask(np.asarray(mask, np.uint8))
         height, width = mask.shape
         found.append(
@@ -46,7 +48,7 @@ def read_motion_masks(directory: Path, class_id: int = _CAR) -> LabelledImages:
                 width,
                 height,
                 boxes,
-                np.full(len(boxes), class_id),
+                np.full(len(boxes), _CAR),
                 ignored=ignored,
                 camera=directory.name,
                 captured_at=_EPOCH + timedelta(seconds=int(path.stem[2:]) / FRAME_RATE),

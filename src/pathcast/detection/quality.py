@@ -10,18 +10,9 @@ import numpy as np
 
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.labelled import UNREADABLE, Fault, LabelledImage, LabelledImages
 
 _SAME_BOX_IOU = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong: the file's name, the kind and what was found."""
-
-    name: str
-    kind: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +29,12 @@ class QualityLimits:
 
 
 def validate(labelled: LabelledImages, note: Callable[[str], None] = lambda name: None) -> list[Fault]:
-    """Every fault of every file: unreadable images, boxes empty or outside, the same box twice, the same image twice.
+    """Every fault of every file: unreadable images and labels, boxes empty or outside, the same box or image twice.
 
     `note` is told each name before its file is read.
     """
     names: set[str] = set()
-    found: list[Fault] = []
+    found = list(labelled.faults)
     for image in labelled:
         note(image.name)
         if image.name in names:
@@ -52,7 +43,7 @@ def validate(labelled: LabelledImages, note: Callable[[str], None] = lambda name
         try:
             labelled.read(image)
         except InvalidInputError as error:
-            found.append(Fault(image.name, "unreadable", error.message))
+            found.append(Fault(image.name, UNREADABLE, error.message))
         found += box_faults(image)
     return found
 

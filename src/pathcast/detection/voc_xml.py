@@ -12,27 +12,37 @@ from pathlib import Path
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES
-from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.labelled import (
+    BAD_LABELS,
+    Fault,
+    LabelledImage,
+    LabelledImages,
+    OnFault,
+    one_label_file_each,
+    refuse,
+)
 
+IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
 _OTHER_NAMES = {"motorbike": "motorcycle"}
 
 
-def read_voc(directory: Path) -> LabelledImages:
-    """All labels of the platform's classes; raises InvalidInputError naming a file that is none."""
-    found = [_read(path) for path in sorted((directory / "Annotations").glob("*.xml"))]
-    if not found:
+def read_voc(directory: Path, fault: OnFault = refuse) -> LabelledImages:
+    """All labels of the platform's classes; faults are files that are no labels, and objects that are none."""
+    paths = sorted((directory / ANNOTATIONS).rglob("*.xml"))
+    if not paths:
         raise InvalidInputError(f"{directory}: expected labels Annotations/*.xml, found none")
-    return LabelledImages(directory, tuple(found))
+    found = (_read(directory, path, fault) for path in paths)
+    return LabelledImages(directory, tuple(image for image in found if image is not None))
 
 
 def write_voc(directory: Path, labelled: LabelledImages) -> None:
-    """Write one XML file an image; images themselves stay where they are, by their names' last part."""
-    target = directory / "Annotations"
-    target.mkdir(parents=True, exist_ok=True)
+    """Write one XML file an image, in the same folder below Annotations as the image is in below JPEGImages."""
+    targets = {image.name: _labels_of(directory, image.name) for image in labelled}
+    one_label_file_each(targets)
     for image in labelled:
         root = ElementTree.Element("annotation")
-        _add(root, "folder", "JPEGImages")
-        _add(root, "filename", Path(image.name).name)
+        _add(root, "folder", IMAGES)
+        _add(root, "filename", Path(image.name).relative_to(IMAGES).as_posix())
         size = _add(root, "size")
         for key, value in (("width", image.width), ("height", image.height), ("depth", 3)):
             _add(size, key, str(value))
@@ -46,33 +56,48 @@ def write_voc(directory: Path, labelled: LabelledImages) -> None:
             for key, edge in (("xmin", x1 + 1), ("ymin", y1 + 1), ("xmax", x2), ("ymax", y2)):
                 _add(box, key, f"{edge:.10g}")
         ElementTree.indent(root)
-        ElementTree.ElementTree(root).write(target / f"{Path(image.name).stem}.xml", encoding="utf-8")
+        targets[image.name].parent.mkdir(parents=True, exist_ok=True)
+        ElementTree.ElementTree(root).write(targets[image.name], encoding="utf-8")
 
 
-def _read(path: Path) -> LabelledImage:
+def _read(directory: Path, path: Path, fault: OnFault) -> LabelledImage | None:
+    own = path.relative_to(directory).as_posix()
     try:
         # Labels are the user's own files; entities are not expanded from outside by this parser.
         root = ElementTree.parse(path).getroot()  # noqa: S314
-        boxes, class_ids, ignored = [], [], []
-        for entry in root.findall("object"):
-            name = _text(entry, "name")
-            name = _OTHER_NAMES.get(name, name)
-            if name not in CLASS_NAMES:
+        name = _image_of(directory, path, _text(root, "filename"))
+        size = int(_text(root, "size/width")), int(_text(root, "size/height"))
+        image = LabelledImage(name, *size, camera=directory.name)
+    except (ElementTree.ParseError, ValueError, InvalidInputError) as error:
+        fault(Fault(own, BAD_LABELS, f"not Pascal VOC labels: {error}"))
+        return None
+    boxes, class_ids, ignored = [], [], []
+    for number, entry in enumerate(root.findall("object"), start=1):
+        try:
+            kind = _text(entry, "name")
+            kind = _OTHER_NAMES.get(kind, kind)
+            if kind not in CLASS_NAMES:
                 continue
             edges = [float(_text(entry, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
-            boxes.append([edges[0] - 1, edges[1] - 1, edges[2], edges[3]])
-            class_ids.append(CLASS_NAMES.index(name))
-            ignored.append(entry.findtext("difficult", "0").strip() == "1")
-        return LabelledImage(
-            f"JPEGImages/{_text(root, 'filename')}",
-            int(_text(root, "size/width")),
-            int(_text(root, "size/height")),
-            boxes,
-            class_ids,
-            ignored=ignored,
-        )
-    except (ElementTree.ParseError, ValueError) as error:
-        raise InvalidInputError(f"{path}: not Pascal VOC labels: {error}") from error
+        except ValueError as error:
+            fault(Fault(image.name, BAD_LABELS, f"{own} object {number}: {error}"))
+            continue
+        boxes.append([edges[0] - 1, edges[1] - 1, edges[2], edges[3]])
+        class_ids.append(CLASS_NAMES.index(kind))
+        ignored.append(entry.findtext("difficult", "0").strip() == "1")
+    return image.changed(xyxy=boxes, class_ids=class_ids, ignored=ignored, track_ids=None, scores=None)
+
+
+def _image_of(directory: Path, labels: Path, filename: str) -> str:
+    """The image's name below `directory`: some tools write its folder into `filename`, some leave it to the label's."""
+    below = labels.relative_to(directory / ANNOTATIONS).parent
+    given = Path(IMAGES, filename)
+    beside = Path(IMAGES, below, Path(filename).name)
+    return (given if (directory / given).is_file() else beside).as_posix()
+
+
+def _labels_of(directory: Path, name: str) -> Path:
+    return directory / ANNOTATIONS / Path(name).relative_to(IMAGES).with_suffix(".xml")
 
 
 def _text(element: ElementTree.Element, key: str) -> str:

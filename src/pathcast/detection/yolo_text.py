@@ -6,17 +6,25 @@ fractions of the image. An image without a label file shows nothing of the 80 cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.average_precision import GroundTruth
 from pathcast.detection.classes import CLASS_ID_OF_COCO, COCO_CLASS_IDS
-from pathcast.detection.labelled import IMAGE_SUFFIXES, LabelledImage, LabelledImages, image_size
+from pathcast.detection.labelled import (
+    BAD_LABELS,
+    IMAGE_SUFFIXES,
+    UNREADABLE,
+    Fault,
+    LabelledImage,
+    LabelledImages,
+    OnFault,
+    image_size,
+    one_label_file_each,
+    refuse,
+)
 
 _COLUMNS = 5
 
@@ -32,56 +40,69 @@ def image_files(directory: Path) -> list[Path]:
     return found
 
 
-def read_labelled(directory: Path) -> Iterator[tuple[UInt8Array, GroundTruth]]:
-    """RGB images (h, w, 3) with their boxes of the platform's classes, in pixels, in the order of `image_files`."""
-    for path in image_files(directory):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        if image is None:
-            raise InvalidInputError(f"{path}: not a readable image")
-        truth = read_labels(_labels_of(directory, path), image.shape[1], image.shape[0])
-        yield image.astype(np.uint8, copy=False), truth
+def read_yolo(directory: Path, fault: OnFault = refuse) -> LabelledImages:
+    """The set as labelled images; every image is opened for its size.
+
+    Faults are unreadable images, rows that are none, and label files without an image.
+    """
+    found, paths = [], image_files(directory)
+    for path in paths:
+        name, labels = path.relative_to(directory).as_posix(), _labels_of(directory, path)
+        try:
+            width, height = image_size(path)
+        except InvalidInputError as error:
+            fault(Fault(name, UNREADABLE, error.message))
+            width = height = 0
+        boxes, class_ids = _read_rows(labels, lambda text, name=name: fault(Fault(name, BAD_LABELS, text)))  # type: ignore[misc]
+        if width:
+            xyxy = np.array(boxes, np.float64).reshape(-1, 4) * [width, height, width, height]
+            found.append(LabelledImage(name, width, height, xyxy, class_ids, camera=directory.name))
+    for labels in sorted(set((directory / "labels").rglob("*.txt")) - {_labels_of(directory, path) for path in paths}):
+        if labels.name == "classes.txt":
+            continue
+        fault(Fault(labels.relative_to(directory).as_posix(), BAD_LABELS, "no image of that name"))
+    return LabelledImages(directory, tuple(found))
 
 
-def read_labels(path: Path, width: int, height: int) -> GroundTruth:
-    """The boxes of one label file; rows of other classes are left out, a missing file has none."""
+def _read_rows(path: Path, fault: Callable[[str], None]) -> tuple[list[list[float]], list[int]]:
+    """Boxes xyxy in fractions of the image and their classes; a missing file has none, other classes are left out."""
     boxes: list[list[float]] = []
     class_ids: list[int] = []
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    except UnicodeDecodeError as error:
+        fault(f"{path}: not a text file: {error}")
+        return boxes, class_ids
     for number, line in enumerate(lines, start=1):
         cells = line.split()
         if not cells:
             continue
         if len(cells) != _COLUMNS:
-            raise InvalidInputError(f"{path} row {number}: expected {_COLUMNS} columns, got {len(cells)}")
+            fault(f"{path} row {number}: expected {_COLUMNS} columns, got {len(cells)}")
+            continue
         try:
             coco_id, (x, y, w, h) = int(cells[0]), [float(cell) for cell in cells[1:]]
         except ValueError as error:
-            raise InvalidInputError(f"{path} row {number}: {error}") from error
+            fault(f"{path} row {number}: {error}")
+            continue
         if not all(0 <= value <= 1 for value in (x, y, w, h)):
-            raise InvalidInputError(f"{path} row {number}: expected fractions of the image, got {cells[1:]}")
-        if coco_id in CLASS_ID_OF_COCO:
-            boxes.append([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height])
+            fault(f"{path} row {number}: expected fractions of the image, got {cells[1:]}")
+        elif coco_id in CLASS_ID_OF_COCO:
+            boxes.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
             class_ids.append(CLASS_ID_OF_COCO[coco_id])
-    return GroundTruth(boxes, class_ids)
+    return boxes, class_ids
 
 
-def read_yolo(directory: Path) -> LabelledImages:
-    """The set as labelled images; every image is opened for its size."""
-    found = []
-    for path in image_files(directory):
-        width, height = image_size(path)
-        truth = read_labels(_labels_of(directory, path), width, height)
-        name = path.relative_to(directory).as_posix()
-        found.append(LabelledImage(name, width, height, truth.xyxy, truth.class_ids, camera=directory.name))
-    return LabelledImages(directory, tuple(found))
+def write_yolo(directory: Path, labelled: LabelledImages) -> Mapping[str, int]:
+    """Write label files below `directory`/labels, ids as COCO's, boxes clipped; how many were left out and why.
 
-
-def write_yolo(directory: Path, labelled: LabelledImages) -> None:
-    """Write label files below `directory`/labels, ids as COCO's; boxes are clipped, ignored ones left out."""
+    Left out are ignored boxes, which the layout cannot mark, and those that have nothing inside the image.
+    """
+    left_out = {"ignored": 0, "outside the image": 0}
+    targets = {image.name: _labels_of(directory, directory / image.name) for image in labelled}
+    one_label_file_each(targets)
     for image in labelled:
-        inner = Path(image.name)
-        inner = inner.relative_to("images") if inner.parts[0] == "images" else inner
-        target = directory / "labels" / inner.with_suffix(".txt")
+        target = targets[image.name]
         target.parent.mkdir(parents=True, exist_ok=True)
         rows = []
         for (x1, y1, x2, y2), class_id, ignored in zip(
@@ -90,10 +111,12 @@ def write_yolo(directory: Path, labelled: LabelledImages) -> None:
             x1, x2 = (min(max(edge / image.width, 0.0), 1.0) for edge in (x1, x2))
             y1, y2 = (min(max(edge / image.height, 0.0), 1.0) for edge in (y1, y2))
             if ignored or x2 <= x1 or y2 <= y1:
+                left_out["ignored" if ignored else "outside the image"] += 1
                 continue
             numbers = " ".join(f"{value:.10g}" for value in ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1))
             rows.append(f"{COCO_CLASS_IDS[class_id]} {numbers}\n")
         target.write_text("".join(rows), encoding="utf-8")
+    return left_out
 
 
 def _labels_of(directory: Path, image: Path) -> Path:

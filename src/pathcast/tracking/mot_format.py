@@ -20,17 +20,27 @@ from pathcast.core.arrays import Float64Array, Int64Array, frozen_array
 
 _MIN_COLUMNS = 7
 _SEQUENCE_FILE = "seqinfo.ini"
+_IMAGE_FOLDER, _IMAGE_SUFFIX = "img1", ".jpg"
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceInfo:
-    """What `seqinfo.ini` says: frames are numbered 1 … `length`, `frame_rate` in Hz, sizes in pixels."""
+    """What `seqinfo.ini` says: frames are numbered 1 … `length`, `frame_rate` in Hz, sizes in pixels.
+
+    Frame n, where it is an image, is the file `image_folder`/n with six digits and `image_suffix`.
+    """
 
     name: str
     frame_rate: float
     length: int
     width: int
     height: int
+    image_folder: str = _IMAGE_FOLDER
+    image_suffix: str = _IMAGE_SUFFIX
+
+    def image(self, number: int) -> str:
+        """The name of that frame's file below the sequence's folder."""
+        return f"{self.image_folder}/{number:06d}{self.image_suffix}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +99,8 @@ def read_sequence_info(directory: Path) -> SequenceInfo:
             length=int(section["seqLength"]),
             width=int(section["imWidth"]),
             height=int(section["imHeight"]),
+            image_folder=section.get("imDir", _IMAGE_FOLDER),
+            image_suffix=section.get("imExt", _IMAGE_SUFFIX),
         )
     except FileNotFoundError as error:
         raise InvalidInputError(
@@ -109,12 +121,12 @@ def write_sequence_info(directory: Path, info: SequenceInfo) -> Path:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser["Sequence"] = {
         "name": info.name,
-        "imDir": "img1",
+        "imDir": info.image_folder,
         "frameRate": f"{info.frame_rate:g}",
         "seqLength": str(info.length),
         "imWidth": str(info.width),
         "imHeight": str(info.height),
-        "imExt": ".jpg",
+        "imExt": info.image_suffix,
     }
     path = directory / _SEQUENCE_FILE
     with path.open("w", encoding="utf-8") as file:

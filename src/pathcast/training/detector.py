@@ -14,7 +14,6 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
 from pathcast.detection.average_precision import average_precision
-from pathcast.detection.labelled import with_own_identities
 from pathcast.detection.resampled_precision import ResampledPrecision
 from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import SIZES, DetectorSettings
@@ -68,6 +67,7 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
         teacher=None if teacher is None else find_teacher(Path(str(teacher))),
         labelling=labelling,
         without=_names(options.get("without", ())),
+        go_on=True,
     )
     about: dict[str, Any] = {"source": str(source), "teacher": None if teacher is None else Path(str(teacher)).name}
     about["labelling"] = asdict(labelling)
@@ -82,8 +82,8 @@ def task(folder: Path, settings: Mapping[str, Any]) -> DetectorTask:
 
     network, sampling = _parted(settings)
     weights = sampling.pop("camera_weights")
-    train = with_own_identities(read_prepared(folder, "train"))
-    return DetectorTask(train, read_prepared(folder, "val"), network, weights=weights, **sampling)
+    train, val = (read_prepared(folder, part) for part in ("train", "val"))
+    return DetectorTask(train, val, network, weights=weights, **sampling)
 
 
 def build(settings: Mapping[str, Any]) -> keras.Model:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +15,18 @@ from typing import Any
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.coco_json import read_coco, write_coco
-from pathcast.detection.labelled import LabelledImage, LabelledImages
-from pathcast.detection.quality import Fault, QualityLimits, mended, unfit, validate
+from pathcast.detection.gathered import gathered
+from pathcast.detection.labelled import (
+    BAD_LABELS,
+    UNREADABLE,
+    UNREADABLE_SET,
+    Fault,
+    LabelledImage,
+    LabelledImages,
+    refuse,
+    with_own_identities,
+)
+from pathcast.detection.quality import QualityLimits, mended, unfit, validate
 
 PARTS = ("train", "val", "test")
 CARD = "card.json"
@@ -73,21 +82,25 @@ def prepare(
 ) -> Mapping[str, Any]:
     """Check, mend, split and filter the sets and write the folder; returns the data card.
 
-    Boxes with faults are mended or dropped, unreadable images dropped, unfit ones dropped from training alone.
-    Raises InvalidInputError where nothing to learn from is left.
+    Boxes with faults are mended or dropped; images are dropped that are unreadable, or whose labels are in part; unfit
+    ones are dropped from training alone. Objects are numbered through all sets. Raises InvalidInputError where a set
+    as a whole is unreadable, or nothing to learn from is left.
     """
     rules = settings or SplitSettings()
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[Fault] = []
-    images: list[LabelledImage] = []
+    sound: list[LabelledImages] = []
     for labelled in sets:
         note(f"checking {labelled.root}")
         found = validate(labelled)
         faults += found
-        unreadable = {fault.name for fault in found if fault.kind == "unreadable"}
-        for image in labelled:
-            if image.name not in unreadable:
-                images.append(_taken_in(labelled, mended(image), folder))
+        for fault in found:
+            if fault.kind == UNREADABLE_SET:
+                refuse(fault)
+        unreadable = {fault.name for fault in found if fault.kind in (UNREADABLE, BAD_LABELS)}
+        good = [mended(image) for image in labelled if image.name not in unreadable]
+        sound.append(LabelledImages(labelled.root, tuple(good)))
+    images = [image for each in gathered(with_own_identities(sound), folder) for image in each]
     parts = split(LabelledImages(folder, tuple(images)), rules)
     note("looking for blurred, dark and repeated frames")
     dropped = unfit(parts["train"], limits)
@@ -149,14 +162,3 @@ def _part_of(image: LabelledImage, spans: Mapping[str, tuple[float, float]], set
     if any(border - settings.gap_s <= moment < border for border in borders):
         return None
     return "train" if moment < borders[0] else "val" if moment < borders[1] else "test"
-
-
-def _taken_in(labelled: LabelledImages, image: LabelledImage, folder: Path) -> LabelledImage:
-    """The image as a file below the folder, copied unless it is there already."""
-    path = labelled.root / image.name
-    if path.is_relative_to(folder):
-        return image.changed(name=path.relative_to(folder).as_posix())
-    name = f"images/{labelled.root.name}/{image.name}"
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, folder / name)
-    return image.changed(name=name)

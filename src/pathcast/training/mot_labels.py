@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import PERSON
+from pathcast.detection.classes import CLASS_NAMES, PERSON
 from pathcast.detection.labelled import LabelledImages
 from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
 
+FRAME = "img1/{:06d}.jpg"
+"""The file of a frame, by its number, below the sequence's folder."""
 
-def write_mot(directory: Path, labelled: LabelledImages) -> None:
+
+def write_mot(directory: Path, labelled: LabelledImages) -> Mapping[str, int]:
     """Write `seqinfo.ini` and `gt/gt.txt`; the images are the frames 1, 2, …, in the order of the set.
 
     Ignored boxes get confidence 0. Boxes without an identity get numbers of their own. The frame rate follows from
-    the times; without them it is 10. Raises InvalidInputError where the images are of several sizes or cameras.
+    the times; without them it is 10. Returns how many boxes of other classes were left out, by class. Raises
+    InvalidInputError where the images are of several sizes or cameras.
     """
     sizes = {(image.width, image.height) for image in labelled}
     cameras = {image.camera for image in labelled}
@@ -42,6 +48,7 @@ def write_mot(directory: Path, labelled: LabelledImages) -> None:
     write_sequence_info(directory, SequenceInfo(name, _rate(labelled), len(labelled), width, height))
     table = np.array(boxes, np.float64).reshape(-1, 4)
     write_boxes(directory / "gt" / "gt.txt", MotBoxes(frames, ids, table, confidences))
+    return Counter(CLASS_NAMES[index] for image in labelled for index in image.class_ids.tolist() if index != PERSON)
 
 
 def _rate(labelled: LabelledImages) -> float:

@@ -1,13 +1,14 @@
 """Labelled images from what people have: folders of any known layout, and videos that a teacher labels.
 
-Recognised are COCO JSON (`*.json` with `annotations`), YOLO text (`images/` and `labels/`), Pascal VOC
-(`Annotations/`), MOT sequences (`seqinfo.ini` and `gt/`, with images or a video beside it), masks of moving objects
-(`groundtruth/`, `input/`) and, with a teacher, plain videos.
+Recognised are COCO JSON (`*.json` with `annotations`; COCO's own layout, `annotations/` beside the images), YOLO text
+(`images/` and `labels/`), Pascal VOC (`Annotations/`), MOT sequences (`seqinfo.ini` and `gt/`, with images or a video
+beside it), masks of moving objects (`groundtruth/`, `input/`) and, with a teacher, plain videos.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,15 @@ from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import PERSON
 from pathcast.detection.coco_json import read_coco
-from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.gathered import Names
+from pathcast.detection.labelled import (
+    UNREADABLE_SET,
+    Fault,
+    LabelledImage,
+    LabelledImages,
+    OnFault,
+    refuse,
+)
 from pathcast.detection.motion_masks import read_motion_masks
 from pathcast.detection.voc_xml import read_voc
 from pathcast.detection.yolo_text import read_yolo
@@ -39,14 +48,17 @@ def read_recordings(
     labelling: LabellingSettings | None = None,
     without: Sequence[str] = (),
     note: Callable[[str], None] = lambda text: None,
+    go_on: bool = False,
 ) -> list[LabelledImages]:
     """All sets at or below `source`; frames of videos are written below `work`.
 
     Files and folders named in `without` (a video without its suffix) are left out. `note` is told of each set before
-    it is read. Videos without labels are left out where there is no teacher.
-    Raises InvalidInputError where nothing is recognised.
+    it is read. Videos without labels are left out where there is no teacher. Recordings of one name are numbered.
+    Raises InvalidInputError where nothing is recognised, and at the first fault; with `go_on` the sets hold the
+    faults, and a set that cannot be read at all is there without images.
     """
-    found = list(_walk(source, work, teacher, labelling or LabellingSettings(every=5), without, note))
+    walk = _Walk(work, teacher, labelling or LabellingSettings(every=5), frozenset(without), note, go_on, Names())
+    found = list(walk.sets(source))
     if not found:
         raise InvalidInputError(
             f"{source}: expected COCO JSON, YOLO text, Pascal VOC, MOT sequences, masks or videos, found none",
@@ -55,69 +67,89 @@ def read_recordings(
     return found
 
 
-def _walk(
-    source: Path,
-    work: Path,
-    teacher: Teacher | None,
-    labelling: LabellingSettings,
-    without: Sequence[str],
-    note: Callable[[str], None],
-) -> Iterator[LabelledImages]:
-    if {source.name, source.stem} & set(without):
-        return
-    if source.is_file():
-        if source.suffix == ".json":
-            note(str(source))
-            yield read_coco(source)
-        elif source.suffix.lower() in VIDEO_SUFFIXES and teacher is not None:
-            note(str(source))
-            yield label_video(source, work, teacher, labelling)
-        return
-    if not source.is_dir():
-        raise InvalidInputError(f"{source}: no such file or folder")
-    readers: list[tuple[str, Callable[[], LabelledImages]]] = [
-        ("labels", lambda: read_yolo(source)),
-        ("Annotations", lambda: read_voc(source)),
-        ("groundtruth", lambda: read_motion_masks(source)),
-        ("seqinfo.ini", lambda: read_mot(source, work, teacher)),
-    ]
-    for mark, read in readers:
-        if (source / mark).exists():
-            if mark == "seqinfo.ini" and _pictures_of(source) is None:
-                note(f"{source}: left out, no images and no video of it")
-                return
-            note(str(source))
-            yield read()
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One call of `read_recordings`; `names` are those of the recordings whose frames it wrote."""
+
+    work: Path
+    teacher: Teacher | None
+    labelling: LabellingSettings
+    without: frozenset[str]
+    note: Callable[[str], None]
+    go_on: bool
+    names: Names
+
+    def sets(self, source: Path) -> Iterator[LabelledImages]:
+        if {source.name, source.stem} & self.without:
             return
-    sequences = [path.parent for path in source.glob("*/seqinfo.ini")]
-    for path in sorted(source.iterdir()):
-        # A video beside a sequence's labels is that sequence's.
-        if path.suffix.lower() in VIDEO_SUFFIXES and len(sequences) == 1:
-            continue
-        if path.is_dir() or _is_coco(path) or path.suffix.lower() in VIDEO_SUFFIXES:
-            yield from _walk(path, work, teacher, labelling, without, note)
+        if source.is_file():
+            if source.suffix == ".json":
+                yield self._read(source, lambda fault: read_coco(source, fault=fault))
+            elif source.suffix.lower() in VIDEO_SUFFIXES and (teacher := self.teacher) is not None:
+                yield self._read(source, lambda fault: self._label(source, teacher))
+            return
+        if not source.is_dir():
+            raise InvalidInputError(f"{source}: no such file or folder")
+        if (source / "seqinfo.ini").exists():
+            if _pictures_of(source) is None:
+                self.note(f"{source}: left out, no images and no video of it")
+            else:
+                yield self._read(source, lambda fault: read_mot(source, self.work, self.teacher, self.names))
+            return
+        readers = (("labels", read_yolo), ("Annotations", read_voc), ("groundtruth", read_motion_masks))
+        reader = next((read for mark, read in readers if (source / mark).exists()), None)
+        if reader is not None:
+            yield self._read(source, lambda fault: reader(source, fault))
+            return
+        if coco := _coco_files(source / "annotations"):
+            for path in coco:
+                yield from self.sets(path)
+            return
+        sequences = [path.parent for path in source.glob("*/seqinfo.ini")]
+        for path in sorted(source.iterdir()):
+            # A video beside a sequence's labels is that sequence's.
+            if path.suffix.lower() in VIDEO_SUFFIXES and len(sequences) == 1:
+                continue
+            if path.is_dir() or _is_coco(path) or path.suffix.lower() in VIDEO_SUFFIXES:
+                yield from self.sets(path)
+
+    def _read(self, source: Path, read: Callable[[OnFault], LabelledImages]) -> LabelledImages:
+        self.note(str(source))
+        if not self.go_on:
+            return read(refuse)
+        faults: list[Fault] = []
+        try:
+            labelled = read(faults.append)
+        except InvalidInputError as error:
+            labelled = LabelledImages(source)
+            faults.append(Fault(str(source), UNREADABLE_SET, error.message, error.hint))
+        return replace(labelled, faults=tuple(faults))
+
+    def _label(self, video: Path, teacher: Teacher) -> LabelledImages:
+        return label_video(video, self.work, teacher, self.labelling, self.names.own(video.stem))
 
 
-def read_mot(directory: Path, work: Path, teacher: Teacher | None = None) -> LabelledImages:
+def read_mot(directory: Path, work: Path, teacher: Teacher | None = None, names: Names | None = None) -> LabelledImages:
     """A MOT sequence's people with their identities; a video's frames are written below `work`.
 
     Boxes of confidence 0 are ignored ones. Times follow the sequence's frame rate. MOT labels people alone: a
-    teacher adds the objects of other classes, or they would be learned as background.
+    teacher adds the objects of other classes, or they would be learned as background. The camera has the sequence's
+    name, or another one of `names` where that is taken.
     """
     info = read_sequence_info(directory)
     boxes = read_boxes(directory / "gt" / "gt.txt", length=info.length, identified=True)
     pictures = _pictures_of(directory)
     if pictures is None:
-        raise InvalidInputError(f"{directory}: expected img1/ or a video here or beside it, found none")
+        raise InvalidInputError(f"{directory}: expected {info.image_folder}/ or a video here or beside it, found none")
+    camera = (names or Names()).own(info.name)
+    numbers = range(1, info.length + 1)
     if pictures.is_dir():
-        root = directory
-        names = [f"{pictures.name}/{number:06d}.jpg" for number in range(1, info.length + 1)]
+        root, files = directory, [info.image(number) for number in numbers]
     else:
-        root = work
-        names = [f"{info.name}/{number:06d}.jpg" for number in range(1, info.length + 1)]
-        for name, (_, pixels) in zip(names, read_video(pictures), strict=False):
+        root, files = work, [f"{camera}/{number:06d}.jpg" for number in numbers]
+        for name, (_, pixels) in zip(files, read_video(pictures), strict=False):
             write_jpeg(work / name, pixels)
-        missing = next((name for name in names if not (work / name).is_file()), None)
+        missing = next((name for name in files if not (work / name).is_file()), None)
         if missing is not None:
             raise InvalidInputError(f"{pictures}: expected {info.length} frames, it ends before {missing}")
     images = [
@@ -129,26 +161,26 @@ def read_mot(directory: Path, work: Path, teacher: Teacher | None = None) -> Lab
             np.full(rows.stop - rows.start, PERSON),
             ignored=boxes.confidences[rows] == 0,
             track_ids=boxes.ids[rows],
-            camera=info.name,
+            camera=camera,
             captured_at=_EPOCH + timedelta(seconds=number / info.frame_rate),
         )
-        for number, (name, rows) in enumerate(zip(names, boxes.by_frame(info.length), strict=True))
+        for number, (name, rows) in enumerate(zip(files, boxes.by_frame(info.length), strict=True))
     ]
     people = LabelledImages(root, tuple(images))
     return people if teacher is None else _with_other_classes(people, teacher)
 
 
-def label_video(path: Path, work: Path, teacher: Teacher, labelling: LabellingSettings) -> LabelledImages:
-    """A video's frames, labelled by the teacher; every `labelling.every`-th is written below `work`."""
+def label_video(path: Path, work: Path, teacher: Teacher, labelling: LabellingSettings, camera: str) -> LabelledImages:
+    """A video's frames, labelled by the teacher; every `labelling.every`-th is written below `work`/`camera`."""
 
     def frames() -> Iterator[RecordedFrame]:
         for number, (captured_at, pixels) in enumerate(read_video(path)):
-            name = f"{path.stem}/{number + 1:06d}.jpg"
+            name = f"{camera}/{number + 1:06d}.jpg"
             if number % labelling.every == 0:
                 write_jpeg(work / name, pixels)
             yield RecordedFrame(name, captured_at, pixels)
 
-    return LabelledImages(work, tuple(label(frames(), teacher, path.stem, labelling)))
+    return LabelledImages(work, tuple(label(frames(), teacher, camera, labelling)))
 
 
 def read_video(path: Path) -> Iterator[tuple[datetime, UInt8Array]]:
@@ -194,10 +226,17 @@ def _is_coco(path: Path) -> bool:
     return path.suffix == ".json" and b'"annotations"' in path.read_bytes()
 
 
+def _coco_files(folder: Path) -> list[Path]:
+    """The boxes of COCO's own layout, which has captions and key points of the same images beside them."""
+    found = [path for path in sorted(folder.glob("*.json")) if _is_coco(path)]
+    return [path for path in found if path.name.startswith("instances_")] or found
+
+
 def _pictures_of(sequence: Path) -> Path | None:
     """The folder or the video with the sequence's frames; a video beside it counts where it is the only one."""
-    if (sequence / "img1").is_dir():
-        return sequence / "img1"
+    own = sequence / read_sequence_info(sequence).image_folder
+    if own.is_dir():
+        return own
     for place in (sequence, sequence.parent):
         videos = [path for path in sorted(place.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
         if len(videos) == 1:

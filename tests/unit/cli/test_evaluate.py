@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
 from typer.testing import CliRunner
@@ -37,7 +39,7 @@ def test_a_sequence_without_its_video_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", [True, False])
 def test_a_model_of_another_signature_is_refused(tmp_path: Path, broken: bool) -> None:
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").write_bytes(b"")
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((8, 8, 3), np.uint8))
     model = identity(tmp_path / "model.onnx")
     if broken:
         model.write_bytes(b"no model")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,43 @@ def test_labels_are_converted_and_read_again(kind: str, labels: Path, tmp_path: 
     for image in again:
         np.testing.assert_allclose(image.xyxy[~image.ignored], [[8, 8, 24, 56]], atol=1e-6)
         assert again.read(image).shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("kind", ["yolo", "voc", "coco", "mot"])
+def test_several_sets_are_all_converted_and_keep_their_pixels(kind: str, labels: Path, tmp_path: Path) -> None:
+    for day, grey in (("monday", 40), ("tuesday", 200)):
+        shutil.copytree(labels, tmp_path / "raw" / day / "gate")
+        for path in (tmp_path / "raw" / day / "gate" / "images").iterdir():
+            cv2.imwrite(str(path), np.full((64, 96, 3), grey, np.uint8))
+    said = run("data", "convert", tmp_path / "raw", "--to", kind, "--output", tmp_path / kind)
+    assert "8 images" in said
+    left_out = {"yolo": "left out, since yolo cannot say them: 8 ignored", "mot": "8 car"}
+    assert left_out.get(kind, "images") in said
+    sets = read_recordings(tmp_path / kind, tmp_path / "work")
+    greys = [int(labelled.read(image).mean()) for labelled in sets for image in labelled]
+    assert greys == pytest.approx([40] * 4 + [200] * 4, abs=3)
+    assert sum(labelled.boxes_by_class()["person"] for labelled in sets) == 8
+
+
+def test_a_check_goes_on_after_labels_that_cannot_be_read(labels: Path, tmp_path: Path) -> None:
+    run("data", "convert", labels / "labels.json", "--to", "yolo", "--output", tmp_path / "raw" / "a")
+    run("data", "convert", labels / "labels.json", "--to", "voc", "--output", tmp_path / "raw" / "b")
+    (tmp_path / "raw" / "a" / "labels" / "0.txt").write_text("0 0.5\n0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\nx")
+    (tmp_path / "raw" / "a" / "labels" / "4.txt").write_text("0 9 9 9 9")
+    (tmp_path / "raw" / "b" / "Annotations" / "2.xml").write_text("no XML")
+    (tmp_path / "raw" / "c.json").write_text('{"annotations": 1}')
+    (tmp_path / "raw" / "b" / "JPEGImages" / "6.jpg").write_bytes(b"no image")
+    run("data", "check", tmp_path / "raw", "--json", tmp_path / "faults.json", code=1)
+    faults = json.loads((tmp_path / "faults.json").read_text())["faults"]
+    assert [(fault["name"].removeprefix(f"{tmp_path}/"), fault["kind"]) for fault in faults] == [
+        ("images/0.jpg", "unreadable labels"),
+        ("images/0.jpg", "unreadable labels"),
+        ("images/4.jpg", "unreadable labels"),
+        ("images/0.jpg", "duplicate box"),
+        ("Annotations/2.xml", "unreadable labels"),
+        ("JPEGImages/6.jpg", "unreadable"),
+        ("raw/c.json", "unreadable set"),
+    ]
 
 
 def test_faults_are_listed_and_end_with_1(labels: Path, tmp_path: Path) -> None:

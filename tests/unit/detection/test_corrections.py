@@ -121,7 +121,7 @@ def test_each_tool_s_own_coco_is_read_back(document: dict[str, object], tmp_path
 def test_an_image_that_label_studio_could_not_open_is_named(tmp_path: Path) -> None:
     image = {"id": 0, "width": None, "height": None, "file_name": "/data/local-files/?d=a.jpg"}
     (tmp_path / "back.json").write_text(json.dumps({**LABEL_STUDIO, "images": [image], "annotations": []}))
-    with pytest.raises(InvalidInputError, match=r"d=a\.jpg: expected a width and a height, got None and None"):
+    with pytest.raises(InvalidInputError, match=r"d=a\.jpg: .*expected a width and a height, got None and None"):
         read_coco(tmp_path / "back.json")
 
 

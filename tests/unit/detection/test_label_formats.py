@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from pathcast.core import InvalidInputError
 from pathcast.detection.coco_json import read_coco, write_coco
-from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.labelled import Fault, LabelledImage, LabelledImages
 from pathcast.detection.motion_masks import boxes_of_mask, read_motion_masks
 from pathcast.detection.voc_xml import read_voc, write_voc
 from pathcast.detection.yolo_text import read_yolo, write_yolo
@@ -31,14 +32,14 @@ def boxes(draw: st.DrawFn, width: int, height: int) -> list[float]:
 
 
 @st.composite
-def labelled_images(draw: st.DrawFn) -> LabelledImage:
+def labelled_images(draw: st.DrawFn, place: str = "images") -> LabelledImage:
     width, height = draw(st.integers(8, 64)), draw(st.integers(8, 64))
     rows = draw(st.lists(boxes(width, height), max_size=5))
     count = len(rows)
     scores = draw(st.lists(st.one_of(st.just(float("nan")), st.floats(0, 1)), min_size=count, max_size=count))
     when = draw(st.one_of(st.none(), st.integers(0, 10**9).map(lambda us: START + timedelta(microseconds=us))))
     return LabelledImage(
-        draw(st.sampled_from(["images/a.png", "images/deep/b.png", "images/ü c.png"])),
+        draw(st.sampled_from([f"{place}/a.png", f"{place}/deep/b.png", f"{place}/ü c.png"])),
         width,
         height,
         rows,
@@ -86,16 +87,90 @@ def test_yolo_text_brings_boxes_and_classes_back(
 
 
 @REUSE
-@given(image=labelled_images())
+@given(image=labelled_images("JPEGImages"))
 def test_pascal_voc_brings_boxes_classes_and_doubts_back(
     image: LabelledImage, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("voc")
     write_voc(folder, LabelledImages(folder, (image,)))
     (again,) = read_voc(folder)
+    assert again.name == image.name
     np.testing.assert_allclose(again.xyxy, image.xyxy, atol=1e-6)
     np.testing.assert_array_equal(again.class_ids, image.class_ids)
     np.testing.assert_array_equal(again.ignored, image.ignored)
+
+
+def test_pascal_voc_with_folders_is_read_back(tmp_path: Path) -> None:
+    names = ["JPEGImages/day/a.png", "JPEGImages/night/a.png", "JPEGImages/b.png"]
+    images = []
+    for width, name in enumerate(names, start=8):
+        image = LabelledImage(name, width, 8, [[0, 0, 4, 4]] * (width - 7), [0] * (width - 7))
+        images += written(tmp_path, image).images
+    write_voc(tmp_path, LabelledImages(tmp_path, tuple(images)))
+    again = read_voc(tmp_path)
+    assert {image.name: (image.width, len(image)) for image in again} == {
+        name: (width, width - 7) for width, name in enumerate(names, start=8)
+    }
+    # Some tools leave the folder out of the name, as it is that of the labels.
+    labels = tmp_path / "Annotations" / "day" / "a.xml"
+    labels.write_text(labels.read_text().replace("day/a.png", "a.png"))
+    assert {image.name for image in read_voc(tmp_path)} == set(names)
+
+
+@pytest.mark.parametrize("write", [write_voc, write_yolo])
+def test_images_that_would_share_a_label_file_are_refused(write: Callable[..., object], tmp_path: Path) -> None:
+    place = "JPEGImages" if write is write_voc else "images"
+    images = tuple(LabelledImage(f"{place}/a.{kind}", 8, 8) for kind in ("png", "jpg"))
+    with pytest.raises(InvalidInputError, match=r"a.jpg: expected a label file of its own"):
+        write(tmp_path, LabelledImages(tmp_path, images))
+
+
+def test_what_yolo_text_cannot_say_is_counted(tmp_path: Path) -> None:
+    boxes = [[0, 0, 4, 4], [0, 0, 4, 4], [9, 9, 12, 12]]
+    image = LabelledImage("images/a.png", 8, 8, boxes, [0, 0, 0], ignored=[False, True, False])
+    assert write_yolo(tmp_path, LabelledImages(tmp_path, (image,))) == {"ignored": 1, "outside the image": 1}
+
+
+def test_every_file_of_pascal_voc_is_read_whatever_the_others_hold(tmp_path: Path) -> None:
+    image = LabelledImage("JPEGImages/b.png", 8, 8, [[0, 0, 4, 4]] * 2, [0, 2])
+    write_voc(tmp_path, written(tmp_path, image))
+    good = tmp_path / "Annotations" / "b.xml"
+    good.write_text(good.read_text().replace("<xmax>4</xmax>", "<xmax>wide</xmax>", 1))
+    (tmp_path / "Annotations" / "a.xml").write_text("<annotation>")
+    (tmp_path / "Annotations" / "c.xml").write_text("<annotation/>")
+    found: list[Fault] = []
+    (again,) = read_voc(tmp_path, found.append)
+    assert again.class_ids.tolist() == [2]
+    assert [(fault.name, fault.kind) for fault in found] == [
+        ("Annotations/a.xml", "unreadable labels"),
+        ("JPEGImages/b.png", "unreadable labels"),
+        ("Annotations/c.xml", "unreadable labels"),
+    ]
+    assert "object 1" in found[1].detail
+
+
+@pytest.mark.parametrize("place", ["train2017", "images", "images/train2017", ""])
+def test_cocos_own_layout_is_read(place: str, tmp_path: Path) -> None:
+    written(tmp_path / place, LabelledImage("a.jpg", 10, 10))
+    (tmp_path / "annotations").mkdir()
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    path.write_text(json.dumps(coco()))
+    labelled = read_coco(path)
+    assert labelled.read(labelled.images[0]).shape == (10, 10, 3)
+
+
+def test_every_entry_of_coco_json_is_read_whatever_the_others_hold(tmp_path: Path) -> None:
+    images = [
+        {"id": number, "file_name": f"{number}.jpg", "width": size, "height": size}
+        for number, size in ((1, 10), (2, None), (3, 0), (4, 10))
+    ]
+    boxes = [(1, 1, [0, 0, 4, 4]), (2, 1, [0, 0, 4]), (3, 4, "box"), (4, 9, [0, 0, 1, 1]), (5, 4, [1, 1, 2, 2])]
+    annotations = [{"id": n, "image_id": image, "category_id": 7, "bbox": box} for n, image, box in boxes]
+    (tmp_path / "labels.json").write_text(json.dumps(coco(images=images, annotations=annotations)))
+    found: list[Fault] = []
+    labelled = read_coco(tmp_path / "labels.json", fault=found.append)
+    assert [(image.name, len(image)) for image in labelled] == [("1.jpg", 1), ("4.jpg", 1)]
+    assert {fault.name for fault in found} == {"1.jpg", "2.jpg", "3.jpg", "4.jpg", "labels.json"}
 
 
 def test_voc_counts_pixels_from_one(tmp_path: Path) -> None:
@@ -147,7 +222,7 @@ def test_what_labelling_tools_write_is_read(tmp_path: Path) -> None:
             json.dumps(coco(annotations=[{"id": 5, "image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}])),
             "annotation 5",
         ),
-        (json.dumps(coco(annotations=[{"id": 5, "image_id": 1, "category_id": 7, "bbox": [0, 1]}])), "not COCO JSON"),
+        (json.dumps(coco(annotations=[{"id": 5, "image_id": 1, "category_id": 7, "bbox": [0, 1]}])), "annotation 5"),
         (
             json.dumps(coco(images=[{"id": 1, "file_name": "a.jpg", "width": 0, "height": 10}])),
             "a.jpg: expected a size",

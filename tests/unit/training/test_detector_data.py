@@ -101,6 +101,41 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
         prepare([recording("a", 3, tmp_path)], tmp_path / "data")
 
 
+def test_two_sets_of_one_name_and_their_people_stay_apart(tmp_path: Path) -> None:
+    sets = []
+    for day in ("monday", "tuesday"):
+        source = recording("gate", 30, tmp_path / day / "yard")
+        for second in range(30):
+            noise(source.root / f"gate/{second:04d}.png", second + 100 * len(sets))
+        people = tuple(image.changed(track_ids=[1]) for image in source)
+        sets.append(LabelledImages(source.root, people))
+    pixels = [labelled.read(labelled.images[0]) for labelled in sets]
+    prepare(sets, tmp_path / "data", SplitSettings(gap_s=0))
+    train = read_prepared(tmp_path / "data", "train")
+    first, second = (image for image in train if image.name.endswith("/0000.png"))
+    np.testing.assert_array_equal(train.read(first), pixels[0])
+    np.testing.assert_array_equal(train.read(second), pixels[1])
+    assert first.track_ids.tolist() != second.track_ids.tolist()
+
+
+def test_images_whose_labels_are_not_read_whole_are_not_learned_from(tmp_path: Path) -> None:
+    for number in range(30):
+        noise(tmp_path / "raw" / "images" / f"{number:02d}.png", number)
+        (tmp_path / "raw" / "labels").mkdir(exist_ok=True)
+        rows = "0 0.5 0.5 0.2 0.4\n" + ("0 0.2 0.2" if number == 3 else "")
+        (tmp_path / "raw" / "labels" / f"{number:02d}.txt").write_text(rows)
+    card = prepare_images(tmp_path / "raw", tmp_path / "data", {})
+    assert card["faults"] == {"unreadable labels": 1}
+    names = {Path(image.name).name for part in ("train", "val") for image in read_prepared(tmp_path / "data", part)}
+    assert "03.png" not in names
+    assert "02.png" in names
+    (tmp_path / "raw" / "broken.json").write_text('{"annotations": []}')
+    (tmp_path / "raw" / "images").rename(tmp_path / "raw" / "yard")
+    (tmp_path / "raw" / "labels").rename(tmp_path / "raw" / "rows")
+    with pytest.raises(InvalidInputError, match="broken.json: unreadable set: .*'categories' is missing"):
+        prepare_images(tmp_path / "raw", tmp_path / "other", {})
+
+
 def teacher(seen: dict[int, list[tuple[float, float]]]) -> object:
     """Boxes at x with a score, by the value of a frame's first pixel."""
 
@@ -159,6 +194,54 @@ def test_a_mot_sequence_keeps_identities_times_and_what_to_ignore(tmp_path: Path
     assert labelled.images[0].xyxy.tolist() == [[10, 10, 20, 30]]
 
 
+def test_a_mot_sequence_has_its_images_where_it_says(tmp_path: Path) -> None:
+    folder = mot_folder(tmp_path / "gate")
+    (folder / "img1").rename(folder / "frames")
+    for path in (folder / "frames").iterdir():
+        cv2.imwrite(str(path.with_suffix(".png")), cv2.imread(str(path)))
+        path.unlink()
+    text = (folder / "seqinfo.ini").read_text()
+    (folder / "seqinfo.ini").write_text(text.replace("imDir=img1", "imDir=frames").replace(".jpg", ".png"))
+    labelled = read_mot(folder, tmp_path / "work")
+    assert labelled.images[0].name == "frames/000001.png"
+    assert labelled.read(labelled.images[0]).shape == (48, 64, 3)
+
+
+def video(path: Path, grey: int) -> None:
+    path.parent.mkdir(parents=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48))
+    for _ in range(6):
+        writer.write(np.full((48, 64, 3), grey, np.uint8))
+    writer.release()
+
+
+def test_two_videos_of_one_name_keep_their_own_frames(tmp_path: Path) -> None:
+    video(tmp_path / "raw" / "monday" / "gate.avi", 40)
+    video(tmp_path / "raw" / "tuesday" / "gate.avi", 200)
+    mot_folder(tmp_path / "raw" / "yard", frames_=0)
+    text = (tmp_path / "raw" / "yard" / "seqinfo.ini").read_text()
+    (tmp_path / "raw" / "yard" / "seqinfo.ini").write_text(text.replace("imDir=img1", "imDir=none"))
+    video(tmp_path / "raw" / "yard" / "video" / "x.avi", 120)
+    (tmp_path / "raw" / "yard" / "video" / "x.avi").rename(tmp_path / "raw" / "yard" / "gate.avi")
+
+    def look(pixels: np.ndarray) -> Detections:
+        return Detections([[10, 10, 20, 30]], [0.9], [0])
+
+    sets = read_recordings(tmp_path / "raw", tmp_path / "work", teacher=look, labelling=LabellingSettings(every=1))
+    seen = {image.camera: int(labelled.read(image).mean()) for labelled in sets for image in labelled}
+    assert seen == pytest.approx({"gate": 40, "gate-2": 200, "gate-3": 120}, abs=3)
+
+
+def test_cocos_own_layout_is_found_with_its_boxes_alone(tmp_path: Path) -> None:
+    for subset in ("train2017", "val2017"):
+        noise(tmp_path / subset / "a.png", 1)
+        image = LabelledImage("a.png", 64, 48, [[10, 10, 20, 30]], [0])
+        for kind in ("instances", "person_keypoints"):
+            write_coco(tmp_path / "annotations" / f"{kind}_{subset}.json", LabelledImages(Path(), (image,)))
+    sets = read_recordings(tmp_path, tmp_path / "work")
+    assert [labelled.root.name for labelled in sets] == ["train2017", "val2017"]
+
+
 def test_a_teacher_adds_the_classes_that_mot_does_not_label(tmp_path: Path) -> None:
     def look(pixels: np.ndarray) -> Detections:
         return Detections([[10, 10, 20, 30], [30, 20, 50, 40]], [0.9, 0.8], [0, 2])
@@ -210,5 +293,5 @@ def test_objects_of_different_recordings_are_different_objects() -> None:
         return LabelledImage("", 64, 48, boxes, [0] * len(identities), track_ids=identities, camera=camera)
 
     images = (seen("a", [1, 2]), seen("b", [1, -1]), seen("a", [2]))
-    own = with_own_identities(LabelledImages(Path(), images))
-    assert [image.track_ids.tolist() for image in own] == [[0, 1], [2, -1], [1]]
+    sets = with_own_identities([LabelledImages(Path(), images), LabelledImages(Path(), images[:1])])
+    assert [[image.track_ids.tolist() for image in own] for own in sets] == [[[1, 2], [3, -1], [2]], [[4, 5]]]
