@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,10 @@ TRAINING_CODE = (
     *("src/pathcast/export", "components", "pipelines", "requirements.lock"),
 )
 """What a trained model comes from; a change of it is worth a training run."""
+
+_EXPERIMENT = "retrain"
+_COMMIT_OF_RUN = re.compile(r"-([0-9a-f]{12})$")
+_PAGE = 50
 
 _VALUES = {"image": "pathcast-stream", "trainImage": "pathcast-train"}
 
@@ -99,23 +104,26 @@ def upload() -> None:
 def retrain() -> None:
     """Start a run of the training pipeline, as it was just compiled.
 
-    Where GIT_PREVIOUS_SUCCESSFUL_COMMIT is set, as in Jenkins, only if training code changed since, or RETRAIN is true.
+    Only if training code changed since the commit of the last such run that did not fail, or RETRAIN is true.
     """
-    since = os.environ.get("GIT_PREVIOUS_SUCCESSFUL_COMMIT")
-    if since and os.environ.get("RETRAIN") != "true" and not training_changed(since, PROJECT):
-        _console.print(f"no training run: nothing of training changed since {since[:12]}")
-        return
     client = _pipelines_client(os.environ)
     found = [file for file in compiled_pipelines(PIPELINES) if file.stem == RETRAIN]
     if not found:
         raise InvalidInputError(f"{PIPELINES}: {RETRAIN}.yaml is not there", hint="run `make compile`")
-    name = f"{RETRAIN}-{os.environ.get('TAG') or 'manual'}"
+    where = os.environ.get("KFP_NAMESPACE")
     with host_errors(os.environ["KFP_ENDPOINT"]):
+        experiment = client.create_experiment(_EXPERIMENT, namespace=where).experiment_id
+        since = trained_commit(client, experiment)
+        if since and os.environ.get("RETRAIN") != "true" and not training_changed(since, PROJECT):
+            _console.print(f"no training run: nothing of training changed since the run of {since}")
+            return
+        name = f"{RETRAIN}-{os.environ.get('TAG') or 'manual'}-{_commit(PROJECT)}"
         started = client.create_run_from_pipeline_package(
             str(found[0]),
             arguments={"force": True},
             run_name=name,
-            experiment_name="retrain",
+            experiment_id=experiment,
+            namespace=where,
             service_account=os.environ.get("KFP_ACCOUNT"),
         )
     _console.print(f"started {name}: {started.run_id}")
@@ -200,11 +208,30 @@ def training_changed(since: str, project: Path) -> bool:
     return subprocess.run(command, cwd=project, stderr=subprocess.DEVNULL).returncode != 0
 
 
+def trained_commit(client: kfp.Client, experiment: str) -> str | None:
+    """The commit in the name of the newest run that did not fail; a training that is under way counts."""
+    token = ""
+    while True:
+        page = client.list_runs(token, _PAGE, sort_by="created_at desc", experiment_id=experiment)
+        for run in page.runs or ():
+            named = _COMMIT_OF_RUN.search(run.display_name)
+            if named and run.state not in ("FAILED", "CANCELED", "CANCELING"):
+                return named[1]
+        token = page.next_page_token or ""
+        if not token:
+            return None
+
+
 def upload_pipelines(client: kfp.Client, files: Sequence[Path], version: str) -> list[str]:
     """Upload each file, a new name as a pipeline, a known one as its next version; returns the names."""
     for file in files:
         store(client, file, shown_name(file.stem), version)
     return [shown_name(file.stem) for file in files]
+
+
+def _commit(project: Path) -> str:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _repository(name: str, environment: Mapping[str, str]) -> str:

@@ -21,6 +21,10 @@ _SENT = 'pathcast_frames_out_total{namespace="pathcast", service="producer", cam
 _LAG = 'pathcast_lag_seconds{namespace="pathcast", service="analyzer"}'
 _CREATED = 'kube_cronjob_created{namespace="pathcast", cronjob="pathcast-monitor"}'
 _SUCCEEDED = 'kube_cronjob_status_last_successful_time{namespace="pathcast", cronjob="pathcast-monitor"}'
+_SET = 'kube_statefulset_%s{namespace="%s", statefulset="%s"}'
+_BROKER = 'kube_pod_status_ready{namespace="pathcast", pod="pathcast-broker-%d", condition="true"}'
+_BEHIND = 'kafka_server_replicamanager_underreplicatedpartitions{namespace="pathcast", pod="pathcast-broker-%d"}'
+_VOLUME = 'kubelet_volume_stats_%s_bytes{namespace="%s", persistentvolumeclaim="data-timescaledb-0"}'
 _DRIFT = 'pathcast_drift_alarm{namespace="pathcast", family="detector", camera="gate", signal="brightness"}'
 
 
@@ -29,6 +33,24 @@ def _replicas(kind: str, name: str, wanted: int, made: int) -> tuple[tuple[str, 
     labels = f'{{namespace="pathcast", {kind}="{name}"}}'
     wish = "kube_statefulset_replicas" if kind == "statefulset" else "kube_deployment_spec_replicas"
     return ((f"{wish}{labels}", f"{wanted}x30"), (f"kube_{kind}_status_replicas{labels}", f"{made}x30"))
+
+
+def _available(name: str, wanted: int, made: int) -> tuple[tuple[str, str], ...]:
+    """How many of a Deployment's pods are available."""
+    labels = f'{{namespace="pathcast", deployment="{name}"}}'
+    wish, found = "kube_deployment_spec_replicas", "kube_deployment_status_replicas_available"
+    return ((f"{wish}{labels}", f"{wanted}x30"), (f"{found}{labels}", f"{made}x30"))
+
+
+def _ready(name: str, wanted: int, values: str, namespace: str = "pathcast") -> tuple[tuple[str, str], ...]:
+    """How many of a StatefulSet's pods are ready."""
+    names = (_SET % (kind, namespace, name) for kind in ("replicas", "status_replicas_ready"))
+    return tuple(zip(names, (f"{wanted}x400", values), strict=True))
+
+
+def _disk(free: str, namespace: str = "pathcast") -> tuple[tuple[str, str], ...]:
+    """A volume of 1,000 bytes."""
+    return ((_VOLUME % ("capacity", namespace), "1000x400"), (_VOLUME % ("available", namespace), free))
 
 
 # alert, series with their values minute by minute (_: none), and whether it fires after 25 minutes
@@ -67,12 +89,33 @@ CASES = (
     ("PathcastTritonDown", (('up{namespace="pathcast", job="triton"}', "0x30"),), True),
     ("PathcastTritonDown", (), True),
     ("PathcastTritonDown", (('up{namespace="pathcast", job="triton"}', "1x30"),), False),
+    ("PathcastServerDown", (), False),
+    ("PathcastServerDown", _ready("timescaledb", 1, "1x30"), False),
+    ("PathcastServerDown", _ready("timescaledb", 1, "1x15 0x15"), True),
+    ("PathcastServerDown", _ready("timescaledb", 1, "1x15 0x1 1x15"), False),
+    ("PathcastServerDown", _ready("timescaledb", 1, "0x30", "another"), False),
+    ("PathcastServerDown", _ready("minio", 4, "3x30"), True),
+    ("PathcastServerDown", _ready("minio", 4, "4x30"), False),
+    ("PathcastServerDown", (('up{namespace="pathcast", job="minio", pod="minio-2"}', "1x15 0x15"),), True),
+    ("PathcastServerDown", _available("mlflow", 1, 0), True),
+    ("PathcastServerDown", _available("mlflow", 1, 1), False),
+    ("PathcastServerDown", ((_BROKER % 0, "1x30"), (_BROKER % 1, "1x15 0x15")), True),
+    ("PathcastServerDown", ((_BROKER % 0, "1x30"), (_BROKER % 1, "1x30")), False),
+    ("PathcastReplicasBehind", ((_BEHIND % 0, "0x5 12x25"), (_BEHIND % 1, "0x30")), True),
+    ("PathcastReplicasBehind", ((_BEHIND % 0, "0x10 12x5 0x15"), (_BEHIND % 1, "0x30")), False),
+    ("PathcastDiskFilling", _disk("300x30"), False),
+    ("PathcastDiskFilling", _disk("90x30"), True),
+    ("PathcastDiskFilling", _disk("90x30", "another"), False),
 )
 # The same after five hours.
 LATER = (
     ("PathcastMonitorStale", ((_CREATED, "0x400"),), True),
     ("PathcastMonitorStale", ((_CREATED, "0x400"), (_SUCCEEDED, "_x240 14400x160")), False),
     ("PathcastMonitorStale", ((_CREATED, "0x400"), (_SUCCEEDED, "_x40 2400x360")), True),
+    # Full within a day as it goes; slower; as fast, but with room for ten hours.
+    ("PathcastDiskFilling", _disk("600-1x400"), True),
+    ("PathcastDiskFilling", _disk("600-0.2x400"), False),
+    ("PathcastDiskFilling", _disk("990-1x400"), False),
 )
 
 
@@ -130,4 +173,4 @@ def test_every_alert_has_its_runbook() -> None:
     for rule in (rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule):
         assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
         assert f"\n### {rule['alert']}\n" in page
-    assert len(names) == 12
+    assert len(names) == 15

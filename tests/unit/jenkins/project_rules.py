@@ -217,7 +217,7 @@ def _stashes(pipeline: Call) -> Iterator[str]:
 
 
 def _training(pipeline: Call, commands: list[Command]) -> Iterator[str]:
-    """`make retrain` itself compares with the last build that succeeded; it reads the parameter RETRAIN."""
+    """`make retrain` itself compares with the commit that was trained last; it reads the parameter RETRAIN."""
     for command in commands:
         if command.text == "make retrain" and any(
             names & {"anyOf", "changeset", "expression"} for names in map(_conditions, command.stages)

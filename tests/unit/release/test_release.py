@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import create_autospec
 
 import kfp
@@ -25,6 +26,7 @@ from deployments.release import (
     read_digests,
     rollback_command,
     smoke_command,
+    trained_commit,
     training_changed,
     upload_pipelines,
     write_overlays,
@@ -147,25 +149,44 @@ def test_no_compiled_pipeline_is_an_error(tmp_path: Path) -> None:
         compiled_pipelines(tmp_path)
 
 
-def test_retrain_starts_the_training_pipeline(compiled: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def _host(monkeypatch: pytest.MonkeyPatch, folder: Path, *runs: tuple[str, str]) -> Any:
+    """Kubeflow's client, of a server that has these runs (name, state), newest first, two on a page."""
+    pages = [runs[first : first + 2] for first in range(0, len(runs), 2)] or [()]
+
+    def list_runs(token: str, size: int, *, sort_by: str, experiment_id: str) -> SimpleNamespace:
+        assert (sort_by, experiment_id) == ("created_at desc", "experiment-1")
+        page = int(token or 0)
+        found = [SimpleNamespace(display_name=name, state=state) for name, state in pages[page]]
+        more = str(page + 1) if page + 1 < len(pages) else None
+        return SimpleNamespace(runs=found or None, next_page_token=more)
+
     client = create_autospec(kfp.Client, instance=True)
+    client.create_experiment.return_value = SimpleNamespace(experiment_id="experiment-1")
     client.create_run_from_pipeline_package.return_value = SimpleNamespace(run_id="run-1")
-    monkeypatch.setattr(release, "PIPELINES", compiled[0].parent)
+    client.list_runs.side_effect = list_runs
+    monkeypatch.setattr(release, "PIPELINES", folder)
     monkeypatch.setattr(release, "_pipelines_client", lambda environment: client)
+    return client
+
+
+def test_retrain_starts_the_training_pipeline(compiled: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    client = _host(monkeypatch, compiled[0].parent)
+    monkeypatch.setattr(release, "_commit", lambda project: "0123456789ab")
     environment = {"TAG": "build-7", "KFP_ENDPOINT": "https://kfp", "KFP_ACCOUNT": "pathcast-lifecycle"}
-    environment |= {"GIT_PREVIOUS_SUCCESSFUL_COMMIT": ""}
-    result = CliRunner().invoke(app, ["retrain"], env=environment)
+    result = CliRunner().invoke(app, ["retrain"], env=environment | {"KFP_NAMESPACE": "pathcast"})
     assert result.exit_code == 0, result.output
+    client.create_experiment.assert_called_once_with("retrain", namespace="pathcast")
     client.create_run_from_pipeline_package.assert_called_once_with(
         str(compiled[1]),
         arguments={"force": True},
-        run_name="continuous_training-build-7",
-        experiment_name="retrain",
+        run_name="continuous_training-build-7-0123456789ab",
+        experiment_id="experiment-1",
+        namespace="pathcast",
         service_account="pathcast-lifecycle",
     )
 
 
-def test_training_starts_where_its_code_changed_since_the_last_build_that_succeeded(tmp_path: Path) -> None:
+def test_training_has_changed_where_its_code_has(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         command = ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
@@ -188,16 +209,35 @@ def test_training_starts_where_its_code_changed_since_the_last_build_that_succee
     assert all((CHART.parents[1] / path).exists() for path in TRAINING_CODE)
 
 
-@pytest.mark.parametrize(("asked", "starts"), [("false", 0), ("true", 1)])
-def test_nothing_is_trained_where_nothing_changed_unless_somebody_asks(
-    compiled: list[Path], monkeypatch: pytest.MonkeyPatch, asked: str, starts: int
+_OLD, _NEW = "continuous_training-build-3-" + "a" * 12, "continuous_training-build-5-" + "b" * 12
+
+
+@pytest.mark.parametrize(
+    ("runs", "since"),
+    [
+        ((), None),
+        ((("continuous_training-manual", "SUCCEEDED"),), None),
+        (((_NEW, "SUCCEEDED"), (_OLD, "SUCCEEDED")), "b" * 12),
+        (((_NEW, "RUNNING"), (_OLD, "SUCCEEDED")), "b" * 12),
+        # What a run that failed was to train is still to be trained.
+        (((_NEW, "FAILED"), (_OLD, "SUCCEEDED")), "a" * 12),
+        (((_NEW, "CANCELED"), (_NEW, "FAILED"), (_NEW, "FAILED"), (_OLD, "SUCCEEDED")), "a" * 12),
+        (((_NEW, "FAILED"), (_OLD, "FAILED")), None),
+    ],
+)
+def test_the_commit_that_was_trained_is_that_of_the_last_run_that_did_not_fail(
+    runs: tuple[tuple[str, str], ...], since: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = create_autospec(kfp.Client, instance=True)
-    client.create_run_from_pipeline_package.return_value = SimpleNamespace(run_id="run-1")
-    monkeypatch.setattr(release, "PIPELINES", compiled[0].parent)
-    monkeypatch.setattr(release, "_pipelines_client", lambda environment: client)
-    monkeypatch.setattr(release, "training_changed", lambda since, project: False)
-    environment = {"KFP_ENDPOINT": "https://kfp", "GIT_PREVIOUS_SUCCESSFUL_COMMIT": "1" * 40, "RETRAIN": asked}
+    assert trained_commit(_host(monkeypatch, tmp_path, *runs), "experiment-1") == since
+
+
+@pytest.mark.parametrize(("changed", "asked", "starts"), [(False, "false", 0), (False, "true", 1), (True, "false", 1)])
+def test_training_starts_where_its_code_changed_since_the_last_run_or_somebody_asks(
+    compiled: list[Path], monkeypatch: pytest.MonkeyPatch, changed: bool, asked: str, starts: int
+) -> None:
+    client = _host(monkeypatch, compiled[0].parent, (_OLD, "SUCCEEDED"))
+    monkeypatch.setattr(release, "training_changed", lambda since, project: changed and since == "a" * 12)
+    environment = {"KFP_ENDPOINT": "https://kfp", "RETRAIN": asked}
     result = CliRunner().invoke(app, ["retrain"], env=environment)
     assert result.exit_code == 0, result.output
     assert client.create_run_from_pipeline_package.call_count == starts
