@@ -1,12 +1,13 @@
 """A prepared folder for the detector: images, `train.json`, `val.json`, `test.json` and the data card.
 
-Recordings are cut by time, each camera on its own, with a gap, so that no frame has a neighbour in another part.
+Recordings are cut by time, each camera on its own, and images without a time by the order of their names, each folder
+on its own, both with a gap, so that no frame has a neighbour in another part.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,12 +35,24 @@ SELECTION = "selection.card"
 """Beside raw data from the platform's archive: how it was chosen and labelled, for the data card."""
 
 
+_LEAST_FOLDER = 20
+"""Folders of fewer images without a time are cut together, as one."""
+
+RULE = (
+    "with a time: each camera by itself, its end held out, gap_s seconds before each border in no part. Without: each "
+    "folder by itself, in the order of the names (numbers as numbers), its end held out, stills_gap images before each "
+    "border, but at most a twentieth of the folder, in no part. So names must follow the time where images are frames "
+    "of a recording"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SplitSettings:
     """Shares of the whole: the last `test` of a recording is held out, the `val` before it chooses the epoch.
 
-    `gap_s` seconds before each border are left out. Pictures that belong to no time are dealt out by their name,
-    `stills_val` and `stills_test` of them. All of the cameras in `held_out` are test.
+    `gap_s` seconds before each border are left out. Images without a time may be frames of a recording all the same:
+    they are cut likewise, each folder in the order of its names, by the shares `stills_val` and `stills_test`, with
+    `stills_gap` images before each border left out. All of the cameras in `held_out` are test.
     """
 
     val: float = 0.1
@@ -47,11 +60,12 @@ class SplitSettings:
     stills_val: float = 0.1
     stills_test: float = 0.0
     gap_s: float = 2.0
+    stills_gap: int = 10
     held_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         pairs = ((self.val, self.test), (self.stills_val, self.stills_test))
-        if any(min(pair) < 0 or sum(pair) >= 1 for pair in pairs) or self.gap_s < 0:
+        if any(min(pair) < 0 or sum(pair) >= 1 for pair in pairs) or min(self.gap_s, self.stills_gap) < 0:
             raise InvalidInputError(f"split: expected shares that leave something to learn from, got {self}")
 
 
@@ -63,9 +77,15 @@ def split(labelled: LabelledImages, settings: SplitSettings) -> dict[str, Labell
             moment = image.captured_at.timestamp()
             first, last = spans.get(image.camera, (moment, moment))
             spans[image.camera] = (min(first, moment), max(last, moment))
+    stills = _parts_of_stills(labelled, settings)
     parts: dict[str, list[LabelledImage]] = {part: [] for part in PARTS}
-    for image in labelled:
-        part = _part_of(image, spans, settings)
+    for number, image in enumerate(labelled):
+        if image.camera in settings.held_out:
+            part: str | None = "test"
+        elif image.captured_at is None:
+            part = stills[number]
+        else:
+            part = _part_by_time(image.captured_at.timestamp(), *spans[image.camera], settings)
         if part is not None:
             parts[part].append(image)
     return {part: LabelledImages(labelled.root, tuple(images)) for part, images in parts.items()}
@@ -110,7 +130,7 @@ def prepare(
         raise InvalidInputError(f"{folder}: expected labelled images to learn from, none is left of {len(images)}")
     card = {
         "about": dict(about or {}),
-        "split": asdict(rules),
+        "split": {**asdict(rules), "rule": RULE},
         "parts": {part: describe(labelled) for part, labelled in parts.items()},
         "samples": {part: len(labelled) for part, labelled in parts.items()},
         "faults": dict(Counter(fault.kind for fault in faults)),
@@ -145,16 +165,7 @@ def describe(labelled: LabelledImages) -> dict[str, Any]:
     return {"images": len(labelled), "boxes": labelled.boxes_by_class(), "cameras": cameras}
 
 
-def _part_of(image: LabelledImage, spans: Mapping[str, tuple[float, float]], settings: SplitSettings) -> str | None:
-    if image.camera in settings.held_out:
-        return "test"
-    if image.captured_at is None:
-        share = int.from_bytes(hashlib.sha256(image.name.encode()).digest()[:4]) / 2**32
-        if share < settings.stills_test:
-            return "test"
-        return "val" if share < settings.stills_test + settings.stills_val else "train"
-    first, last = spans[image.camera]
-    moment = image.captured_at.timestamp()
+def _part_by_time(moment: float, first: float, last: float, settings: SplitSettings) -> str | None:
     borders = [
         first + (last - first) * (1 - settings.test - settings.val),
         first + (last - first) * (1 - settings.test),
@@ -162,3 +173,34 @@ def _part_of(image: LabelledImage, spans: Mapping[str, tuple[float, float]], set
     if any(border - settings.gap_s <= moment < border for border in borders):
         return None
     return "train" if moment < borders[0] else "val" if moment < borders[1] else "test"
+
+
+def _parts_of_stills(labelled: LabelledImages, settings: SplitSettings) -> dict[int, str | None]:
+    """By its place in the set, the part of each image without a time."""
+    folders: dict[tuple[str, str], list[int]] = {}
+    for number, image in enumerate(labelled):
+        if image.captured_at is None and image.camera not in settings.held_out:
+            folders.setdefault((image.camera, str(Path(image.name).parent)), []).append(number)
+    rows: dict[tuple[str, str], list[int]] = {}
+    for (camera, folder), numbers in folders.items():
+        rows.setdefault((camera, folder if len(numbers) >= _LEAST_FOLDER else ""), []).extend(numbers)
+    found: dict[int, str | None] = {}
+    for numbers in rows.values():
+        count, gap = len(numbers), min(settings.stills_gap, len(numbers) // 20)
+        shares = (settings.stills_val, settings.stills_test)
+        val, test = (max(round(count * share), int(share > 0 and count > 2)) for share in shares)
+        in_gaps = {
+            place
+            for border, size in ((count - test - val, val), (count - test, test))
+            if size
+            for place in range(border - gap, border)
+        }
+        for place, number in enumerate(sorted(numbers, key=lambda each: _as_counted(labelled.images[each].name))):
+            part = "train" if place < count - test - val else "val" if place < count - test else "test"
+            found[number] = None if place in in_gaps else part
+    return found
+
+
+def _as_counted(name: str) -> list[tuple[str, int]]:
+    """The order of names in which frame 10 comes after frame 9."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pathcast.core import Detections, InvalidInputError
 from pathcast.detection.coco_json import write_coco
@@ -58,16 +61,61 @@ def test_a_held_out_camera_is_test_alone() -> None:
     assert not seconds_of(parts["val"], "b")
 
 
-def test_pictures_without_time_are_dealt_out_by_name() -> None:
-    stills = LabelledImages(Path(), tuple(LabelledImage(f"{n}.png", 64, 48) for n in range(400)))
-    parts = split(stills, SplitSettings(stills_val=0.2, stills_test=0.3))
-    shares = {name: len(part) / 400 for name, part in parts.items()}
-    assert shares == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.07)
-    again = split(LabelledImages(Path(), stills.images[::-1]), SplitSettings(stills_val=0.2, stills_test=0.3))
-    assert {image.name for image in again["test"]} == {image.name for image in parts["test"]}
+def stills(folder: str, count: int) -> tuple[LabelledImage, ...]:
+    """Frames without a time, numbered without leading zeros, in no order."""
+    order = np.random.default_rng(1).permutation(count)
+    return tuple(LabelledImage(f"{folder}/f{number}.png", 64, 48, camera="yolo") for number in order)
 
 
-@pytest.mark.parametrize("wrong", [{"val": 0.5, "test": 0.5}, {"val": -0.1}, {"gap_s": -1.0}, {"stills_val": 1.0}])
+def numbers_of(labelled: LabelledImages, folder: str) -> list[int]:
+    return sorted(int(Path(image.name).stem[1:]) for image in labelled if image.name.startswith(f"{folder}/"))
+
+
+def test_frames_without_time_are_cut_in_the_order_of_their_names_each_folder_with_gaps() -> None:
+    both = LabelledImages(Path(), stills("a", 400) + stills("b", 100))
+    parts = split(both, SplitSettings(stills_val=0.2, stills_test=0.3, stills_gap=8))
+    assert numbers_of(parts["train"], "a") == list(range(192))
+    assert numbers_of(parts["val"], "a") == list(range(200, 272))
+    assert numbers_of(parts["test"], "a") == list(range(280, 400))
+    # At most a twentieth of a folder is left out at a border.
+    assert numbers_of(parts["train"], "b") == list(range(45))
+    assert numbers_of(parts["val"], "b") == list(range(50, 65))
+    assert numbers_of(parts["test"], "b") == list(range(70, 100))
+
+
+def test_small_folders_are_cut_together_and_nothing_is_left_out_where_nothing_is_held_out() -> None:
+    small = LabelledImages(Path(), tuple(each for name in "abcde" for each in stills(name, 8)))
+    parts = split(small, SplitSettings(stills_val=0.25, stills_test=0.0))
+    assert {name: len(numbers_of(parts["val"], name)) for name in "abcde"} == {"a": 0, "b": 0, "c": 0, "d": 2, "e": 8}
+    assert len(parts["train"]) == 28
+    assert numbers_of(parts["train"], "d") == [0, 1, 2, 3]
+    assert not len(parts["test"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 150), min_size=1, max_size=4),
+    val=st.floats(0, 0.4),
+    test=st.floats(0, 0.4),
+    gap=st.integers(0, 12),
+)
+def test_no_part_has_an_image_between_those_of_another(counts: list[int], val: float, test: float, gap: int) -> None:
+    images = tuple(image for index, count in enumerate(counts) for image in stills(f"f{index}", count))
+    parts = split(LabelledImages(Path(), images), SplitSettings(stills_val=val, stills_test=test, stills_gap=gap))
+    names = {part: {image.name for image in labelled} for part, labelled in parts.items()}
+    assert len(parts["train"]) > 0
+    for index, count in enumerate(counts):
+        where = [next((part for part in names if f"f{index}/f{n}.png" in names[part]), None) for n in range(count)]
+        kept = [part for part in where if part is not None]
+        assert kept == sorted(kept, key=["train", "val", "test"].index)
+        for before, after in pairwise(np.flatnonzero([part is not None for part in where]).tolist()):
+            if where[before] != where[after] and count >= 20:
+                assert after - before - 1 >= min(gap, count // 20)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"val": 0.5, "test": 0.5}, {"val": -0.1}, {"gap_s": -1.0}, {"stills_val": 1.0}, {"stills_gap": -1}]
+)
 def test_shares_that_leave_nothing_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="split: expected shares"):
         SplitSettings(**wrong)  # type: ignore[arg-type]
@@ -87,6 +135,7 @@ def test_a_prepared_folder_says_what_was_left_out_and_why(tmp_path: Path) -> Non
     card = prepare([labelled], tmp_path / "data", SplitSettings(gap_s=0), about={"teacher": None})
     assert card["faults"] == {"unreadable": 1, "box reaches over the image": 1}
     assert card["left_out_of_training"] == {"near-duplicate": 1}
+    assert "each folder by itself, in the order of the names" in card["split"]["rule"]
     train = read_prepared(tmp_path / "data", "train")
     assert len(train) == card["parts"]["train"]["images"]
     assert "0004.png" not in {Path(image.name).name for image in train}
