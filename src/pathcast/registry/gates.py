@@ -35,7 +35,7 @@ def metric_gate(gate: Gate, challenger: Evaluation, champion: Evaluation | None,
     gate's tolerance (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16: the one-sided
     percentile interval of the paired difference). Without a champion there is nothing to beat.
     """
-    name, sign = gate.metric, 1.0 if gate.higher_is_better else -1.0
+    name, sign = challenger.metric or gate.metric, 1.0 if gate.higher_is_better else -1.0
     value = challenger.metrics[name]
     if champion is None:
         return Verdict("metric", True, f"{name} {value:.4g}; no champion to beat", {name: value})

@@ -10,12 +10,11 @@ import numpy as np
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, ActionSettings
-from pathcast.recognition.choices import choose
-from pathcast.recognition.classification import balanced_accuracy, score
 from pathcast.recognition.clip_store import read_clips
 from pathcast.recognition.word_vectors import class_vectors
 from pathcast.training.actions_data import prepare_clips
-from pathcast.training.family import Arrays, Evaluation, Family, Gate, IntArray
+from pathcast.training.classifiers import by_rule, choices, judge
+from pathcast.training.family import Arrays, Evaluation, Family, Gate
 from pathcast.training.search_space import TRAINING, Choice, Real
 from pathcast.training.settings import TrainingSettings
 
@@ -41,20 +40,16 @@ _EXAMPLES = 4
 
 
 def fitted_settings(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings with what follows from the prepared clips: classes, sizes, loss and balance, word vectors."""
+    """The settings with what follows from the prepared clips: classes, sizes, what is chosen by rule, word vectors."""
     train = read_clips(folder, "train")
     _, frames, size, _, _ = train.frames.shape
-    counts = {name: int((train.labels == number).sum()) for number, name in enumerate(train.classes)}
-    rules = choose(counts)
     glove = settings["glove"]
     vectors = [] if glove is None else class_vectors(Path(str(glove)), train.classes).tolist()
     return {
-        **settings,
+        **by_rule(settings, choices(folder, FAMILY)),
         "classes": list(train.classes),
         "frames": frames,
         "size": size,
-        "loss": settings["loss"] or rules.loss,
-        "balance": rules.balance if settings["balance"] is None else settings["balance"],
         "glove": None if glove is None else Path(str(glove)).name,
         "word_vectors": vectors,
     }
@@ -75,9 +70,7 @@ def network_settings(settings: Mapping[str, Any]) -> ActionSettings:
 def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
     from pathcast.training.actions_task import ActionsTask, Learning
 
-    learning = Learning(
-        **{name: settings[name] for name in ("loss", "balance", "smoothing", "variants", "epoch_steps")}
-    )
+    learning = Learning(**{name: settings[name] for name in LEARNING if name != "glove"})
     return ActionsTask(read_clips(folder, "train"), read_clips(folder, "val"), network_settings(settings), learning)
 
 
@@ -102,15 +95,7 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
     probabilities = np.concatenate(
         [session.run([PROBABILITIES], {FRAMES: held_out.clip(index)[None]})[0] for index in range(len(held_out))]
     )
-    scores, said = score(probabilities, held_out.labels, held_out.classes), probabilities.argmax(axis=1)
-    metrics = {
-        name: getattr(scores, name) for name in ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
-    }
-
-    def metric_of(samples: IntArray) -> float:
-        return balanced_accuracy(said[samples], held_out.labels[samples])
-
-    return Evaluation(metrics, len(held_out), metric_of)
+    return judge(probabilities, held_out.labels, held_out.classes, choices(folder, FAMILY))
 
 
 def _examples(_: Path, folder: Path) -> Arrays:

@@ -47,12 +47,14 @@ class Evaluation:
     """How a served file did on held-out samples.
 
     `metric_of` gives the gate's metric of a choice of samples (indices, repeats allowed), so that two models
-    scored on the same samples can be compared by a paired bootstrap.
+    scored on the same samples can be compared by a paired bootstrap. `metric` is its key in `metrics` where the data
+    decide which it is; "": the one that the family's gate names.
     """
 
     metrics: Mapping[str, float]
     samples: int
     metric_of: Callable[[IntArray], float]
+    metric: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ class Family:
     - `build(settings)` is the network with fresh weights, inputs and outputs named as served.
     - `task(folder, settings)` is the training job on a prepared folder.
     - `fitted_settings(folder, settings)` are the settings with what follows from the prepared data, such as its
-      classes; asked before a training from random weights. None where nothing does.
+      classes, some of the training's among them where these follow too and nobody has set them; asked before a training
+      from random weights. None where nothing does.
     - `export(model, folder, target)` writes `target`/config.pbtxt and `target`/1/model.onnx after parity with the
       network on real samples of the prepared `folder`; GateFailedError where it differs. A network that is served as
       several models has its parts beside (`pathcast.export.ensemble`).

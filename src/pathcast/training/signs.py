@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.signals import KINDS, SURENESS
-from pathcast.recognition.classification import balanced_accuracy, score
 from pathcast.recognition.sign_augmentation import centre
 from pathcast.recognition.sign_classes import CLASS_NAMES
 from pathcast.recognition.sign_settings import SignSettings
-from pathcast.training.family import Evaluation, Family, Gate, IntArray
+from pathcast.training.classifiers import by_rule, choices, judge
+from pathcast.training.family import Evaluation, Family, Gate
 from pathcast.training.search_space import TRAINING, Choice, Real
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.signs_data import prepare, read_signs
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pathcast.training.loop import Task
 
-LEARNING: Mapping[str, Any] = {"loss": "cross_entropy", "balance": 0.5, "smoothing": 0.1}
-"""By the rules of `pathcast.recognition.choices`: GTSRB's largest class has 11 times the samples of its smallest."""
+LEARNING: Mapping[str, Any] = {"loss": None, "balance": None, "smoothing": 0.1}
+"""`loss` and `balance` by the rules of `pathcast.recognition.choices` where None."""
 
 
 def build(settings: Mapping[str, Any]) -> keras.Model:
@@ -31,6 +31,10 @@ def build(settings: Mapping[str, Any]) -> keras.Model:
     from pathcast.recognition.sign_model import build_signs, served
 
     return served(build_signs(_network(settings)))
+
+
+def _fitted_settings(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    return by_rule(settings, choices(folder, FAMILY))
 
 
 def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
@@ -57,19 +61,7 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
 
     held_out = read_signs(folder, "test")
     probabilities, _ = FileClassifier(onnx_file).classify(centre(held_out.images))
-    scores = score(probabilities, held_out.labels, CLASS_NAMES)
-    said = probabilities.argmax(axis=1)
-    metrics = {
-        "accuracy": scores.accuracy,
-        "balanced_accuracy": scores.balanced_accuracy,
-        "macro_f1": scores.macro_f1,
-        "calibration_error": scores.calibration_error,
-    }
-
-    def metric_of(samples: IntArray) -> float:
-        return balanced_accuracy(said[samples], held_out.labels[samples])
-
-    return Evaluation(metrics, len(held_out), metric_of)
+    return judge(probabilities, held_out.labels, CLASS_NAMES, choices(folder, FAMILY))
 
 
 def _network(settings: Mapping[str, Any]) -> SignSettings:
@@ -87,6 +79,7 @@ FAMILY = Family(
     examples=lambda onnx_file, folder: {"images": centre(read_signs(folder, "val").images[:8])},
     gate=Gate(metric="balanced_accuracy", higher_is_better=True, tolerance=0.005, latency_ms=16.0, batch=16),
     settings={**SignSettings().as_mapping(), **LEARNING},
+    fitted_settings=_fitted_settings,
     search={
         **TRAINING,
         "channels": Choice((16, 24, 32, 48)),

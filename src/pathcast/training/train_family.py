@@ -106,9 +106,10 @@ class Job:
             raise InvalidInputError(
                 f"{family.name}: {', '.join(changed)}: settings come with the initial weights; give one of the two"
             )
-        settings: Mapping[str, Any] = {name: wanted.get(name, value) for name, value in own.items()}
+        settings = {name: wanted.get(name, value) for name, value in own.items()}
         if initial is None and family.fitted_settings is not None:
-            settings = family.fitted_settings(data.folder, settings)
+            settings = dict(family.fitted_settings(data.folder, settings))
+            training |= {name: settings.pop(name) for name in training.keys() & settings.keys()}
         return cls(
             family,
             data,

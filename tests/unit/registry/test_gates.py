@@ -22,6 +22,16 @@ def evaluation(metric: str, values: np.ndarray) -> Evaluation:
     return Evaluation({metric: float(values.mean())}, len(values), lambda chosen: float(values[chosen].mean()))
 
 
+def test_the_data_may_say_which_metric_counts() -> None:
+    right = np.array([1, 1, 1, 0], np.float64)
+    both = {"accuracy": 0.2, "macro_f1": 0.75}
+    better = Evaluation(both, 4, lambda chosen: float(right[chosen].mean()), "macro_f1")
+    worse = Evaluation({"accuracy": 0.9, "macro_f1": 0.0}, 4, lambda chosen: 0.0, "macro_f1")
+    verdict = metric_gate(ACCURACY, better, worse)
+    assert verdict.passed
+    assert verdict.numbers["macro_f1"] == 0.75
+
+
 def errors(mean: float, count: int = 400, spread: float = 0.1, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(mean, spread, count)
 

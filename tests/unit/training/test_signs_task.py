@@ -3,10 +3,8 @@ import pytest
 from support.gtsrb import picture
 from support.shared_validation import validated_by
 
-from pathcast.recognition.choices import choose
 from pathcast.recognition.sign_augmentation import MARGIN
 from pathcast.recognition.sign_settings import SignSettings
-from pathcast.training.family import find_family
 from pathcast.training.share import Share
 from pathcast.training.signs_data import Signs
 from pathcast.training.signs_task import SignsTask, divergence
@@ -37,14 +35,6 @@ def test_balance_says_how_often_a_class_is_drawn(balance: float, share: float) -
     epochs = [task.batches(50, np.random.default_rng(seed), Share()) for seed in range(10)]
     drawn = np.concatenate([labels for batches in epochs for _, labels in batches])
     assert (drawn == 1).mean() == pytest.approx(share, abs=0.05)
-
-
-def test_the_definition_follows_the_rules_for_the_benchmarks_balance() -> None:
-    # Of the 39,209 training pictures the largest class has 2,250 and the smallest 210.
-    family, found = find_family("signs"), choose({"speed limit 50": 2250, "speed limit 20": 210})
-    settings = family.settings
-    assert (settings["loss"], settings["balance"]) == (found.loss, found.balance)
-    assert (family.gate.metric, family.training.warmup) == (found.metric, found.warmup)
 
 
 def test_workers_that_share_the_validation_find_what_one_finds() -> None:
