@@ -50,7 +50,15 @@ def read_trajectories(path: Path) -> list[Trajectory]:
 def read_recordings(root: Path, part: Part, recordings: tuple[str, ...]) -> Windows:
     """All strict windows of the named recordings in `root`/`part`."""
     suffix = "" if part == "all_data" else f"_{part}"
-    return concatenate([cut_windows(read_trajectories(root / part / f"{name}{suffix}.txt")) for name in recordings])
+    return concatenate([_windows(root / part / f"{name}{suffix}.txt") for name in recordings])
+
+
+def _windows(path: Path) -> Windows:
+    trajectories = read_trajectories(path)
+    try:
+        return cut_windows(trajectories)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error.message}", hint="take a file with longer tracks") from error
 
 
 def read_test(root: Path, scene: str) -> Windows:

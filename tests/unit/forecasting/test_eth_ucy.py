@@ -50,6 +50,14 @@ def test_a_missing_file_and_an_unknown_scene(tmp_path: Path) -> None:
         read_test(tmp_path, "moon")
 
 
+def test_a_recording_without_a_window_is_named(tmp_path: Path) -> None:
+    (tmp_path / "all_data").mkdir()
+    path = tmp_path / "all_data" / "biwi_eth.txt"
+    path.write_text("0\t1\t2\t3\n", encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=f"^{path}: .*expected at least one trajectory of 20 .* longest .* has 1"):
+        read_test(tmp_path, "eth")
+
+
 def test_the_test_scene_is_in_no_other_part(eth_ucy_root: Path) -> None:
     counts = {scene: len(read_test(eth_ucy_root, scene)) for scene in SCENES}
     assert counts == {"eth": 364, "hotel": 1197, "univ": 24334, "zara1": 2356, "zara2": 5910}
