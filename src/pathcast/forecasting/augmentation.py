@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pathcast.core.arrays import Float64Array
+from pathcast.core.arrays import Float64Array, Int64Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import METRES, OBSERVED_STEPS
 
@@ -41,14 +41,23 @@ class Augmentation:
         if not all(pace > 0 for pace in self.paces):
             raise InvalidInputError(f"augmentation: expected paces above 0, got {self.paces}")
 
-    def __call__(self, paths: Float64Array, random: np.random.Generator, metre: float = 1.0) -> Float64Array:
-        """New (n, 20, 2) paths; `metre` is the length of one in the unit of the paths."""
+    def __call__(
+        self, paths: Float64Array, random: np.random.Generator, metre: float = 1.0, rows: Int64Array | None = None
+    ) -> Float64Array:
+        """New (n, 20, 2) paths; `metre` is the length of one in the unit of the paths.
+
+        `rows`: those of the paths that are wanted, in their order; each is the same whichever are.
+        """
         count = len(paths)
-        varied: Float64Array = np.where((random.random(count) < self.reverse)[:, None, None], paths[:, ::-1], paths)
-        mirrored = np.where(random.random(count) < self.mirror, -1.0, 1.0)
-        factors = np.exp(random.uniform(-self.log_speed, self.log_speed, count))
+        wanted = np.arange(count) if rows is None else rows
+        backwards = (random.random(count) < self.reverse)[wanted]
+        mirrored = np.where(random.random(count) < self.mirror, -1.0, 1.0)[wanted]
+        factors = np.exp(random.uniform(-self.log_speed, self.log_speed, count))[wanted]
+        spread = (random.uniform(0.0, self.noise * metre, count) * (random.random(count) < self.noisy))[wanted]
+        trembling = random.standard_normal((count, OBSERVED_STEPS, 2))[wanted]
+        given = paths[wanted]
+        varied: Float64Array = np.where(backwards[:, None, None], given[:, ::-1], given)
         centre = varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]
         varied = centre + (varied - centre) * np.stack([factors, factors * mirrored], axis=-1)[:, None, :]
-        spread = random.uniform(0.0, self.noise * metre, count) * (random.random(count) < self.noisy)
-        varied[:, :OBSERVED_STEPS] += random.standard_normal((count, OBSERVED_STEPS, 2)) * spread[:, None, None]
+        varied[:, :OBSERVED_STEPS] += trembling * spread[:, None, None]
         return varied

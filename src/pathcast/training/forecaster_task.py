@@ -57,11 +57,12 @@ class ForecasterTask:
     def batches(self, batch_size: int, random: np.random.Generator, share: Share) -> Iterator[tuple[Float32Array, ...]]:
         steps = self.steps_per_epoch(batch_size)
         drawn = self.draw(steps * batch_size, random)
-        varied = self.augmentation(drawn, random, one_metre(self.windows_train.units))
+        own = np.arange(steps)[:, None] * batch_size + share.of(np.arange(batch_size))
+        varied = self.augmentation(drawn, random, one_metre(self.windows_train.units), own.reshape(-1))
         # Positions far from 0 lose digits in float32, and the network does not care where it is.
         paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
-        for number in range(steps):
-            yield (share.of(paths[number * batch_size : (number + 1) * batch_size]),)
+        for batch in paths.reshape(*own.shape, *paths.shape[1:]):
+            yield (batch,)
 
     def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
         observed, future = batch[0][:, :OBSERVED_STEPS], batch[0][:, OBSERVED_STEPS:]

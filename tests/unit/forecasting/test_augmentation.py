@@ -48,6 +48,12 @@ def test_noise_is_on_what_is_observed_alone_and_repeats_with_the_seed() -> None:
     np.testing.assert_array_equal(varied, noisy(PATHS, np.random.default_rng(4)))
 
 
+def test_a_row_is_varied_the_same_whichever_rows_are_wanted() -> None:
+    rows = np.array([7, 3, 40])
+    varied = Augmentation()(PATHS, np.random.default_rng(4))
+    np.testing.assert_array_equal(Augmentation()(PATHS, np.random.default_rng(4), rows=rows), varied[rows])
+
+
 def test_noise_is_a_length_on_the_ground_whatever_the_unit() -> None:
     noisy = Augmentation(mirror=0.0, reverse=0.0, log_speed=0.0, noisy=1.0)
     in_metres = noisy(PATHS, np.random.default_rng(4))

@@ -54,7 +54,9 @@ def test_a_recording_without_a_window_is_named(tmp_path: Path) -> None:
     (tmp_path / "all_data").mkdir()
     path = tmp_path / "all_data" / "biwi_eth.txt"
     path.write_text("0\t1\t2\t3\n", encoding="utf-8")
-    with pytest.raises(InvalidInputError, match=f"^{path}: .*expected at least one trajectory of 20 .* longest .* has 1"):
+    with pytest.raises(
+        InvalidInputError, match=f"^{path}: .*expected at least one trajectory of 20 .* longest .* has 1"
+    ):
         read_test(tmp_path, "eth")
 
 

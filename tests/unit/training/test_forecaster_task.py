@@ -123,6 +123,18 @@ def test_one_recording_is_seen_without_repeats() -> None:
     assert len(np.unique(np.concatenate(batches).reshape(-1, 40), axis=0)) == len(walks)
 
 
+def test_workers_vary_their_own_windows_as_one_would_that_varies_all() -> None:
+    walks = windows(20, seed=1)
+    task = ForecasterTask(walks, walks, SMALL)
+
+    def batches(share: Share) -> list[np.ndarray]:
+        return [batch for (batch,) in task.batches(12, np.random.default_rng(0), share)]
+
+    alone, parts = batches(Share()), zip(*(batches(Share(index, 3)) for index in range(3)), strict=True)
+    np.testing.assert_array_equal(alone, [np.concatenate(part) for part in parts])
+    assert len(alone) > 1
+
+
 def test_noise_does_not_drown_the_paths_of_a_camera_without_calibration() -> None:
     """Steps as MOT15's people make them; the noise of metres would be several times as long."""
     straight = np.zeros((400, 20, 2))
