@@ -66,6 +66,7 @@ golden: install ## Rewrite the golden files after an intended change
 	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/unit/pipelines tests/manifests/test_chart.py
 
 apiserver-test: install ## Manifests and chart against Kubernetes' own API server and rules, built from Debian's packages (once: 430 MB, minutes)
+	@$(BIN)/python -c 'from tests.apiserver.programs import programs; programs()'
 	@$(BIN)/pytest tests/apiserver -s
 
 images: install ## Build the container images with docker, podman or buildah (PYTHON_BASE, TRITON_BASE: docs/operations.md)

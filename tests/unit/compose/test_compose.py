@@ -1,4 +1,6 @@
 import copy
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from deployments.compose.credentials import (
     required_names,
 )
 from pathcast.core.settings import PlatformSettings
+from tests.manifests.tools import ToolMissing, compose
 from tests.unit.compose.rules import Document, interpolate, problems
 
 FOLDER = COMPOSE.parent
@@ -99,6 +102,43 @@ def test_the_gpu_file_changes_triton_alone() -> None:
     assert set(triton["command"]) < set(gpu["services"]["triton"]["command"])
     triton |= {**gpu["services"]["triton"], "tmpfs": triton["tmpfs"] + gpu["services"]["triton"]["tmpfs"]}
     assert problems(merged, VARIABLES, FOLDER) == []
+
+
+def _as_docker_has_it(variables: dict[str, str], folder: Path, *files: str) -> Document:
+    """The services as `docker compose` merges, fills in and checks them; they are not started."""
+    try:
+        program = compose()
+    except ToolMissing as error:
+        pytest.skip(f"the compose file is NOT read by docker compose: {error}")
+    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    command = [str(program), "--env-file", str(folder / ".env"), "--profile", "cameras"]
+    command += [part for name in files for part in ("--file", str(FOLDER / name))]
+    done = subprocess.run([*command, "config", "--format", "json"], capture_output=True, text=True, env={"HOME": "/"})
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["services"]
+
+
+def test_docker_compose_reads_the_files_as_we_do(tmp_path: Path) -> None:
+    services = _as_docker_has_it(VARIABLES, tmp_path, "compose.yaml")
+    ours = interpolate(RAW, VARIABLES)["services"]
+    assert services.keys() == ours.keys()
+    for name, service in ours.items():
+        wanted = {key: None if value is None else str(value) for key, value in service.get("environment", {}).items()}
+        assert (services[name].get("environment") or {}) == wanted
+        assert services[name]["image"] == service["image"]
+        assert services[name]["read_only"] is True
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name].get("networks", {}).keys() == set(service["networks"])
+    with_gpu = _as_docker_has_it(VARIABLES, tmp_path, "compose.yaml", "compose.gpu.yaml")
+    assert {name for name in services if services[name] != with_gpu[name]} == {"triton"}
+    assert set(with_gpu["triton"]["tmpfs"]) == {*services["triton"]["tmpfs"], "/engines:uid=1000,gid=1000"}
+    assert set(with_gpu["triton"]["command"]) == {*services["triton"]["command"], "--model-config-name=gpu"}
+
+
+def test_docker_compose_asks_for_what_is_missing(tmp_path: Path) -> None:
+    known = {name: value for name, value in VARIABLES.items() if name != "DATABASE_OWNER_PASSWORD"}
+    with pytest.raises(AssertionError, match="make compose-credentials"):
+        _as_docker_has_it(known, tmp_path, "compose.yaml")
 
 
 def test_services_are_told_what_they_must_know() -> None:

@@ -14,16 +14,18 @@ import yaml
 from typer.core import TyperCommand
 from typer.testing import CliRunner
 
+from deployments.compose.credentials import required_names
 from deployments.images.build import IMAGES
 from deployments.release import write_overlays
 from pathcast.cli.main import app
-from tests.manifests.tools import ToolMissing, helm, kubectl
+from tests.manifests.tools import ToolMissing, compose, helm, kubectl
 from tests.unit.release.shell_pages import Call, blocks, in_prose, typed
 
 PROJECT = Path(__file__).resolve().parents[3]
 PAGES = ("deployments/README.md", "docs/operations.md", "docs/jenkins.md", "helm/pathcast/README.md")
-NOBODY = "http://127.0.0.1:9"
-UNREACHED = re.compile(r"127\.0\.0\.1:9\b.*refused|cluster unreachable", re.IGNORECASE)
+COMPOSE_IN = {"docs/operations.md": "deployments/compose", "docs/jenkins.md": "deployments/jenkins"}
+NOBODY, NO_DOCKER = "http://127.0.0.1:9", "tcp://127.0.0.1:9"
+UNREACHED = re.compile(r"127\.0\.0\.1:9\b.*refused|cluster unreachable|cannot connect to the docker", re.IGNORECASE)
 # What is typed stands on what was typed before on another page, or is to be put in place of a name.
 PREPARED = 'KFP_ENDPOINT=https://pipelines.example; admin="kubectl -n pathcast exec -i job/admin --"\n'
 NAMES = {"POD": "pathcast-analyzer-0", "MODEL": "detector", "FAMILY": "detector", "CAMERA": "gate"}
@@ -39,6 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "deployments", folder / "deployments", ignore=shutil.ignore_patterns("data", "secrets"))
     (values,) = re.findall(r"```yaml\n(.*?)```", (PROJECT / "helm/pathcast/README.md").read_text(), re.DOTALL)
     (folder / "my-values.yaml").write_text(values)
+    for file, name in (("compose", ".env"), ("jenkins", "jenkins.env")):
+        names = required_names((folder / "deployments" / file / "compose.yaml").read_text())
+        (folder / "deployments" / file / name).write_text("".join(f"{wanted}=1:1\n" for wanted in names))
     digests = {name: "sha256:" + "0" * 64 for name in IMAGES}
     write_overlays(folder / "build" / "deployments", digests, {"REGISTRY": "registry.example"})
     config = {
@@ -64,23 +69,28 @@ def calls(page: str, place: Path) -> list[Call]:
     said = [re.sub(r"\b[A-Z]+\b", lambda match: NAMES.get(match[0], match[0]), line) for line in in_prose(text)]
     found = typed(PREPARED + "\n".join(blocks(text)), place, program)
     assert found
-    return found + [call for line in said for call in typed(PREPARED + line, place, program)]
+    for line in said:
+        folder = place / COMPOSE_IN[page] if line.startswith("docker") else place
+        found += typed(f"cd {folder}; {PREPARED}{line}", place, program)
+    return found
 
 
 def refused(program: Path, call: Call, place: Path) -> str | None:
     """What the real program says where it does not get as far as a server that is not there."""
+    arguments = call.arguments[1:] if call.program == "docker" else call.arguments
     done = subprocess.run(
-        [program, *call.arguments], cwd=call.folder, input=call.given, capture_output=True, text=True, timeout=60,
-        env={**os.environ, "KUBECONFIG": str(place / "kubeconfig"), "HOME": str(place)},
+        [program, *arguments], cwd=call.folder, input=call.given, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "KUBECONFIG": str(place / "kubeconfig"), "HOME": str(place), "DOCKER_HOST": NO_DOCKER},
     )  # fmt: skip
     well = done.returncode == 0 or UNREACHED.search(done.stderr)
     return None if well else f"{program.name} {' '.join(call.arguments)}: {done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_kubectl_and_helm_understand_what_is_typed(page: str, place: Path) -> None:
-    programs = {"kubectl": kubectl, "helm": helm}
+def test_the_programs_understand_what_is_typed(page: str, place: Path) -> None:
+    programs = {"kubectl": kubectl, "helm": helm, "docker": compose}
     asked = [call for call in calls(page, place) if call.program in programs]
+    assert all(call.arguments[0] == "compose" for call in asked if call.program == "docker")
     assert asked
     answers = [refused(programs[call.program](), call, place) for call in asked]
     assert [answer for answer in answers if answer] == []
