@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pathcast.core.arrays import Float64Array
+from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.core.classifications import Classifications
 from pathcast.core.detections import Detections
 from pathcast.core.forecast import Forecast, ForecastScore
@@ -21,6 +21,8 @@ class Observation:
     model that made the detections. `brightness` (mean luminance, 0 to 255) and `sharpness` (grey levels) say what
     the image was like (see `pathcast.serving.frame_statistics`); None in records from before they were measured.
     `classifications` say of what kind detections are, where the camera asks; of each detection one at the most.
+    `appearance` (d,) float32 is what the tracked objects look like in the mean (see `frame_statistics`); None where
+    the detector gives no vectors, or nothing is tracked.
     """
 
     camera_id: str
@@ -40,3 +42,4 @@ class Observation:
     brightness: float | None = None
     sharpness: float | None = None
     classifications: tuple[Classifications, ...] = ()
+    appearance: Float32Array | None = None

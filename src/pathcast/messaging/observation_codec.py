@@ -8,6 +8,7 @@ little-endian bytes with type and shape, so floats are exact and a frame stays s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -27,7 +28,7 @@ from pathcast.core.trajectory import check_units
 from pathcast.messaging.records import MAX_VALUE_BYTES, OutgoingRecord, Record, checked, sized_value
 from pathcast.messaging.trace import check_traceparent
 
-OBSERVATION_SCHEMA_VERSION = 3
+OBSERVATION_SCHEMA_VERSION = 4
 
 _FLOAT32: Final = "<f4"
 _FLOAT64: Final = "<f8"
@@ -151,6 +152,13 @@ class _ObservationV3(_ObservationV2, frozen=True):
     classifications: tuple[_ClassificationsV3, ...]
 
 
+class _ObservationV4(_ObservationV3, frozen=True):
+    """Adds what the tracked objects look like in the mean."""
+
+    schema: Literal[4]  # type: ignore[assignment]
+    appearance: _Array | None
+
+
 class _Version(msgspec.Struct, frozen=True):
     schema: int
 
@@ -160,14 +168,15 @@ _VERSION_DECODER = msgspec.msgpack.Decoder(_Version)
 _V1_DECODER = msgspec.msgpack.Decoder(_ObservationV1)
 _V2_DECODER = msgspec.msgpack.Decoder(_ObservationV2)
 _V3_DECODER = msgspec.msgpack.Decoder(_ObservationV3)
+_V4_DECODER = msgspec.msgpack.Decoder(_ObservationV4)
 
 
 def encode_observation(observation: Observation) -> bytes:
     """The bytes of an observation in the newest schema; equal observations give equal bytes."""
     detections, tracks = observation.detections, observation.tracks
-    embeddings = detections.embeddings
-    message = _ObservationV3(
-        schema=3,
+    embeddings, appearance = detections.embeddings, observation.appearance
+    message = _ObservationV4(
+        schema=4,
         camera_id=observation.camera_id,
         sequence=observation.sequence,
         captured_at=to_nanoseconds(observation.captured_at),
@@ -196,6 +205,7 @@ def encode_observation(observation: Observation) -> bytes:
         brightness=observation.brightness,
         sharpness=observation.sharpness,
         classifications=tuple(_classifications_message(said) for said in observation.classifications),
+        appearance=None if appearance is None else _Array.of(_FLOAT32, appearance),
     )
     return _ENCODER.encode(message)
 
@@ -275,7 +285,22 @@ def _read_v2(value: bytes) -> Observation:
 
 
 def _read_v3(value: bytes) -> Observation:
-    message = _V3_DECODER.decode(value)
+    return _classified(_V3_DECODER.decode(value))
+
+
+def _read_v4(value: bytes) -> Observation:
+    message = _V4_DECODER.decode(value)
+    observation = _classified(message)
+    if message.appearance is None:
+        return observation
+    appearance = frozen_array("appearance", message.appearance.values("appearance", _FLOAT32), np.float32, (None,))
+    require_finite("appearance", appearance)
+    if not len(appearance):
+        raise InvalidInputError("appearance: expected numbers, got none")
+    return replace(observation, appearance=appearance)
+
+
+def _classified(message: _ObservationV3) -> Observation:
     said = tuple(_classifications_v3(each) for each in message.classifications)
     rows = np.concatenate([np.zeros(0, np.int64), *(each.detection_indices for each in said)])
     observation = _observation(message, message.brightness, message.sharpness, said)
@@ -372,4 +397,4 @@ def _score_v1(camera_id: str, message: _ScoreV1) -> ForecastScore:
     return ForecastScore(camera_id, **{name: getattr(message, name) for name in _ScoreV1.__struct_fields__})
 
 
-_READERS: Mapping[int, Callable[[bytes], Observation]] = {1: _read_v1, 2: _read_v2, 3: _read_v3}
+_READERS: Mapping[int, Callable[[bytes], Observation]] = {1: _read_v1, 2: _read_v2, 3: _read_v3, 4: _read_v4}

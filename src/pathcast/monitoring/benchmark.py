@@ -127,8 +127,8 @@ def _observed(
             for outcome in analyzer.analyze(frames, pixels):
                 progress()
                 if isinstance(outcome, Observation) and outcome.sequence in numbers:
-                    # Forecasts are no signal of the detector.
-                    yield replace(outcome, forecasts=(), scores=())
+                    # Under the family's name, whatever the file's is; forecasts are no signal of the detector.
+                    yield replace(outcome, detector="detector", forecasts=(), scores=())
     finally:
         analyzer.close()
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """A signal's values: `at` (n,) seconds since the Unix epoch, `value` (n,) in the signal's unit, `weight` (n,)."""
+    """A signal's values: `at` (n,) seconds since the Unix epoch, `value` (n,) in the signal's unit, `weight` (n,).
+
+    Of a signal of vectors `value` is (n, d).
+    """
 
     at: Float64Array
     value: Float64Array
@@ -51,8 +54,10 @@ class Samples:
         return Samples(self.at[chosen], self.value[chosen], self.weight[chosen])
 
     def mean(self) -> float:
-        """The weighted mean; NaN of nothing."""
-        return float(np.average(self.value, weights=self.weight)) if len(self) else float("nan")
+        """The weighted mean; NaN of nothing, and of vectors, whose mean is no number."""
+        if not len(self) or self.value.ndim > 1:
+            return float("nan")
+        return float(np.average(self.value, weights=self.weight))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class Signal:
 
     It alarms at a distance of `threshold` or more, if that is also beyond what windows of the reference show among
     themselves (see `judge`). Where `anchored`, the reference is the data that the serving version learned from, if
-    the platform still has it. Where not `compared`, the distance needs no reference.
+    the platform still has it. Where not `compared`, the distance needs no reference. `absent` says why there may be
+    no samples at all, now and in the reference, where that is nothing to worry about.
     """
 
     name: str
@@ -94,6 +100,7 @@ class Signal:
     min_samples: int = 30
     anchored: bool = True
     compared: bool = True
+    absent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

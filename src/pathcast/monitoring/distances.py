@@ -53,3 +53,9 @@ def mixture(reference: Samples, current: Samples) -> float:
         for each in (reference, current)
     ]
     return float(np.abs(shares[0] - shares[1]).sum() / 2)
+
+
+def turn(reference: Samples, current: Samples) -> float:
+    """One less the cosine of the mean vectors, in [0, 2]: 0 where they point the same way."""
+    before, now = reference.value.mean(axis=0), current.value.mean(axis=0)
+    return float(1 - before @ now / max(float(np.linalg.norm(before) * np.linalg.norm(now)), 1e-12))

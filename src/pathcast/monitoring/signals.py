@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pathcast.core.trajectory import STEP
 from pathcast.monitoring.definition import Reader, Samples, Signal, Source
-from pathcast.monitoring.distances import Shift, growth, level, mixture
+from pathcast.monitoring.distances import Shift, growth, level, mixture, turn
 
 if TYPE_CHECKING:
     import psycopg
@@ -97,11 +97,30 @@ _CLASSIFIED = "AND classifier = %(model)s AND classifier_version = %(version)s "
 _KINDS = _in_frames("the kinds of detections", "detections", "seen.kind_id", _CLASSIFIED)
 _SURENESS = _in_frames("the classifier's probabilities", "detections", "seen.kind_probability", _CLASSIFIED)
 
+_OF_THE_DETECTOR = "AND detector = %(model)s AND detector_version = %(version)s AND appearance IS NOT NULL "
+_APPEARANCES = _reader(
+    "the appearance of objects",
+    _LOOKS.format(
+        columns="captured_at, appearance", table="observations", time="captured_at", condition=_OF_THE_DETECTOR
+    ),
+)
+
 BRIGHTNESS = Signal("brightness", "0 to 255", _of_frames("brightness", "brightness"), Shift(10.0), threshold=1.0)
 SHARPNESS = Signal("sharpness", "grey levels", _of_frames("sharpness", "sharpness"), Shift(1.0), threshold=1.0)
 OBJECTS = Signal("objects", "a frame", _of_frames("the numbers of objects", "track_count"), Shift(1.0), threshold=2.0)
 BOX_HEIGHT = Signal("box_height", "frame heights", _BOXES, Shift(0.02), threshold=1.0)
 SCORE = Signal("score", "0 to 1", _SCORES, Shift(0.05), threshold=1.0)
+APPEARANCE = Signal(
+    "appearance",
+    "vectors",
+    _APPEARANCES,
+    turn,
+    threshold=0.05,
+    anchored=False,
+    absent="not watched: this version of the detector gives no appearance vectors, or nothing was tracked",
+)
+"""What the tracked objects look like in the mean, of detectors that give vectors; other versions' do not compare."""
+
 SPEED = Signal("speed", "units a second", _SPEEDS, Shift(0.05), threshold=0.75)
 FORECAST_ERROR = Signal("forecast_error", "units", _ADE, growth, threshold=0.25, min_samples=50, anchored=False)
 """The mean error of the serving version's forecasts above what it was, as a part of that."""

@@ -59,6 +59,8 @@ def judge(signal: Signal, monitoring: Monitoring, windows: Sequence[Samples], cu
     def judged(verdict: Verdict, reason: str, threshold: float, distance: float | None = None) -> Judgement:
         return Judgement(verdict, reason, mean, value, distance, threshold, len(current), len(windows))
 
+    if signal.absent and not len(current) and not windows:
+        return judged("unknown", signal.absent, signal.threshold)
     if len(current) < signal.min_samples:
         return judged("unknown", f"{len(current)} samples, {signal.min_samples} are needed", signal.threshold)
     if not signal.compared:
@@ -69,7 +71,8 @@ def judge(signal: Signal, monitoring: Monitoring, windows: Sequence[Samples], cu
         return judged("unknown", short, signal.threshold)
     else:
         distance, threshold = signal.distance(reference, current), _threshold(signal, monitoring, windows)
-        text = f"{value:.3g} {signal.unit}, was {mean:.3g}: distance {distance:.2f}, alarm from {threshold:.2f}"
+        means = "" if value is None or mean is None else f"{value:.3g} {signal.unit}, was {mean:.3g}: "
+        text = f"{means}distance {distance:.3g}, alarm from {threshold:.3g}"
     return judged("alarm" if distance >= threshold else "normal", text, threshold, distance)
 
 

@@ -30,7 +30,7 @@ from pathcast.core.track import FrameTracks
 from pathcast.forecasting.ledger import Due, ForecastLedger
 from pathcast.serving.blocks import whole_blocks
 from pathcast.serving.detection_classifier import DetectionClassifier
-from pathcast.serving.frame_statistics import FrameStatistics, measure_frame
+from pathcast.serving.frame_statistics import FrameStatistics, mean_appearance, measure_frame
 from pathcast.serving.remote_models import ForecastBatch
 from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.tracker import Tracker
@@ -266,7 +266,7 @@ class FrameAnalyzer:
     def _observation(self, work: _Work, detector_version: str) -> Observation:
         frame, seen = work.frame, work.detections
         if seen.embeddings is not None:
-            # Long, and of no use to those who read observations.
+            # Long, and of no use to those who read observations; their mean is, to the drift checks.
             seen = Detections(seen.xyxy, seen.scores, seen.class_ids)
         return Observation(
             camera_id=work.session.camera.camera_id,
@@ -286,6 +286,7 @@ class FrameAnalyzer:
             brightness=work.statistics.brightness,
             sharpness=work.statistics.sharpness,
             classifications=work.classifications,
+            appearance=mean_appearance(work.detections, work.tracks),
         )
 
 

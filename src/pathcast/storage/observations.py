@@ -19,7 +19,7 @@ from pathcast.core.track import FrameTracks
 from pathcast.storage.connection import database_errors
 from pathcast.storage.reads import read_forecasts
 
-_HEAD_COLUMNS = "captured_at, sequence, width, height, detector, detector_version, brightness, sharpness"
+_HEAD_COLUMNS = "captured_at, sequence, width, height, detector, detector_version, brightness, sharpness, appearance"
 _DETECTION_COLUMNS = "x1, y1, x2, y2, score, class_id, classifier, classifier_version, kind_id, kind_probability"
 _TRACK_COLUMNS = "x1, y1, x2, y2, score, class_id, track_id, coalesce(detection_index, -1), x, y, units"
 
@@ -30,7 +30,8 @@ def read_observations(
     """One camera's observations in [since, until), in time order.
 
     A forecast stands with the first frame at or after the step it was made at, as when it was emitted.
-    Scores are left out (`read_scores` gives them), and so are embeddings, which are not stored.
+    Scores are left out (`read_scores` gives them), and so are the embeddings of detections, of which
+    the mean alone is stored.
     """
     span = (camera_id, since, until)
     where = "WHERE camera_id = %s AND captured_at >= %s AND captured_at < %s ORDER BY captured_at"
@@ -66,7 +67,7 @@ def _observation(
     followed: list[tuple[Any, ...]],
     forecasts: list[Forecast],
 ) -> Observation:
-    captured_at, sequence, width, height, detector, detector_version, brightness, sharpness = head
+    captured_at, sequence, width, height, detector, detector_version, brightness, sharpness, appearance = head
     detections = np.asarray([row[:6] for row in found], dtype=np.float64).reshape(-1, 6)
     tracks = np.asarray([row[:10] for row in followed], dtype=np.float64).reshape(-1, 10)
     units = followed[0][10] if followed else (forecasts[0].units if forecasts else "frame_heights")
@@ -86,6 +87,7 @@ def _observation(
         brightness=brightness,
         sharpness=sharpness,
         classifications=_classifications([row[6:] for row in found]),
+        appearance=None if appearance is None else np.array(appearance, np.float32),
     )
 
 

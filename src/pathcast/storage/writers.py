@@ -25,6 +25,8 @@ _COORDINATES_PER_PATH = 2 * FUTURE_STEPS
 # Writers that meet insert in the same order, the leading key columns first, so they wait and never deadlock.
 _ORDERING_COLUMNS = 5
 
+_NO_LOOK = np.zeros(0, np.float32)
+
 Values = Column | list[str] | list[bytes]
 
 
@@ -155,8 +157,13 @@ def _write_heads(connection: psycopg.Connection, observations: Sequence[Observat
         "brightness": _nullable([each.brightness for each in observations], np.float32),
         "sharpness": _nullable([each.sharpness for each in observations], np.float32),
     }
-    measured = ("brightness", "sharpness")
-    return _insert(connection, "observations", columns, {name: f"NULLIF({name}, 'NaN')" for name in measured})
+    looks = [_NO_LOOK if each.appearance is None else each.appearance for each in observations]
+    lengths = np.array([len(look) for look in looks], np.int64)
+    columns["_length"], columns["_end"] = Column(lengths, np.int32), Column(np.cumsum(lengths), np.int32)
+    expressions = {name: f"NULLIF({name}, 'NaN')" for name in ("brightness", "sharpness")}
+    expressions["appearance"] = "CASE WHEN _length > 0 THEN (%(all_looks)s)[_end - _length + 1 : _end] END"
+    arrays = {"all_looks": Column(np.concatenate([_NO_LOOK, *looks]), np.float32)}
+    return _insert(connection, "observations", columns, expressions, arrays)
 
 
 def _write_detections(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:

@@ -18,7 +18,7 @@ from pathcast.detection.resampled_precision import ResampledPrecision
 from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.monitoring.definition import Monitoring
-from pathcast.monitoring.signals import BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
+from pathcast.monitoring.signals import APPEARANCE, BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
 from pathcast.training.detector_data import SELECTION, SplitSettings, prepare, read_prepared
 from pathcast.training.family import Arrays, Evaluation, Family, Gate, ReplayGate, Selection
 from pathcast.training.labelling import LabellingSettings
@@ -218,6 +218,6 @@ FAMILY = Family(
     ),
     weights_of=served_weights,
     fine_tuning={"epochs": 3, "learning_rate": 2e-4},
-    monitoring=Monitoring(signals=(BRIGHTNESS, SHARPNESS, OBJECTS, BOX_HEIGHT, SCORE)),
+    monitoring=Monitoring(signals=(BRIGHTNESS, SHARPNESS, OBJECTS, BOX_HEIGHT, SCORE, APPEARANCE)),
     replay=ReplayGate("detector", tolerance=0.1, least_kept=0.8),
 )

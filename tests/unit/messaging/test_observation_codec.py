@@ -60,6 +60,7 @@ def sample_observation() -> Observation:
         brightness=119.9 / 3,
         sharpness=0.0,
         classifications=(Classifications("signs", "4", [1], [14], [0.30000001]),),
+        appearance=np.array([0.6, -1 / 3, 0.30000001], np.float32),
     )
 
 
@@ -134,7 +135,14 @@ def observations(draw: st.DrawFn) -> Observation:
         rows = [row for row, name in enumerate(asked) if name == model]
         ids = draw(hnp.arrays(np.int64, len(rows), elements=st.integers(0, 2**40)))
         said.append(Classifications(model, draw(st.text(max_size=4)), rows, ids, scores[rows]))
-    return Observation(*head, brightness=draw(measured), sharpness=draw(measured), classifications=tuple(said))
+    appearance = draw(st.none() | finite(32, (draw(st.integers(1, 5)),)))
+    return Observation(
+        *head,
+        brightness=draw(measured),
+        sharpness=draw(measured),
+        classifications=tuple(said),
+        appearance=appearance,
+    )
 
 
 @given(observations())
@@ -142,16 +150,17 @@ def test_any_observation_survives_exactly(observation: Observation) -> None:
     assert plain(decode_observation(encode_observation(observation))) == plain(observation)
 
 
-def test_bytes_of_schema_3_stay_as_released() -> None:
-    assert encode_observation(sample_observation()) == (GOLDEN / "observation_v3.msgpack").read_bytes()
+def test_bytes_of_schema_4_stay_as_released() -> None:
+    assert encode_observation(sample_observation()) == (GOLDEN / "observation_v4.msgpack").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("version", "added"),
     [
-        (1, {"brightness": None, "sharpness": None, "classifications": ()}),
-        (2, {"classifications": ()}),
-        (3, {}),
+        (1, {"brightness": None, "sharpness": None, "classifications": (), "appearance": None}),
+        (2, {"classifications": (), "appearance": None}),
+        (3, {"appearance": None}),
+        (4, {}),
     ],
 )
 def test_golden_bytes_stay_readable(version: int, added: dict[str, Any]) -> None:
@@ -162,7 +171,7 @@ def test_golden_bytes_stay_readable(version: int, added: dict[str, Any]) -> None
 def test_record_carries_key_and_trace() -> None:
     record = observation_record(sample_observation())
     assert record.key == b"gate-1"
-    assert record.headers == (("schema_version", b"3"), ("traceparent", TRACE.encode("ascii")))
+    assert record.headers == (("schema_version", b"4"), ("traceparent", TRACE.encode("ascii")))
 
 
 SAID = {
@@ -194,21 +203,21 @@ def changed(**fields: Any) -> bytes:
         (b"\xff\xd8not msgpack", "not a versioned msgpack map"),
         (msgspec.msgpack.encode([1, 2]), "not a versioned msgpack map"),
         (msgspec.msgpack.encode({"camera_id": "gate-1"}), "not a versioned msgpack map"),
-        (changed(schema=4), "expected schema 1, 2, 3, got 4"),
+        (changed(schema=5), "expected schema 1, 2, 3, 4, got 5"),
         (changed(schema=True), "not a versioned msgpack map"),
         (changed(camera_id="Gate 1"), "camera id"),
         (changed(camera_id=...), "camera_id"),
         (changed(sequence=-1), "sequence"),
         (changed(sequence="1"), "sequence"),
         (changed(width=0), "positive size"),
-        (changed(captured_at=2**63), "observation of schema 3"),
+        (changed(captured_at=2**63), "observation of schema 4"),
         (changed(units="feet"), "units"),
         (changed(traceparent="00-1"), "traceparent"),
         (changed(detections__scores=["<f4", [3], bytes(12)]), "scores: expected shape"),
         (changed(detections__scores=["<f4", [2], bytes(7)]), "expected 8 bytes"),
         (changed(detections__scores=["<f4", [-2, -1], bytes(8)]), "detections.scores"),
         (changed(detections__scores=["<f8", [2], bytes(16)]), "expected values of <f4"),
-        (changed(detections__scores=["|O", [2], bytes(16)]), "observation of schema 3"),
+        (changed(detections__scores=["|O", [2], bytes(16)]), "observation of schema 4"),
         (changed(classifications=...), "classifications"),
         (changed(classifications__0__class_ids=["<i8", [2], bytes(16)]), "class_ids: expected shape"),
         (
@@ -222,6 +231,10 @@ def changed(**fields: Any) -> bytes:
         (changed(brightness=float("nan")), "brightness"),
         (changed(sharpness=...), "sharpness"),
         (changed(sharpness="12"), "sharpness"),
+        (changed(appearance=...), "appearance"),
+        (changed(appearance=["<f4", [1, 1], bytes(4)]), "appearance: expected shape"),
+        (changed(appearance=["<f4", [0], b""]), "appearance: expected"),
+        (changed(appearance=["<f4", [1], np.full(1, np.nan, "<f4").tobytes()]), "appearance: row 0 is not finite"),
         (changed(detections__scores=["<f4", [2], np.full(2, 2, "<f4").tobytes()]), r"expected values in \[0, 1\]"),
         (changed(tracks__track_ids=["<i8", [2], bytes(16)]), "unique ids"),
         (changed(tracks__detection_indices=["<i8", [2], np.array([0, 2]).tobytes()]), "detection_indices"),

@@ -1,5 +1,6 @@
 """Distances and verdicts, on samples whose truth is known."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.monitoring.definition import Monitoring, Samples, Signal
-from pathcast.monitoring.distances import Shift, growth, level, mixture
+from pathcast.monitoring.distances import Shift, growth, level, mixture, turn
 from pathcast.monitoring.verdict import Span, cut, judge, split
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -50,6 +51,9 @@ def windows(count, size=100, mean=1.0, swing=0.0, seed=0):
         (growth, samples([0, 0]), samples([0, 0]), 0.0),
         (growth, samples([0, 0]), samples([1, 0]), float("inf")),
         (growth, samples([1, 9], [1, 0]), samples([2, 9], [1, 0]), 1.0),
+        (turn, samples([[2, 0], [0, 2]]), samples([[3, 3]]), 0.0),
+        (turn, samples([[1, 0], [1, 0]]), samples([[0, 1]]), 1.0),
+        (turn, samples([[1, 0]]), samples([[-3, 0]]), 2.0),
         (level, samples([1]), samples([2, 0.5], [1, 3]), 0.875),
     ],
 )
@@ -99,6 +103,39 @@ def test_what_swings_by_itself_has_to_swing_further():
 def test_too_little_is_no_verdict(reference, current, why):
     judged = judge(signal(), WATCHED, reference, current)
     assert (judged.verdict, judged.reason, judged.distance) == ("unknown", why, None)
+
+
+def looks(count, towards, seed=0):
+    """`count` windows of unit vectors about a direction, each window a little aside by itself."""
+    random = np.random.default_rng(seed)
+    return [samples(towards + random.normal(0, 0.05, 8) + random.normal(0, 0.2, (50, 8))) for _ in range(count)]
+
+
+def test_vectors_turn_away_from_the_windows_before_or_they_do_not():
+    watched = signal(turn, 0.01)
+    before, after = np.eye(8)[:2]
+    usual = judge(watched, WATCHED, looks(8, before), looks(1, before, seed=1)[0])
+    changed = judge(watched, WATCHED, looks(8, before), looks(1, 0.6 * before + 0.8 * after, seed=1)[0])
+    assert (usual.verdict, changed.verdict) == ("normal", "alarm")
+    assert changed.distance == pytest.approx(0.4, abs=0.1)
+    assert (changed.value, changed.reference) == (None, None)
+    assert changed.reason.startswith("distance 0.")
+
+
+def test_undisturbed_vectors_alarm_once_in_twenty_windows_at_most():
+    """Also where the signal has no threshold of its own, and stands on what windows show among themselves alone."""
+    towards, alarms = np.eye(8)[0], 0
+    for seed in range(200):
+        *reference, current = looks(9, towards, seed=seed)
+        alarms += judge(signal(turn, 0.0), Monitoring(), reference, current).verdict == "alarm"
+    assert alarms <= 200 / 20
+
+
+def test_what_a_model_need_not_give_is_absent_and_says_why():
+    optional = replace(signal(turn), absent="no vectors")
+    assert judge(optional, WATCHED, [], samples([])).reason == "no vectors"
+    assert judge(optional, WATCHED, looks(6, np.ones(8)), samples([])).reason == "0 samples, 30 are needed"
+    assert judge(optional, WATCHED, [], looks(1, np.ones(8))[0]).reason.startswith("0 windows of the reference")
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(0.9, "normal"), (1.0, "normal"), (1.2, "alarm")])

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pathcast.core import Detections, Frame, Observation, ServiceUnavailableError
+from pathcast.core import Detections, Frame, FrameTracks, Observation, ServiceUnavailableError
 from pathcast.core.camera import Camera
 from pathcast.core.ground_plane import HomographyPlane
 from pathcast.serving.blocks import whole_blocks
 from pathcast.serving.frame_analyzer import Duplicate, FrameAnalyzer, Rejected
+from pathcast.serving.frame_statistics import mean_appearance
 from pathcast.serving.remote_models import constant_velocity
 from pathcast.tracking.settings import AppearanceSettings, TrackerSettings
 
@@ -230,6 +231,19 @@ def test_what_people_look_like_counts_where_the_detector_says_it(appearance, exp
     assert [whose(outcome) for outcome in outcomes[:3]] == [[1, 2]] * 3
     assert whose(outcomes[3]) == expected
     assert all(outcome.detections.embeddings is None for outcome in outcomes)
+    assert [outcome.appearance.tolist() for outcome in outcomes] == [[0.5, 0.5]] * 4
+
+
+def test_only_what_is_tracked_says_what_a_frame_looks_like():
+    """Of what is hardly believed, and of detections without a vector, nothing comes in; the rest counts alike."""
+    boxes = [[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]
+    found = Detections(boxes, [0.9, 0.8, 0.1], [0, 0, 0], [[3, 0, 0], [0, 0, 2], [0, 9, 0]])
+    tracks = FrameTracks([1, 2, 3], boxes, [0.9, 0.8, 0.7], [0, 0, 0], [1, 0, -1])
+    assert mean_appearance(found, tracks).tolist() == [0.5, 0, 0.5]
+    blind = Detections(boxes, found.scores, found.class_ids, np.zeros((3, 4)))
+    without = Detections(boxes, found.scores, found.class_ids)
+    lost = FrameTracks([3], boxes[:1], [0.7], [0], [-1])
+    assert [mean_appearance(*each) for each in ((blind, tracks), (without, tracks), (found, lost))] == [None] * 3
 
 
 @pytest.mark.parametrize("restored", [False, True])
