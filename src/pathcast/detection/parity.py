@@ -97,7 +97,8 @@ def _differences(
     column = np.array([int(np.flatnonzero(class_ids == each)[0]) for each in classes])
     at_cell = np.abs(all_scores[nearest, column] - scores).max()
     best = np.sort(all_scores.max(axis=1))[::-1][: len(scores)]
-    return float(distances[np.arange(len(boxes)), nearest].max()), float(max(at_cell, np.abs(best - scores).max()))
+    at_rank = np.abs(best - scores).max()
+    return float(distances[np.arange(len(boxes)), nearest].max()), float(np.maximum(at_cell, at_rank))
 
 
 def _session(model: bytes) -> onnxruntime.InferenceSession:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from pathcast.core.errors import GateFailedError
+from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.labelled import LabelledImages
 from pathcast.detection.model import serving_model
@@ -28,6 +28,9 @@ from pathcast.training.predictors import Predict, evaluate_network, onnx_predict
 BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-4
 MAP_TOLERANCE = 0.002
+EMBEDDING_TOLERANCE = 1e-3
+"""Of each component of an appearance vector, whose length is 1."""
+
 _LEAST_SCORE = 1e-3
 _OTHER_CLASS = 1e6
 """Added to the distance in pixels."""
@@ -48,8 +51,9 @@ def write_detector(
 ) -> Mapping[str, float]:
     """Write `target`/`version`/model.onnx and `target`/config.pbtxt; nothing is written if the file differs.
 
-    On the real `frames`, boxes must agree within 0.05 px, scores within 1e-4 and both average precisions within
-    .002 with those of the network. Returns the differences; GateFailedError where one is larger.
+    On the real `frames`, boxes must agree within 0.05 px, scores within 1e-4, appearance vectors within 1e-3 and, where
+    the frames are labelled, both average precisions within .002 with those of the network. Returns the differences;
+    GateFailedError where one is larger or not a number, InvalidInputError where there are no frames.
     """
     converted = to_served_onnx(model)
     _, height, width, _ = model.inputs[0].shape
@@ -59,6 +63,7 @@ def write_detector(
     limits = {
         "box_difference_px": BOX_TOLERANCE_PX,
         "score_difference": SCORE_TOLERANCE,
+        "embedding_difference": EMBEDDING_TOLERANCE,
         "map50_difference": MAP_TOLERANCE,
         "map50_95_difference": MAP_TOLERANCE,
     }
@@ -109,9 +114,11 @@ def compare(reference: Predict, other: Predict, frames: LabelledImages, size: In
     """Largest differences of boxes (px of the input) and scores, and of average precision, over real frames.
 
     Every cell above a score of .001 is held against the nearest box of its class; the order of equal scores is
-    no difference.
+    no difference. What is not a number differs by NaN. InvalidInputError where there are no frames.
     """
-    box_difference = score_difference = 0.0
+    if not len(frames):
+        raise InvalidInputError("export of the detector: expected real frames to compare on, got none")
+    rows: list[list[float]] = []
     for image in frames:
         batch = fitted(frames, image, size).pixels[None]
         expected, got = reference(batch), other(batch)
@@ -120,9 +127,14 @@ def compare(reference: Predict, other: Predict, frames: LabelledImages, size: In
         at_cell = np.abs(expected["scores"] - arranged["scores"]).max()
         apart = np.abs(expected["boxes"] - arranged["boxes"]).max(axis=2)
         apart[expected["classes"] != arranged["classes"]] = np.inf
-        box_difference = max(box_difference, float(apart.max()))
-        score_difference = max(score_difference, float(at_cell), float(in_order))
-    differences = {"box_difference_px": box_difference, "score_difference": score_difference}
+        looks = np.abs(expected["embeddings"] - arranged["embeddings"]).max() if "embeddings" in expected else 0.0
+        # Cells that are weaker than any are not compared; what is not a number would hide there.
+        wrong = np.nan if any(not np.isfinite(values).all() for values in got.values()) else 0.0
+        rows.append([apart.max() + wrong, np.maximum(at_cell, in_order) + wrong, looks + wrong])
+    boxes, scores, embeddings = np.max(rows, axis=0).tolist()
+    differences = {"box_difference_px": boxes, "score_difference": scores}
+    if "embeddings" in expected:
+        differences["embedding_difference"] = embeddings
     if frames.boxes_by_class():
         one, two = (evaluate_network(each, frames, size) for each in (reference, other))
         differences["map50_difference"] = abs(one.map50 - two.map50)
