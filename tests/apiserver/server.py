@@ -26,9 +26,14 @@ _READY_S = 60.0
 class Server:
     """The server at `address`, without a certificate that anybody knows; everybody may do everything."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, notes: Path) -> None:
+        self.address, self._notes = address, notes
         self._kinds: dict[str, dict[str, Json]] = {}
+
+    def requests_of(self, agent: str) -> list[Json]:
+        """What clients whose names begin so have asked so far, as the server has noted it."""
+        noted = [json.loads(line) for line in self._notes.read_text().splitlines()]
+        return [entry for entry in noted if entry.get("userAgent", "").startswith(agent)]
 
     def ask(self, method: str, path: str, body: Json | None = None, kind: str = "json") -> tuple[int, Json]:
         """Status and answer."""
@@ -82,10 +87,14 @@ def running(folder: Path) -> Iterator[Server]:
     etcd += [f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}"]
     server = [str(found / "server"), f"--etcd-servers={client}", "--bind-address=127.0.0.1"]
     server += [f"--secure-port={ports['server']}", f"--cert-dir={folder / 'certificates'}"]
+    policy, notes = folder / "audit-policy.yaml", folder / "audit.log"
+    everything = {"level": "Metadata", "omitStages": ["RequestReceived"]}
+    policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [everything]}))
+    server += [f"--audit-policy-file={policy}", f"--audit-log-path={notes}"]
     with (folder / "server.log").open("wb") as log:
         started = [subprocess.Popen(command, stdout=log, stderr=log) for command in (etcd, server)]
         try:
-            reached = Server(f"https://127.0.0.1:{ports['server']}")
+            reached = Server(f"https://127.0.0.1:{ports['server']}", notes)
             _wait_until_ready(reached, started)
             yield reached
         finally:
