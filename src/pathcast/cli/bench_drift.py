@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
+from pathcast.cli.label import SHIPPED
 
 if TYPE_CHECKING:
     from pathcast.monitoring.benchmark import Clip, Judged
@@ -25,7 +26,6 @@ CLIPS = {
     "cdnet-highway": ("cdnet_highway/input", 10.0, 1),
     "vtest": ("pets09_s2l1/vtest.avi", 7.0, 1),
 }
-SHIPPED = Path("model_repo/detector/1/model.onnx")
 
 
 @app.command("drift", epilog="Example: pathcast bench drift --data ../shared/data --clip vtest --json drift.json")

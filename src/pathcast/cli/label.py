@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathcast.training.labelling import RecordedFrame
 
 IMAGE_FOLDER = "images"
+SHIPPED = Path(__file__).parents[3] / "model_repo" / "detector" / "1" / "model.onnx"
+"""The detector that comes with the project, wherever the command is run."""
 
 
 def label(
@@ -21,7 +23,7 @@ def label(
     since: datetime | None = typer.Option(None, help="From the archive: frames from this time on, UTC."),
     until: datetime | None = typer.Option(None, help="From the archive: frames before this time, UTC."),
     teacher: Path = typer.Option(
-        Path("model_repo/detector/1/model.onnx"),
+        SHIPPED,
         help="A served detector's ONNX file, or a .pt of Ultralytics (AGPL-3.0, extra `yolo`).",
     ),
     output: Path = typer.Option(Path("labels"), help="Folder for images/ and labels.json."),

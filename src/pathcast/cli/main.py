@@ -14,6 +14,7 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     bench,
     bench_actions,
     bench_batch,
+    bench_detector,
     bench_drift,
     bench_forecaster,
     bench_mot,

@@ -36,13 +36,12 @@ class Assignment:
     overlaps: Any
 
 
-def pairwise_iou(boxes: Any, others: Any) -> Any:
-    """(n, a, 4) and (n, g, 4) xyxy → IoU (n, a, g); empty boxes overlap nothing."""
-    low = ops.maximum(boxes[:, :, None, :2], others[:, None, :, :2])
-    high = ops.minimum(boxes[:, :, None, 2:], others[:, None, :, 2:])
+def iou(boxes: Any, others: Any) -> Any:
+    """IoU of boxes (..., 4) with others (..., 4), xyxy, over axes that are alike or 1; empty boxes overlap nothing."""
+    low = ops.maximum(boxes[..., :2], others[..., :2])
+    high = ops.minimum(boxes[..., 2:], others[..., 2:])
     shared = ops.prod(ops.maximum(high - low, 0.0), axis=-1)
-    union = _area(boxes)[:, :, None] + _area(others)[:, None, :] - shared
-    return shared / ops.maximum(union, _TINY)
+    return shared / ops.maximum(_area(boxes) + _area(others) - shared, _TINY)
 
 
 def assign(
@@ -73,7 +72,7 @@ def assign(
     # A cell near to or inside any object may learn; for an object of which it is both, it costs less.
     candidate = ops.any((inside | near) & real, axis=2)
     both = ops.cast(inside & near, boxes.dtype)
-    overlaps = pairwise_iou(boxes, true_boxes) * ops.cast(real, boxes.dtype)
+    overlaps = iou(boxes[:, :, None], true_boxes[:, None]) * ops.cast(real, boxes.dtype)
     cost = _class_cost(objectness, classes, true_classes) - IOU_WEIGHT * ops.log(overlaps + 1e-8) + _FAR * (1.0 - both)
     allowed = candidate[:, :, None] & real
     cost = ops.where(allowed, cost, _NEVER)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pathcast.core.arrays import Float64Array, Int64Array
+from pathcast.core.arrays import Int64Array
+from pathcast.core.boxes import intersection_over_union
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.average_precision import GroundTruth
@@ -28,7 +29,7 @@ def confusion(
     for found, true in zip(detections, truth, strict=True):
         kept = found.scores >= score
         boxes, classes = found.xyxy[kept].astype(np.float64), found.class_ids[kept]
-        overlaps = _iou(true.xyxy, boxes)
+        overlaps = intersection_over_union(true.xyxy, boxes)
         free_true, free_found = set(range(len(true.xyxy))), set(range(len(boxes)))
         for index in np.argsort(-overlaps, axis=None, kind="stable").tolist():
             row, column = divmod(index, len(boxes))
@@ -45,11 +46,3 @@ def confusion(
         for column in free_found:
             table[count, classes[column]] += int(not on_ignored[column])
     return table
-
-
-def _iou(boxes: Float64Array, others: Float64Array) -> Float64Array:
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=2)
-    areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9), np.float64)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pathcast.core.boxes import intersection_over_union
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
 
@@ -69,7 +70,7 @@ def _merged(before: LabelledImage, after: LabelledImage, counts: dict[str, int])
     free = set(range(len(before)))
     tracks = np.array(after.track_ids)
     for row in range(len(after)):
-        overlaps = _iou(after.xyxy[row], before.xyxy)
+        overlaps = intersection_over_union(after.xyxy[row : row + 1], before.xyxy)[0]
         best = max(free, key=lambda index: overlaps[index], default=None)
         if best is None or overlaps[best] < _SAME_OBJECT_IOU:
             counts["added"] += 1
@@ -89,10 +90,3 @@ def _merged(before: LabelledImage, after: LabelledImage, counts: dict[str, int])
         track_ids=tracks,
         scores=np.full(len(after), np.nan),
     )
-
-
-def _iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = (high - low).clip(0).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared
-    return np.asarray(shared / np.maximum(union, 1e-9))

@@ -13,7 +13,7 @@ from typing import Any
 from keras import ops
 
 from pathcast.core.arrays import Float32Array
-from pathcast.detection.assignment import assign
+from pathcast.detection.assignment import assign, iou
 from pathcast.detection.looks import pooled_looks
 from pathcast.detection.samples import IGNORED
 
@@ -58,7 +58,7 @@ def detection_loss(
     taken = ops.stop_gradient(chosen.taken)
     own_boxes = ops.take_along_axis(true_boxes, chosen.objects[..., None], axis=1)
     own_classes = ops.take_along_axis(one_hot, chosen.objects[..., None], axis=1)
-    box_loss = (1.0 - ops.square(paired_iou(boxes, own_boxes))) * taken
+    box_loss = (1.0 - ops.square(iou(boxes, own_boxes))) * taken
     class_targets = own_classes * ops.stop_gradient(chosen.overlaps)[..., None]
     class_loss = ops.sum(_cross_entropy(classes, class_targets), axis=-1) * taken
     asked = ops.maximum(taken, 1.0 - _inside(true_boxes, true_classes == IGNORED, corners, strides))
@@ -69,15 +69,6 @@ def detection_loss(
         known = ops.where(true_classes >= 0, identities, -1)
         loss = loss + IDENTITY_WEIGHT * identity_loss(pooled_looks(outputs["looks"], true_boxes), known)
     return loss
-
-
-def paired_iou(boxes: Any, others: Any) -> Any:
-    """IoU (...) of boxes (..., 4) with others (..., 4), one by one."""
-    low = ops.maximum(boxes[..., :2], others[..., :2])
-    high = ops.minimum(boxes[..., 2:], others[..., 2:])
-    shared = ops.prod(ops.maximum(high - low, 0.0), axis=-1)
-    areas = [ops.prod(ops.maximum(each[..., 2:] - each[..., :2], 0.0), axis=-1) for each in (boxes, others)]
-    return shared / ops.maximum(areas[0] + areas[1] - shared, 1e-7)
 
 
 def identity_loss(embeddings: Any, identities: Any) -> Any:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from pathcast.core.arrays import Float32Array, UInt8Array
+from pathcast.core.boxes import intersection_over_union
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.labelled import UNREADABLE, Fault, LabelledImage, LabelledImages
 
@@ -107,13 +108,6 @@ def _thumbnail(grey: UInt8Array) -> Float32Array:
 
 def _twins(image: LabelledImage) -> Iterator[tuple[int, int]]:
     """Pairs of rows of one class that are practically one box, the first with a smaller index."""
-    boxes = image.xyxy
-    areas = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1)
-    for row in range(len(boxes)):
-        rest = boxes[row + 1 :]
-        low, high = np.maximum(boxes[row, :2], rest[:, :2]), np.minimum(boxes[row, 2:], rest[:, 2:])
-        shared = (high - low).clip(0).prod(axis=1)
-        union = areas[row] + areas[row + 1 :] - shared
-        same = (shared > _SAME_BOX_IOU * union) & (image.class_ids[row + 1 :] == image.class_ids[row])
-        for other in np.flatnonzero(same).tolist():
-            yield row, row + 1 + other
+    same = intersection_over_union(image.xyxy, image.xyxy) > _SAME_BOX_IOU
+    same &= image.class_ids[:, None] == image.class_ids[None]
+    yield from zip(*(rows.tolist() for rows in np.nonzero(np.triu(same, 1))), strict=True)

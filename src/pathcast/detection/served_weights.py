@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from pathcast.core.errors import InvalidInputError
@@ -26,8 +27,10 @@ def read_served(path: Path) -> tuple[keras.Model, DetectorSettings]:
 
     Raises InvalidInputError where the file holds another network, one of Ultralytics say, or one in eight bits.
     """
-    model = onnx.load(str(path))
-    graph = model.graph
+    try:
+        graph = onnx.load(str(path)).graph
+    except (OSError, ValueError, DecodeError) as error:
+        raise InvalidInputError(f"{path}: not an ONNX file: {error}") from error
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     settings = _settings_of(path, graph, convolutions)

@@ -1,11 +1,8 @@
-"""The detector's weights: published ones by name, its own as a file, and without normalisation for serving."""
+"""The detector's weights: published ones by name, and without normalisation for serving."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,8 +14,6 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import COCO_CLASS_IDS
 from pathcast.detection.model import build_detector, convolution_names
 from pathcast.detection.settings import DetectorSettings
-
-_SETTINGS_KEY = "settings"
 
 
 def load_yolox(graph: onnx.GraphProto, settings: DetectorSettings) -> keras.Model:
@@ -91,39 +86,6 @@ def without_normalisation(model: keras.Model) -> keras.Model:
             values = [values[0] * factor.reshape(shape), beta - mean * factor]
         layer.set_weights([np.asarray(value, np.float32) for value in values])
     return plain
-
-
-def save_detector(path: Path, model: keras.Model, settings: DetectorSettings) -> None:
-    """Write settings and all variables, those of the normalisation too, as one .npz in one step."""
-    arrays: dict[str, Any] = {
-        variable.path: np.asarray(keras.ops.convert_to_numpy(variable.value)) for variable in model.weights
-    }
-    arrays[_SETTINGS_KEY] = np.array(json.dumps(settings.as_mapping()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(partial, path)
-
-
-def load_detector(path: Path) -> tuple[keras.Model, DetectorSettings]:
-    """What `save_detector` wrote; raises InvalidInputError where the file is none or a variable is missing."""
-    try:
-        with np.load(path) as file:
-            arrays = dict(file)
-        settings = DetectorSettings.from_mapping(json.loads(str(arrays.pop(_SETTINGS_KEY))))
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInputError(f"{path}: not a detector's weights: {error}") from error
-    model = build_detector(settings)
-    for variable in model.weights:
-        got = arrays.get(variable.path)
-        if got is None or got.shape != tuple(variable.shape):
-            raise InvalidInputError(
-                f"{path}: {variable.path}: expected shape {tuple(variable.shape)}, "
-                f"got {None if got is None else got.shape}"
-            )
-        variable.assign(got)
-    return model, settings
 
 
 def _array(tensors: Mapping[str, Any], name: str, layer: str) -> Float32Array:

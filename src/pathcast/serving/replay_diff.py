@@ -10,9 +10,9 @@ import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from pathcast.core.arrays import Float64Array, Int64Array
+from pathcast.core.boxes import intersection_over_union
 from pathcast.core.forecast import ForecastScore
 from pathcast.core.observation import Observation
-from pathcast.tracking.association import intersection_over_union
 
 SURE_SCORE = 0.5
 """Detections below this score are not compared: nothing is lost where a doubtful one goes."""

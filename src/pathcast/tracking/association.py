@@ -20,19 +20,6 @@ _ALL_WITH_ALL, _BISECTED = 1000, 60_000
 _CELLS_PER_BOX = 4
 
 
-def intersection_over_union(first: Float64Array, second: Float64Array) -> Float64Array:
-    """(n, m) IoU of boxes `first` (n, 4) and `second` (m, 4), xyxy; 0 where a box has no area.
-
-    >>> intersection_over_union(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2]])).round(3).tolist()
-    [[0.333]]
-    """
-    overlap = np.minimum(first[:, np.newaxis, 2:], second[:, 2:]) - np.maximum(first[:, np.newaxis, :2], second[:, :2])
-    np.maximum(overlap, 0.0, out=overlap)
-    intersection: Float64Array = overlap[..., 0] * overlap[..., 1]
-    union = _area(first)[:, np.newaxis] + _area(second) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-
-
 class Pairs(NamedTuple):
     """Possible matches: parallel arrays (k,) of row, column and similarity; a pair may stand more than once."""
 
@@ -231,9 +218,3 @@ def _grid_neighbours(first: Float64Array, second: Float64Array) -> tuple[Int64Ar
 
 def _whole(values: Float64Array, least: npt.ArrayLike, most: npt.ArrayLike) -> Int64Array:
     return np.minimum(np.maximum(values, least), most).astype(np.int64)
-
-
-def _area(xyxy: Float64Array) -> Float64Array:
-    size = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0.0)
-    area: Float64Array = size[:, 0] * size[:, 1]
-    return area

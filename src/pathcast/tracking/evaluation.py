@@ -15,7 +15,7 @@ import numpy as np
 
 from pathcast.core import InvalidInputError, PathcastError
 from pathcast.core.arrays import Float64Array, Int64Array
-from pathcast.tracking.association import intersection_over_union
+from pathcast.core.boxes import intersection_over_union
 from pathcast.tracking.mot_format import MotBoxes
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -26,7 +25,6 @@ from pathcast.detection.losses import detection_loss, identity_loss
 from pathcast.detection.model import LOOKS_PREFIX, build_detector, serving_model
 from pathcast.detection.samples import PADDING, InputSize, as_sample, fitted
 from pathcast.detection.settings import DetectorSettings
-from pathcast.detection.weights import load_detector
 from pathcast.training.predictors import Predict, detect
 from pathcast.training.share import Share
 from pathcast.training.workers import Workers
@@ -41,7 +39,7 @@ class DetectorTask:
 
     An epoch is `samples` draws (0: as many as there are images); a camera is drawn in proportion to its images to
     the power of `balance`, so that one long recording does not drown the others, times its entry in `weights`.
-    Images with more than `boxes` boxes lose the smallest. `initial` names weights to start from (`save_detector`).
+    Images with more than `boxes` boxes lose the smallest.
     `learn`: ALL, or LOOKS for the branch of appearance vectors alone; what finds the objects then stays as it is.
     """
 
@@ -49,7 +47,6 @@ class DetectorTask:
     val: LabelledImages
     settings: DetectorSettings
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    initial: Path | None = None
     samples: int = 0
     boxes: int = 64
     learn: str = ALL
@@ -67,12 +64,7 @@ class DetectorTask:
             )
 
     def build(self) -> keras.Model:
-        if self.initial is None:
-            model = build_detector(self.settings)
-        else:
-            model, settings = load_detector(self.initial)
-            if settings != self.settings:
-                raise InvalidInputError(f"{self.initial}: expected a detector of {self.settings}, got {settings}")
+        model = build_detector(self.settings)
         if self.learn == LOOKS:
             for layer in model.layers:
                 layer.trainable = layer.name.startswith(LOOKS_PREFIX)

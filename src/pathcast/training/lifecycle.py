@@ -112,8 +112,9 @@ def train_model(
 ) -> TrainedModel:
     """Train by `pathcast train`, done by `crew`, from random, the shipped or the champion's weights.
 
-    A champion that was not trained here gives the weights of its file. Where it cannot, or there is no champion, the
-    shipped ones are taken, or else random ones. Raises PathcastError with the end of the failing worker's log.
+    A champion that was not trained here gives the weights of its file. Where a family's champions have none in their
+    files, or there is no champion, the shipped ones are taken, or else random ones. Raises InvalidInputError where the
+    champion's file is another network's, PathcastError with the end of the failing worker's log.
     """
     if start_from not in STARTS:
         raise InvalidInputError(f"start_from: expected one of {', '.join(STARTS)}, got {start_from!r}")
@@ -282,7 +283,10 @@ def _to_tell(lifecycle: ModelLifecycle, model: str, run: str, failure: str | Non
 
 
 def _fetch_weights(settings: PlatformSettings, family: Family, target: Path) -> bool:
-    """Write the champion's weights into `target`, if there are any."""
+    """Write the champion's weights into `target`, if there are any; InvalidInputError where they cannot be read.
+
+    Random ones instead would be a training that nobody has asked for, with a challenger that cannot pass.
+    """
     lifecycle = ModelLifecycle(settings)
     if lifecycle.fetch_weights(family.name, target) is not None:
         return True
@@ -292,8 +296,10 @@ def _fetch_weights(settings: PlatformSettings, family: Family, target: Path) -> 
     try:
         family.weights_of(file).save(target)
     except InvalidInputError as error:
-        print(f"the champion's weights cannot be read from its file: {error}")
-        return False
+        raise InvalidInputError(
+            f"start_from=champion: its weights cannot be read from its file: {error.message}",
+            hint="--set start_from=random begins anew; or promote a model that was trained or imported as YOLOX here",
+        ) from error
     return True
 
 

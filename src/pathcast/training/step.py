@@ -35,7 +35,7 @@ class TrainingStep:
         self.model = model
         self._task, self._settings, self._workers = task, settings, workers
         self._trainable = [variable.value for variable in model.trainable_variables]
-        self._statistics = [v.value for v in model.non_trainable_variables if "float" in str(v.dtype)]
+        self._statistics = [variable.value for variable in moving_statistics(model)]
         self._weights = keras.Variable(_flatten(self._trainable).numpy(), name="weights")
         self._averages = tf.Variable(self._weights.value, trainable=False)
         self._part = BatchPart()
@@ -120,6 +120,13 @@ class TrainingStep:
 
     def _unflatten(self, flat: Any) -> list[Any]:
         return _split(tf.convert_to_tensor(flat), self._trainable)
+
+
+def moving_statistics(model: keras.Model) -> list[Any]:
+    """The variables that layers move by themselves while they learn; those of a frozen layer stay as they are."""
+    frozen = [layer for layer in model._flatten_layers(include_self=False) if not layer.trainable]
+    still = {id(variable) for layer in frozen for variable in layer.variables}
+    return [v for v in model.non_trainable_variables if "float" in str(v.dtype) and id(v) not in still]
 
 
 def _flatten(tensors: Sequence[Any]) -> Any:

@@ -98,6 +98,14 @@ def test_a_teacher_labels_a_folder(labels: Path, pictures: Path) -> None:
     assert found.read(found.images[0]).shape == (64, 96, 3)
 
 
+def test_the_shipped_detector_labels_wherever_the_command_is_run(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "7 images" in run("label", pictures, "--every", 1)
+    assert (tmp_path / "labels" / "labels.json").is_file()
+
+
 def test_where_from_must_be_clear(teacher: Path) -> None:
     with pytest.raises(InvalidInputError, match="expected a SOURCE, or --camera"):
         run("label", "--teacher", teacher)

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from pathcast.detection.assignment import assign, pairwise_iou
+from pathcast.detection.assignment import assign, iou
 from pathcast.detection.grid import grid
 from pathcast.detection.looks import PARTS
-from pathcast.detection.losses import detection_loss, identity_loss, paired_iou
+from pathcast.detection.losses import detection_loss, identity_loss
 from pathcast.detection.samples import IGNORED, PADDING
 
 HEIGHT, WIDTH = 64, 96
@@ -54,8 +54,8 @@ def assigned(predicted: dict[str, np.ndarray], boxes: list[list[float]], classes
 def test_overlaps_of_pairs() -> None:
     boxes = np.array([[[0, 0, 4, 4], [2, 2, 6, 6], [9, 9, 9, 9]]], np.float32)
     expected = [[1, 4 / 28, 0], [4 / 28, 1, 0], [0, 0, 0]]
-    np.testing.assert_allclose(np.asarray(pairwise_iou(boxes, boxes))[0], expected, atol=1e-6)
-    np.testing.assert_allclose(np.asarray(paired_iou(boxes, boxes))[0], [1, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(iou(boxes[:, :, None], boxes[:, None]))[0], expected, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(iou(boxes, boxes))[0], [1, 1, 0], atol=1e-6)
 
 
 def test_an_object_is_learned_by_cells_in_or_near_it() -> None:

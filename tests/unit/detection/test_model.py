@@ -12,7 +12,7 @@ from pathcast.detection.grid import grid
 from pathcast.detection.looks import PARTS, pooled_looks
 from pathcast.detection.model import build_detector, convolution_names, serving_model
 from pathcast.detection.settings import SIZES, DetectorSettings
-from pathcast.detection.weights import load_detector, load_yolox, save_detector, without_normalisation
+from pathcast.detection.weights import load_yolox, without_normalisation
 from pathcast.detection.yolox_import import read_yolox
 
 SMALL = DetectorSettings(0.125, 0.33, depthwise=False, activation="relu", input_width=96, input_height=64)
@@ -68,22 +68,6 @@ def test_folding_the_normalisation_changes_nothing(fresh: keras.Model) -> None:
     expected, got = fresh(IMAGES, training=False), plain(IMAGES, training=False)
     for name in expected:
         np.testing.assert_allclose(got[name], expected[name], rtol=2e-3, atol=2e-3)
-
-
-def test_weights_survive_the_file(fresh: keras.Model, tmp_path: Path) -> None:
-    settings = replace(SMALL, embedding=16)
-    save_detector(tmp_path / "weights.npz", fresh, settings)
-    again, read = load_detector(tmp_path / "weights.npz")
-    assert read == settings
-    expected, got = fresh(IMAGES, training=False), again(IMAGES, training=False)
-    for name in expected:
-        np.testing.assert_array_equal(got[name], expected[name])
-
-
-def test_a_file_of_no_detector_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "weights.npz").write_bytes(b"no")
-    with pytest.raises(InvalidInputError, match="not a detector's weights"):
-        load_detector(tmp_path / "weights.npz")
 
 
 @pytest.mark.parametrize(

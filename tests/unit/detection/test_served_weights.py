@@ -48,3 +48,12 @@ def test_another_network_is_refused(tmp_path: Path, kept: int) -> None:
     onnx.save(served, str(file))
     with pytest.raises(InvalidInputError, match="expected a detector of YOLOX's kind"):
         read_served(file)
+
+
+@pytest.mark.parametrize("content", [None, b"no model"])
+def test_no_onnx_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "model.onnx"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InvalidInputError, match="model.onnx: not an ONNX file"):
+        read_served(file)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
+from pathcast.core.boxes import intersection_over_union
 from pathcast.tracking import association
-from pathcast.tracking.association import Pairs, assign, intersection_over_union, similar_pairs
+from pathcast.tracking.association import Pairs, assign, similar_pairs
 
 LEAST = 0.0512345
 """A similarity that no boxes of whole pixels have to the last bit."""

@@ -1,0 +1,61 @@
+"""`pathcast bench detector`: a detector's time beside another's and its own in eight bits, and what those cost."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import typer
+
+from pathcast.cli.bench import Row, app, report
+from pathcast.cli.label import SHIPPED
+
+_DATA = Path(os.environ.get("PATHCAST_DATA", "../shared/data"))
+_HALVES = {"val": 0.08, "test": 0.5, "gap_s": 1}
+"""The cut by which the shipped detector learned: it has not seen what it is judged on."""
+
+
+@app.command("detector", epilog="Example: pathcast bench detector --beside yolox_nano.onnx --json detector.json")
+def bench_detector(
+    model: Path = typer.Option(SHIPPED, help="A served file in float32; default: what comes with the project."),
+    beside: Path = typer.Option(
+        _DATA / "models" / "yolox_nano.onnx", help="The file to set it beside, served or as YOLOX publishes it."
+    ),
+    data: Path = typer.Option(
+        _DATA / "pets09_s2l1",
+        help="Labelled recordings: the first half gives the scales of eight bits, the rest judges",
+    ),
+    rounds: int = typer.Option(200, min=3, help="Requests of each file, in turns; the median and the fastest count."),
+    json: Path | None = typer.Option(None, help="Write the figures to this file."),
+) -> None:
+    """Milliseconds a request of one image on one thread, each file at its own input size, the files taking turns.
+
+    Eight bits are refused, with exit code 1, where they lose more than a point of average precision.
+    """
+    import numpy as np
+
+    from pathcast.detection.yolox_import import read_yolox, to_served
+    from pathcast.export.parity import open_session
+    from pathcast.export.quantize import quantise_detector, side_by_side
+    from pathcast.training.detector import prepare_images
+    from pathcast.training.detector_data import read_prepared
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare_images(data, folder, _HALVES)
+        small = quantise_detector(model, read_prepared(folder, "train"), read_prepared(folder, "test"))
+    other: Path | bytes = beside
+    if "scores" not in [output.name for output in open_session(beside).get_outputs()]:
+        other = to_served(read_yolox(beside)).SerializeToString()
+    times = side_by_side(other, model, small.model.SerializeToString(), runs=rounds)
+    rows = []
+    for kind, of in (("median", np.median), ("fastest", np.min)):
+        first, own, eight = (float(of(each)) for each in times)
+        names = [f"{beside.stem}, {kind}", f"{model}, {kind}", f"in eight bits, {kind}"]
+        rows.append(Row(names[0], first, "ms"))
+        rows.append(Row(names[1], own, "ms", names[0], own / first))
+        rows.append(Row(names[2], eight, "ms", names[1], eight / own))
+    rows.append(Row("AP50, float32", small.map50_before, "fraction"))
+    rows.append(Row("AP50, eight bits", small.map50, "fraction", "AP50, float32", small.map50 / small.map50_before))
+    report(f"detector, one thread, judged on {data.name}", rows, json)
