@@ -93,7 +93,9 @@ STEPS = {
     "run-trials": Step(cpu="4", memory="16Gi", minutes=24 * 60, acts=True, workspace=True, gpu=True),
     "report-search": Step(cpu="1", memory="4Gi", uses=(TRACKING,), acts=True, workspace=True),
     "find-videos": Step(uses=(OBJECT_STORE,), acts=True),
-    "analyse-video": Step(cpu="2", memory="4Gi", minutes=24 * 60, uses=(OBJECT_STORE, TRITON), acts=True),
+    "analyse-video": Step(
+        cpu="2", memory="4Gi", minutes=24 * 60, uses=(OBJECT_STORE, TRITON), acts=True, workspace=True
+    ),
     "report-batch": Step(),
     "detect-drift": Step(cpu="1", memory="4Gi", uses=(DATABASE, OBJECT_STORE, TRACKING), acts=True),
     "label-frames": Step(cpu="2", memory="8Gi", minutes=12 * 60, uses=(DATABASE, OBJECT_STORE, TRACKING), acts=True),

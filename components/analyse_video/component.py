@@ -17,16 +17,10 @@ def analyse_video(
     metrics: dsl.Output[dsl.Metrics],
 ) -> dict:  # type: ignore[type-arg]
     """Write tables, report and, with `annotate`, a video to `output`/NAME; the report."""
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
-
     from pathcast.core.settings import load_settings
     from pathcast.serving.batch.stored import analyse_video
 
-    with TemporaryDirectory() as scratch:
-        report = analyse_video(
-            load_settings(), video, output, Path(scratch), detector=detector, fps=fps or None, annotate=annotate
-        )
+    report = analyse_video(load_settings(), video, output, detector=detector, fps=fps or None, annotate=annotate)
     for name in ("frames", "fps"):
         metrics.log_metric(name, float(report[name]))
     return report

@@ -22,10 +22,9 @@ def open_search(
     from pathlib import Path
 
     from pathcast.core.settings import load_settings
-    from pathcast.training.family_tuning import FamilySearch
-    from pathcast.training.search_steps import open_search
+    from pathcast.training.search_steps import find_search, open_search
 
-    search = FamilySearch(family, Path(dataset.path), fixed, threads)
+    search = find_search(family, Path(dataset.path), fixed, threads)
     name, shares, figures = open_search(load_settings(), search, trials, workers, price)
     for metric, value in figures.items():
         estimate.log_metric(metric, value)

@@ -19,6 +19,6 @@ def prepare_dataset(
 
     from pathcast.training.lifecycle import prepare_dataset
 
-    prepared = prepare_dataset(family, Path(raw.path), Path(dataset.path), options)
-    dataset.metadata["version"] = prepared.version
-    return prepared.version
+    version = prepare_dataset(family, Path(raw.path), Path(dataset.path), options)
+    dataset.metadata["version"] = version
+    return version

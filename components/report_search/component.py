@@ -21,10 +21,9 @@ def report_search(
     from pathlib import Path
 
     from pathcast.core.settings import load_settings
-    from pathcast.training.family_tuning import FamilySearch
-    from pathcast.training.search_steps import report_search
+    from pathcast.training.search_steps import find_search, report_search
 
-    search = FamilySearch(family, Path(dataset.path), fixed, 0)
+    search = find_search(family, Path(dataset.path), fixed, 0)
     figures = {key: float(value) for key, value in estimate.metadata.items() if key.startswith("estimate_")}
     name = str(estimate.metadata["search"])
     summary = report_search(load_settings(), search, name, Path(found.path), figures) | {"ran": ran}

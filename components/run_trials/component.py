@@ -22,8 +22,7 @@ def run_trials(
     from pathlib import Path
 
     from pathcast.core.settings import load_settings
-    from pathcast.training.family_tuning import FamilySearch
-    from pathcast.training.search_steps import run_trials
+    from pathcast.training.search_steps import find_search, run_trials
 
-    wanted = FamilySearch(family, Path(dataset.path), fixed, threads)
+    wanted = find_search(family, Path(dataset.path), fixed, threads)
     return run_trials(load_settings(), wanted, search, worker=worker, share=share, trials=trials)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,11 +17,14 @@ import pytest
 from support.bright import bright_square, write_bright_detector
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
+from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import ServingOptions, render_config
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import object_store
 from pathcast.registry.repository import ModelRepository
+from pathcast.serving.batch.s3 import fetch
+from pathcast.serving.batch.stored import analyse_video
 from pathcast.serving.triton_client import TritonClient
 
 pytestmark = pytest.mark.integration
@@ -66,6 +72,11 @@ def run(source: object, out: Path, *options: object, needs: tuple[str, ...] = ()
 @retry(retry=retry_if_result(lambda there: not there), stop=stop_after_delay(60), wait=wait_fixed(0.005))
 def wait_for(path: Path) -> bool:
     return path.is_file()
+
+
+@retry(retry=retry_if_result(lambda there: not there), stop=stop_after_delay(60), wait=wait_fixed(0.005))
+def wait_for_any(folder: Path, pattern: str) -> bool:
+    return any(folder.glob(pattern))
 
 
 def test_a_killed_run_goes_on_and_writes_what_an_undisturbed_one_does(
@@ -121,20 +132,89 @@ def test_videos_come_from_the_platforms_store(
     assert first == second
 
 
-def test_models_from_triton_give_what_the_files_do(
-    platform: Platform, platform_settings: PlatformSettings, clip: Path, detector: Path, tmp_path: Path
-) -> None:
+def test_a_folder_holds_what_lies_at_one_address(platform_settings: PlatformSettings, tmp_path: Path) -> None:
+    store, bucket, folder = object_store(platform_settings), "fetch-test", tmp_path / "source"
+    store.make_bucket(bucket)
+
+    def put(name: str, content: bytes) -> None:
+        store.put_object(bucket, name, io.BytesIO(content), len(content))
+
+    def fetched(address: str) -> dict[str, bytes]:
+        assert fetch(store, f"s3://{bucket}/{address}", folder).exists()
+        return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+    for name in ("day/1.png", "day/2.png", "night/2.png", "night/3.png"):
+        put(name, name.encode())
+    assert fetched("day") == {"1.png": b"day/1.png", "2.png": b"day/2.png"}
+    assert fetched("night") == {"2.png": b"night/2.png", "3.png": b"night/3.png"}
+    put("night/3.png", b"newer")
+    store.remove_object(bucket, "night/2.png")
+    assert fetched("night") == {"3.png": b"newer"}
+    unchanged = (folder / "3.png").stat().st_mtime_ns
+    fetched("night")
+    assert (folder / "3.png").stat().st_mtime_ns == unchanged
+    with pytest.raises(InvalidInputError, match="no video and no image"):
+        fetched("dusk")
+    assert fetched("night/3.png") == {"3.png": b"newer"}
+
+
+@pytest.fixture(scope="module")
+def served_detector(platform_settings: PlatformSettings, detector: Path) -> Iterator[str]:
+    """The detector's name in Triton."""
     model = "batch_detector"
     repository = ModelRepository(object_store(platform_settings), platform_settings.models_bucket)
     config = render_config(model, detector, ServingOptions())
     repository.publish(model, detector, config, version=1, card="Bright cells.")
     with TritonClient(platform_settings.triton_grpc) as client:
         client.load(model)
-        options = ("--no-video", "--forecaster", FORECASTER)
-        served = ("--detector-model", model, "--state-dir", platform.state_dir, "--json", tmp_path / "served.json")
-        run(clip, tmp_path / "served", *options, *served, needs=("minio", "tritonclient"))
+        yield model
         client.unload(model)
+
+
+def test_a_video_of_the_store_goes_on_where_it_was_killed(
+    platform: Platform, platform_settings: PlatformSettings, clip: Path, served_detector: str, tmp_path: Path
+) -> None:
+    store, bucket, workspace = object_store(platform_settings), "stored-test", tmp_path / "workspace"
+    store.make_bucket(bucket)
+    store.fput_object(bucket, "in/circle.avi", str(clip))
+    source, settings = f"s3://{bucket}/in/circle.avi", platform_settings.model_copy(update={"workspace": workspace})
+
+    def analysed(output: str) -> dict[str, Any]:
+        return analyse_video(settings, source, f"s3://{bucket}/{output}", detector=served_detector)
+
+    whole = analysed("whole")
+    assert (whole["frames"], whole["resumed_from_frame"]) == (FRAMES, 0)
+    program = (
+        "import sys; from pathlib import Path; from pathcast.core.settings import load_settings;"
+        "from pathcast.serving.batch.stored import analyse_video;"
+        "settings = load_settings(Path(sys.argv[1])).model_copy(update={'workspace': Path(sys.argv[2])});"
+        "analyse_video(settings, *sys.argv[3:5], detector=sys.argv[5])"
+    )
+    arguments = (platform.state_dir, workspace, source, f"s3://{bucket}/killed", served_detector)
+    process = subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)])
+    try:
+        wait_for_any(workspace / "batch", "*/*/unfinished/progress")
+        with pytest.raises(PathcastError, match="another run is writing"):
+            analysed("killed")
+    finally:
+        process.kill()
+        process.wait()
+    resumed = analysed("killed")
+    assert (resumed["frames"], resumed["resumed_from_frame"]) in ((FRAMES, 256), (FRAMES, 512))
+    for name in FILES:
+        first, second = (store.get_object(bucket, f"{output}/circle/{name}").read() for output in ("whole", "killed"))
+        assert first == second, name
+    assert not [path for path in (workspace / "batch").iterdir() if path.is_dir()]
+
+
+def test_models_from_triton_give_what_the_files_do(
+    platform: Platform, clip: Path, detector: Path, served_detector: str, tmp_path: Path
+) -> None:
+    options = ("--no-video", "--forecaster", FORECASTER)
+    served = ("--detector-model", served_detector, "--state-dir", platform.state_dir)
+    report = tmp_path / "served.json"
+    run(clip, tmp_path / "served", *options, *served, "--json", report, needs=("minio", "tritonclient"))
     run(clip, tmp_path / "file", *options, "--detector", detector)
-    assert json.loads((tmp_path / "served.json").read_text())["models"][0] == f"{model} 1"
+    assert json.loads(report.read_text())["models"][0] == f"{served_detector} 1"
     for name in FILES[:-1]:
         assert (tmp_path / "served" / name).read_bytes() == (tmp_path / "file" / name).read_bytes(), name

@@ -14,6 +14,7 @@ import cv2
 import pyarrow.parquet as pq
 import pytest
 from support.bright import bright_square, write_bright_detector
+from support.sequences import make_sequence
 
 from pathcast.core.frame import Frame
 from pathcast.core.settings import PlatformSettings
@@ -78,6 +79,17 @@ def test_a_search_is_shared_by_workers_and_goes_on(
     experiment = client.get_experiment_by_name("tune-toy")
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == 1 + 4
+
+
+def test_the_trackers_settings_are_searched_too(platform: Platform, tmp_path: Path) -> None:
+    make_sequence(tmp_path / "sequences", "one", seed=0)
+    source = json.dumps({"source": str(tmp_path / "sequences")})
+    common = ("family=tracker", f"selection={source}", "workers=2", 'fixed={"confirm_hits": 2}', "trials=4")
+    result = run_pipeline(platform, tmp_path / "tracker.json", "tune", *common)["result"]
+    assert isinstance(result, dict)
+    assert (result["objective"], result["direction"], result["ran"]) == ("hota", "maximize", [2, 2])
+    assert result["best"] >= result["start"] > 0
+    assert result["settings"]["confirm_hits"] == 2
 
 
 def test_videos_of_the_store_become_tables_in_the_store(

@@ -8,40 +8,19 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from support.sequences import make_sequence
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
 from pathcast.core.settings import PlatformSettings
 from pathcast.registry.tracking import tracking_client
-from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
 from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
 from pathcast.training.tuning import Study
 
 pytestmark = pytest.mark.integration
 
 KILL_LIMIT_S = 60
-
-
-def make_sequence(folder: Path, name: str, seed: int, frames: int = 40) -> None:
-    """Six walkers who cross, of whom one in five detections is missing or moved."""
-    random = np.random.default_rng(seed)
-    numbers, ids = np.repeat(np.arange(1, frames + 1), 6), np.tile(np.arange(1, 7), frames)
-    left = random.uniform(0, 500, 6)[ids - 1] + random.uniform(-6, 6, 6)[ids - 1] * numbers
-    top = random.uniform(0, 300, 6)[ids - 1]
-    xyxy = np.stack((left, top, left + 40, top + 110), axis=1)
-    kept = random.random(len(ids)) > 0.2
-    seen = xyxy + random.normal(0, 3, (len(ids), 1))
-    for part, rows, boxes, marks, scores in (
-        ("gt", kept | True, xyxy, ids, np.ones(len(ids))),
-        ("det", kept, seen, ids * 0 - 1, random.uniform(0.3, 1, len(ids))),
-    ):
-        (folder / name / part).mkdir(parents=True)
-        write_boxes(
-            folder / name / part / f"{part}.txt", MotBoxes(numbers[rows], marks[rows], boxes[rows], scores[rows])
-        )
-    write_sequence_info(folder / name, SequenceInfo(name, 10, frames, 640, 480))
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pathcast.cli.train import TRACKING_VARIABLE, pairs, tracking_at
 from pathcast.core.settings import STATE_DIR
+from pathcast.training.search_space import TRACKER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pathcast.training.tuning import Estimate, Search
-
-TRACKER = "tracker"
 
 
 def tune(

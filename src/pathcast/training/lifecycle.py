@@ -31,8 +31,9 @@ from pathcast.training import raw_files
 from pathcast.training.family import Evaluation, Family, Selection, find_family
 from pathcast.training.jobs import Crew, Training, launch_training
 from pathcast.training.pipeline_step import step, whole_numbers
-from pathcast.training.prepared import PreparedData, open_prepared, prepare
+from pathcast.training.prepared import open_prepared, prepare
 from pathcast.training.run_messages import failure_message, refusal_message
+from pathcast.training.search_space import TRACKER
 
 STARTS = ("random", "shipped", "champion")
 EXPORTED_ONNX = Path("1") / "model.onnx"
@@ -63,23 +64,30 @@ def read_metrics(path: Path) -> dict[str, float]:
 
 @step
 def select_data(settings: PlatformSettings, family: str, folder: Path, wanted: Selection) -> Mapping[str, Any]:
-    """Raw data of the family from what the platform has stored, or from the files at the option `source`; its card."""
-    found = find_family(family)
+    """Raw data of the family from what the platform has stored, or from the files at the option `source`; its card.
+
+    The tracker learns nothing, but its settings are searched: its data are MOT sequences, and always files.
+    """
+    select = None if family == TRACKER else find_family(family).select
     folder.mkdir(parents=True, exist_ok=True)
     if raw_files.OPTION in wanted.options:
         return raw_files.bring(settings, str(wanted.options[raw_files.OPTION]), folder)
-    if found.select is None:
+    if select is None:
         raise InvalidInputError(
-            f"family {found.name}: nothing that the platform stores is labelled for it",
+            f"{family}: nothing that the platform stores is labelled for it",
             hint='name files to learn from: --set selection=\'{"source": "DIR or s3://BUCKET/KEY"}\'',
         )
-    return found.select(settings, folder, replace(wanted, options=whole_numbers(wanted.options)))
+    return select(settings, folder, replace(wanted, options=whole_numbers(wanted.options)))
 
 
 @step
-def prepare_dataset(family: str, raw: Path, folder: Path, options: Mapping[str, Any]) -> PreparedData:
-    """The raw data as training, validation and held-out parts in `folder`."""
-    return prepare(find_family(family), raw, folder, whole_numbers(options))
+def prepare_dataset(family: str, raw: Path, folder: Path, options: Mapping[str, Any]) -> str:
+    """The raw data as training, validation and held-out parts in `folder`, or MOT sequences; its version."""
+    if family == TRACKER:
+        from pathcast.training.tracker_tuning import prepare_sequences
+
+        return prepare_sequences(raw, folder)
+    return prepare(find_family(family), raw, folder, whole_numbers(options)).version
 
 
 @step

@@ -8,6 +8,9 @@ from typing import Any
 
 from pathcast.core.errors import InvalidInputError
 
+TRACKER = "tracker"
+"""Named where a family is named: the tracker's settings are searched like one's, though it learns nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Real:

@@ -16,11 +16,21 @@ from typing import Any
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.training.family_tuning import FamilySearch
-from pathcast.training.tuning import Estimate, Study
+from pathcast.training.search_space import TRACKER
+from pathcast.training.tuning import Estimate, Search, Study
+
+
+def find_search(family: str, dataset: Path, fixed: Mapping[str, Any], threads: int) -> Search:
+    """The search on prepared data: of a family's validation loss, or of the tracker's HOTA."""
+    if family == TRACKER:
+        from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
+
+        return TrackerSearch(find_sequences([dataset]), ("det",), fixed)
+    return FamilySearch(family, dataset, fixed, threads)
 
 
 def open_search(
-    settings: PlatformSettings, search: FamilySearch, trials: int, workers: int, price: float
+    settings: PlatformSettings, search: Search, trials: int, workers: int, price: float
 ) -> tuple[str, list[int], dict[str, float]]:
     """Begin the search or go on with it: its name in the workspace, each worker's share, what it takes at the most.
 
@@ -41,7 +51,7 @@ def open_search(
 
 def run_trials(
     settings: PlatformSettings,
-    search: FamilySearch,
+    search: Search,
     name: str,
     *,
     worker: int,
@@ -71,7 +81,7 @@ def run_trials(
 
 
 def report_search(
-    settings: PlatformSettings, search: FamilySearch, name: str, folder: Path, estimate: Mapping[str, float]
+    settings: PlatformSettings, search: Search, name: str, folder: Path, estimate: Mapping[str, float]
 ) -> dict[str, Any]:
     """Write best.json and plots into `folder`, record the search in MLflow; what came out."""
     from pathcast.training.tuning_runs import SearchRuns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,8 @@ from pathcast.tracking.mot_format import (
 )
 from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.tracker import Tracker
-from pathcast.training.search_space import Real, Space, Whole, starting_point
+from pathcast.training.prepared import content_version
+from pathcast.training.search_space import TRACKER, Real, Space, Whole, starting_point
 
 _START = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -85,14 +88,19 @@ class TrackerSearch:
     detections: tuple[str, ...]
     fixed: Mapping[str, Any]
 
-    name = "tracker"
+    name = TRACKER
     value_name = "hota"
     maximize = True
     space = SPACE
 
     def facts(self) -> dict[str, Any]:
         """What must be the same when the search goes on."""
-        return {"sequences": [folder.name for folder in self.folders], "detections": list(self.detections)}
+        sequences = [folder.name for folder in self.folders]
+        digest = hashlib.sha256()
+        for folder in self.folders:
+            for path in _files(folder, self.detections):
+                digest.update(path.read_bytes())
+        return {"sequences": sequences, "detections": list(self.detections), "data_version": digest.hexdigest()}
 
     def start(self) -> Mapping[str, Any]:
         settings: dict[str, Any] = msgspec.to_builtins(TrackerSettings())
@@ -147,11 +155,36 @@ def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _read(folder: Path, names: Sequence[str]) -> _Recording:
-    info = read_sequence_info(folder)
-    places = [place / name / "det.txt" for name in names for place in (folder, folder.parent)]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
+def prepare_sequences(raw: Path, folder: Path) -> str:
+    """Copy what a search reads of the MOT sequences at or below `raw` into `folder`; the version of the content.
+
+    Raises InvalidInputError where there is no sequence, two have one name, or one cannot be read.
+    """
+    for source in find_sequences([raw]):
+        _read(source, ("det",))
+        target = folder / source.name
+        if target.exists():
+            raise InvalidInputError(f"{source}: a second sequence {source.name}", hint="give each a name of its own")
+        for name, path in zip(_NAMES, _files(source, ("det",)), strict=True):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / name)
+    return content_version(folder)
+
+
+_NAMES = ("seqinfo.ini", "gt/gt.txt", "det/det.txt")
+
+
+def _files(folder: Path, detections: Sequence[str]) -> tuple[Path, Path, Path]:
+    """Where a sequence's description, ground truth and detections are."""
+    places = [place / name / "det.txt" for name in detections for place in (folder, folder.parent)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
         raise InvalidInputError(f"{folder}: expected detections at one of {', '.join(map(str, places))}")
-    boxes = to_detections(read_boxes(path, length=info.length), info.length)
-    return _Recording(info, boxes, read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True))
+    return folder / "seqinfo.ini", folder / "gt" / "gt.txt", found
+
+
+def _read(folder: Path, detections: Sequence[str]) -> _Recording:
+    info = read_sequence_info(folder)
+    _, ground_truth, found = _files(folder, detections)
+    boxes = to_detections(read_boxes(found, length=info.length), info.length)
+    return _Recording(info, boxes, read_boxes(ground_truth, length=info.length, identified=True))

@@ -6,10 +6,13 @@ import pytest
 from optuna.trial import FixedTrial, TrialState
 
 from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
 from pathcast.training.family import find_family
 from pathcast.training.family_tuning import FamilySearch
+from pathcast.training.lifecycle import prepare_dataset
 from pathcast.training.prepared import prepare
-from pathcast.training.search_space import Choice, Real, Whole, starting_point, suggest, without
+from pathcast.training.search_space import TRACKER, Choice, Real, Whole, starting_point, suggest, without
+from pathcast.training.search_steps import find_search
 from pathcast.training.tracker_tuning import SPACE, TrackerSearch, find_sequences, tracker_settings
 from pathcast.training.tuning import Estimate, Study
 
@@ -131,6 +134,45 @@ def test_tracker_settings_reach_into_groups_and_start_in_the_space():
         with pytest.raises(InvalidInputError, match=f"no setting {name}"):
             tracker_settings({name: 1})
     assert TrackerSearch((), (), {}).start().keys() == SPACE.keys()
+
+
+def write_sequence(folder, shift=0.0):
+    boxes = np.array([[10.0, 10, 40, 90], [12, 10, 42, 90]]) + shift
+    for part, marks in (("gt", np.array([1, 1])), ("det", np.array([-1, -1]))):
+        (folder / part).mkdir(parents=True)
+        write_boxes(folder / part / f"{part}.txt", MotBoxes(np.array([1, 2]), marks, boxes, np.ones(2)))
+    write_sequence_info(folder, SequenceInfo(folder.name, 10, 2, 640, 480))
+
+
+def test_sequences_are_prepared_for_a_search_without_their_images(tmp_path):
+    for name, shift in (("one", 0.0), ("two", 5.0)):
+        write_sequence(tmp_path / "raw" / "set" / name, shift)
+        (tmp_path / "raw" / "set" / name / "img1").mkdir()
+        (tmp_path / "raw" / "set" / name / "img1" / "000001.jpg").write_bytes(b"large")
+    version = prepare_dataset(TRACKER, tmp_path / "raw", tmp_path / "data", {})
+    files = {
+        path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*") if path.is_file()
+    }
+    assert files == {
+        f"{name}/{file}" for name in ("one", "two") for file in ("seqinfo.ini", "gt/gt.txt", "det/det.txt")
+    }
+    search = find_search(TRACKER, tmp_path / "data", {"confirm_hits": 1}, 0)
+    assert search.open().run({}, lambda step, value: None) > 50
+    before = search.facts()
+    # The names alone do not tell one search from another.
+    (tmp_path / "data" / "one" / "det" / "det.txt").write_text("1,-1,0,0,9,9,1,-1,-1,-1\n")
+    assert search.facts() != before
+    assert version != prepare_dataset(TRACKER, tmp_path / "data", tmp_path / "other", {})
+
+
+def test_sequences_that_cannot_be_searched_are_named(tmp_path):
+    write_sequence(tmp_path / "raw" / "a" / "one")
+    write_sequence(tmp_path / "raw" / "b" / "one")
+    with pytest.raises(InvalidInputError, match="a second sequence one"):
+        prepare_dataset(TRACKER, tmp_path / "raw", tmp_path / "data", {})
+    (tmp_path / "raw" / "a" / "one" / "det" / "det.txt").unlink()
+    with pytest.raises(InvalidInputError, match="expected detections at one of"):
+        prepare_dataset(TRACKER, tmp_path / "raw" / "a", tmp_path / "other", {})
 
 
 def test_a_folder_without_sequences_is_named(tmp_path):

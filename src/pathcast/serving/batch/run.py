@@ -69,7 +69,7 @@ def run_batch(
     `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it. A
     finished run is not repeated. Raises InvalidInputError where `out` holds results of something else.
     """
-    folder = BatchFolder(out, _identity(video, settings))
+    folder = BatchFolder(out, run_identity(video, settings))
     if restart:
         folder.clear()
     report = folder.report()
@@ -212,7 +212,8 @@ class _Run:
             self._seconds[name] += time.perf_counter() - started
 
 
-def _identity(video: Video, settings: BatchSettings) -> str:
+def run_identity(video: Video, settings: BatchSettings) -> str:
+    """What tells this run from those of another input, other models or other settings."""
     described = {
         "video": video.fingerprint(),
         "camera": repr(settings.camera),

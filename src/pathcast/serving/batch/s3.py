@@ -32,19 +32,26 @@ def connect(settings: PlatformSettings) -> Minio:
 def fetch(client: Minio, address: str, folder: Path) -> Path:
     """Bring s3://bucket/key, an object or everything below a prefix, into `folder`; the path to read from.
 
-    What was fetched before and has not changed is not fetched again. Raises InvalidInputError where there is no
-    video and no image, ServiceUnavailableError where the store does not answer.
+    Afterwards the folder holds that and nothing else. What was fetched before and has not changed is not fetched
+    again; what came from elsewhere, or is no longer there, goes. Raises InvalidInputError where there is no video
+    and no image, ServiceUnavailableError where the store does not answer.
     """
+    bucket, wanted = listed(client, address)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / _MANIFEST
-    fetched: dict[str, str] = json.loads(manifest.read_text()) if manifest.is_file() else {}
-    bucket, wanted = listed(client, address)
+    before: dict[str, list[str]] = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    # File name → where from, and its ETag.
+    sources = {PurePosixPath(name).name: [f"{bucket}/{name}", etag] for name, etag in wanted.items()}
+    fetched = {name: source for name, source in before.items() if sources.get(name) == source}
+    for path in folder.iterdir():
+        if path.name not in fetched and path != manifest:
+            path.unlink()
     with _store_errors(address):
-        for name, etag in wanted.items():
-            target = folder / PurePosixPath(name).name
-            if fetched.get(name) != etag or not target.is_file():
-                client.fget_object(bucket, name, str(target))
-                fetched[name] = etag
+        for name, (place, _) in sources.items():
+            target = folder / name
+            if name not in fetched or not target.is_file():
+                client.fget_object(bucket, place.removeprefix(f"{bucket}/"), str(target))
+                fetched[name] = sources[name]
                 manifest.write_text(json.dumps(fetched))
     _, key = _split(address)
     return folder if key not in wanted else folder / PurePosixPath(key).name

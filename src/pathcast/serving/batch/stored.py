@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pathcast.core.camera import Camera
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.serving.batch import s3
-from pathcast.serving.batch.run import BatchSettings, run_batch
+from pathcast.serving.batch.run import BatchSettings, run_batch, run_identity
 from pathcast.serving.batch.segments import REPORT_FILE
 from pathcast.serving.batch.videos import VIDEO_SUFFIXES, camera_name, open_video
 from pathcast.serving.remote_models import served_models
@@ -45,7 +49,6 @@ def analyse_video(
     settings: PlatformSettings,
     address: str,
     output: str,
-    scratch: Path,
     *,
     detector: str = "detector",
     fps: float | None = None,
@@ -53,24 +56,46 @@ def analyse_video(
 ) -> dict[str, Any]:
     """Detect, track and forecast with the served models; tables, video and report go to `output`/NAME in the store.
 
-    Returns the report, with `video` and `stored_at`. What is there already of the very same run is not made again.
+    Returns the report, with `video` and `stored_at`. What is there already of the very same run is not made again;
+    one that was cut short goes on from the workspace. Raises PathcastError while another process works on the same.
     """
     client = s3.connect(settings)
     target = f"{output.rstrip('/')}/{_place(address)}"
-    folder = scratch / "result"
-    s3.fetch_file(client, f"{target}/{REPORT_FILE}", folder / REPORT_FILE)
-    path = s3.fetch(client, address, scratch / "source")
-    video = open_video(path, fps)
-    with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as triton:
-        detect, forecast, models = served_models(triton, detector)
-        run = BatchSettings(Camera(camera_name(path)), EPOCH, models, TrackerSettings(), annotate)
-        report = run_batch(video, folder, detect, forecast, run)
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and file.name != REPORT_FILE:
-            s3.store(client, file, f"{target}/{file.name}")
-    # The report last: where it is, the rest is there as well.
-    s3.store(client, folder / REPORT_FILE, f"{target}/{REPORT_FILE}")
+    with _working_on(settings.workspace / "batch", address, target) as work:
+        path = s3.fetch(client, address, work / "source")
+        video = open_video(path, fps)
+        with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as triton:
+            detect, forecast, models = served_models(triton, detector)
+            run = BatchSettings(Camera(camera_name(path)), EPOCH, models, TrackerSettings(), annotate)
+            # What is left of a run with other models or another video is none of this one's.
+            folder = work / run_identity(video, run)
+            folder.mkdir(exist_ok=True)
+            s3.fetch_file(client, f"{target}/{REPORT_FILE}", folder / REPORT_FILE)
+            report = run_batch(video, folder, detect, forecast, run)
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and file.name != REPORT_FILE:
+                s3.store(client, file, f"{target}/{file.name}")
+        # The report last: where it is, the rest is there as well.
+        s3.store(client, folder / REPORT_FILE, f"{target}/{REPORT_FILE}")
+        shutil.rmtree(work)
     return {**report, "video": address, "stored_at": target}
+
+
+@contextmanager
+def _working_on(place: Path, address: str, target: str) -> Iterator[Path]:
+    """The folder below `place` for this video and target, this process's alone."""
+    name = hashlib.sha256(f"{address} {target}".encode()).hexdigest()[:16]
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PathcastError(
+                f"{address}: another run is writing {target}", hint="wait for it, or name another output"
+            ) from error
+        work = place / name
+        work.mkdir(exist_ok=True)
+        yield work
 
 
 def _place(address: str) -> str:
