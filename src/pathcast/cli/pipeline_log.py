@@ -26,6 +26,8 @@ _LAST_LINES = 25
 @contextmanager
 def runner_log(folder: Path, pipeline: str, console: Console) -> Iterator[Path]:
     """Within the block, what the runner prints goes to the new file that this gives, and its steps to the console."""
+    # A console without a file of its own would follow `sys.stdout` into the log.
+    console.file = console.file
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{pipeline}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
     console.print(f"{pipeline}: the lines of its steps go to {path}", markup=False, highlight=False, soft_wrap=True)

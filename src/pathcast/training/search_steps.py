@@ -16,17 +16,19 @@ from typing import Any
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.training.family_tuning import FamilySearch
+from pathcast.training.pipeline_step import whole_numbers
 from pathcast.training.search_space import TRACKER
 from pathcast.training.tuning import Estimate, Search, Study
 
 
 def find_search(family: str, dataset: Path, fixed: Mapping[str, Any], threads: int) -> Search:
     """The search on prepared data: of a family's validation loss, or of the tracker's HOTA."""
+    shared = whole_numbers(fixed)
     if family == TRACKER:
         from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
 
-        return TrackerSearch(find_sequences([dataset]), ("det",), fixed)
-    return FamilySearch(family, dataset, fixed, threads)
+        return TrackerSearch(find_sequences([dataset]), ("det",), shared)
+    return FamilySearch(family, dataset, shared, threads)
 
 
 def open_search(

@@ -48,6 +48,18 @@ def test_steps_are_shown_and_the_end_of_the_one_that_failed(console: Console, pi
     ]
 
 
+def test_a_console_without_a_file_still_prints_on_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with runner_log(tmp_path, "greeting", Console(width=200)) as path:
+        print(PRINTED, end="")
+    assert path.read_text() == PRINTED
+    screen = capsys.readouterr().out
+    assert "✓ select-data" in screen
+    assert "  | error: the loss of epoch 1 is nan" in screen
+    assert "✗ train-model" in screen
+
+
 def test_the_runner_s_own_words_are_understood(console: Console, tmp_path: Path) -> None:
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"))
     with runner_log(tmp_path, "greeting", console) as path:

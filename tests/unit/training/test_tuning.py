@@ -156,7 +156,7 @@ def test_sequences_are_prepared_for_a_search_without_their_images(tmp_path):
     assert files == {
         f"{name}/{file}" for name in ("one", "two") for file in ("seqinfo.ini", "gt/gt.txt", "det/det.txt")
     }
-    search = find_search(TRACKER, tmp_path / "data", {"confirm_hits": 1}, 0)
+    search = find_search(TRACKER, tmp_path / "data", {"confirm_hits": 1.0}, 0)  # as pipelines hand numbers on
     assert search.open().run({}, lambda step, value: None) > 50
     before = search.facts()
     # The names alone do not tell one search from another.
