@@ -7,7 +7,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.training.family import Selection, find_family
 from pathcast.training.lifecycle import prepare_dataset, select_data
 from pathcast.training.pipeline_step import whole_numbers
-from pathcast.training.prepared import prepare
+from pathcast.training.prepared import open_prepared, prepare
 
 
 def selected(folder: Path, source: object) -> object:
@@ -44,8 +44,8 @@ def test_without_a_source_the_way_to_one_is_shown(tmp_path: Path) -> None:
 def test_whole_numbers_of_a_pipelines_options_are_whole_again(tmp_path: Path) -> None:
     # Kubeflow's parameters know one kind of number: a seed of 2 arrives as 2.0.
     write_gtsrb(tmp_path / "raw")
-    prepared = prepare_dataset("signs", tmp_path / "raw", tmp_path / "data", {"seed": 2.0, "val": 0.5})
-    assert prepared.options == {"seed": 2, "val": 0.5}
+    prepare_dataset("signs", tmp_path / "raw", tmp_path / "data", {"seed": 2.0, "val": 0.5})
+    assert open_prepared(tmp_path / "data", find_family("signs")).options == {"seed": 2, "val": 0.5}
     assert whole_numbers({"blocks": [1.0, 2.5], "name": "a", "on": True, "deep": {"n": 3.0}}) == {
         "blocks": [1, 2.5],
         "name": "a",

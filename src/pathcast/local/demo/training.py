@@ -16,6 +16,7 @@ from pathcast.storage.training_tracks import TrackSelection, select_tracks
 from pathcast.training import lifecycle
 from pathcast.training.forecaster import FAMILY
 from pathcast.training.loop import EpochReport
+from pathcast.training.prepared import prepare
 from pathcast.training.train_family import Job, Watchers, train_family
 
 
@@ -41,7 +42,7 @@ def train_and_serve(
     with TemporaryDirectory(prefix="pathcast-demo-") as scratch:
         raw, data, trained, exported = (Path(scratch) / part for part in ("raw", "data", "trained", "exported"))
         select_tracks(connection, selection, raw)
-        prepared = lifecycle.prepare_dataset(name, raw, data, {})
+        prepared = prepare(FAMILY, raw, data)
         initial = TrainedModel.load(SHIPPED_WEIGHTS, name)
         train_family(Job.of(FAMILY, prepared, trained, FAMILY.fine_tuning, initial), watcher=_Epochs(on_epoch))
         differences = lifecycle.export_onnx(name, trained, data, exported)
