@@ -22,13 +22,15 @@ STEP_LABEL = ("app.kubernetes.io/name", "pipeline-step")
 
 DATABASE, OBJECT_STORE, TRACKING, TRITON = "database", "object-store", "tracking", "triton"
 ALERTS = "alerts"
-"""Whoever is told of failures and refusals: a webhook, Apprise's addresses."""
+"""Whoever is told of alarms, failures and refusals: a webhook, Apprise's addresses."""
 
 _ADDRESSES = {
     "database-url": "PATHCAST_DATABASE_URL",
     "kafka-bootstrap": "PATHCAST_KAFKA_BOOTSTRAP",
     "mlflow-tracking-uri": "PATHCAST_MLFLOW_TRACKING_URI",
+    "monitor-cool-down-hours": "PATHCAST_MONITOR_COOL_DOWN_HOURS",
     "monitor-definitions": "PATHCAST_MONITOR_DEFINITIONS",
+    "monitor-runs-a-day": "PATHCAST_MONITOR_RUNS_A_DAY",
     "s3-access-key": "PATHCAST_S3_ACCESS_KEY",
     "s3-endpoint": "PATHCAST_S3_ENDPOINT",
     "s3-secure": "PATHCAST_S3_SECURE",
@@ -97,7 +99,7 @@ STEPS = {
         cpu="2", memory="4Gi", minutes=24 * 60, uses=(OBJECT_STORE, TRITON), acts=True, workspace=True
     ),
     "report-batch": Step(),
-    "detect-drift": Step(cpu="1", memory="4Gi", uses=(DATABASE, OBJECT_STORE, TRACKING), acts=True),
+    "detect-drift": Step(cpu="1", memory="4Gi", uses=(DATABASE, OBJECT_STORE, TRACKING, ALERTS), acts=True),
     "label-frames": Step(cpu="2", memory="8Gi", minutes=12 * 60, uses=(DATABASE, OBJECT_STORE, TRACKING), acts=True),
 }
 """By the component's name."""

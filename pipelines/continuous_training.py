@@ -17,6 +17,7 @@ def continuous_training(
     cameras: list = [],  # type: ignore[type-arg]  # noqa: B006
     force: bool = False,
     window_minutes: float = 0.0,
+    until: str = "",
     days: float = 7.0,
     selection: dict = {},  # type: ignore[type-arg]  # noqa: B006
     preparation: dict = {},  # type: ignore[type-arg]  # noqa: B006
@@ -30,10 +31,21 @@ def continuous_training(
     nodes: dict = {},  # type: ignore[type-arg]  # noqa: B006
     replay_minutes: float = 10.0,
 ) -> None:
-    """With `force` an alarm is not waited for. Whatever happens, the last step leaves the champion serving."""
+    """An alarm starts a training within the cool-down and the cap a day; `force` neither waits for one nor counts.
+
+    Whatever happens, the last step leaves the champion serving.
+    """
     last = on_cluster(roll_back(family=family))
     with dsl.ExitHandler(last, name="check-and-improve"):
-        drift = on_cluster(detect_drift(family=family, cameras=cameras, window_minutes=window_minutes, force=force))
+        looked = detect_drift(
+            family=family,
+            cameras=cameras,
+            window_minutes=window_minutes,
+            until=until,
+            run=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
+            force=force,
+        )
+        drift = on_cluster(looked)
         with dsl.If(drift.outputs["Output"] == True, name="alarm"):  # noqa: E712
             improve_model(
                 family=family,

@@ -1,4 +1,4 @@
-"""Whether the world or the model's work has changed, by the family's own definition of bad performance."""
+"""Whether the world or the model's work has changed, who has to know, and whether that calls for a training."""
 
 import os
 
@@ -12,26 +12,36 @@ def detect_drift(
     family: str,
     cameras: list,  # type: ignore[type-arg]
     window_minutes: float,
+    until: str,
+    run: str,
     report: dsl.Output[dsl.HTML],
     findings: dsl.Output[dsl.Metrics],
     force: bool = False,
 ) -> bool:
-    """Check the window of that length (0: the family's own) that ends now at `cameras` (none: all).
+    """Check the window of that length (0: the family's own) that ends at `until` (nothing: now), at `cameras` or all.
 
-    True where a signal alarms, or where `force` says that a better model is wanted all the same.
+    True where `run` is to train: where a signal alarms and no other training is too near, or by `force`.
     """
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from pathcast.core.settings import load_settings
     from pathcast.monitoring.report import write_report
-    from pathcast.training.drift import check_family
+    from pathcast.training.drift import detect_drift
 
-    window = timedelta(minutes=window_minutes) if window_minutes else None
-    check = check_family(load_settings(), family, cameras, window=window)
+    check, refusal = detect_drift(
+        load_settings(),
+        family,
+        cameras,
+        window=timedelta(minutes=window_minutes) if window_minutes else None,
+        until=datetime.fromisoformat(until) if until else None,
+        force=force,
+        run=run,
+    )
     write_report(check.compared, Path(report.path))
     for finding in check.findings:
         if finding.judgement.distance is not None:
             findings.log_metric(f"{finding.signal} {finding.camera_id}", finding.judgement.distance)
-    findings.metadata.update(alarm=check.alarm, reasons=check.reasons)
-    return check.alarm or force
+    findings.metadata.update(alarm=check.alarm, reasons=check.reasons, refusal=refusal or "")
+    print(f"{family}: {'a training starts' if refusal is None else f'no training: {refusal}'}")
+    return refusal is None

@@ -19,6 +19,7 @@ from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.local.ports import choose_ports
 from pathcast.storage.connection import connect
+from pathcast.training.drift import end_training
 from tests.support.kfp_api import TOKEN, KfpApi, serving
 from tests.support.streaming import Service, wait_until
 from tests.support.walkers import walk
@@ -98,25 +99,79 @@ def test_faster_walkers_are_shown_told_and_measured(
         recorder.process.wait(30)
 
 
+def step(
+    settings: PlatformSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    *,
+    minutes: float = 0.0,
+    until: str = "",
+    run: str = "run-1",
+    force: bool = False,
+) -> tuple[bool, dict[str, object], dict[str, float]]:
+    """What the component answers for the camera, with its metadata and metrics."""
+    for name, value in settings_variables(settings).items():
+        monkeypatch.setenv(name, value)
+    logged: dict[str, float] = {}
+    report = SimpleNamespace(path=str(folder / "report"))
+    findings = SimpleNamespace(log_metric=logged.__setitem__, metadata={})
+    trains = detect_drift.python_func("forecaster", [CAMERA], minutes, until, run, report, findings, force)
+    return trains, findings.metadata, logged
+
+
 @pytest.mark.usefixtures("stored", "told")
 def test_the_component_answers_as_the_command(
     platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name, value in settings_variables(platform_settings).items():
-        monkeypatch.setenv(name, value)
-    logged: dict[str, float] = {}
-    report = SimpleNamespace(path=str(tmp_path / "report"))
-    findings = SimpleNamespace(log_metric=logged.__setitem__, metadata={})
     # Its window ends now, which is after the walkers' last step: nobody walks, so nothing is known.
-    assert detect_drift.python_func("forecaster", [CAMERA], 0.01, report, findings) is False
-    assert findings.metadata == {"alarm": False, "reasons": []}
+    trains, metadata, _ = step(platform_settings, monkeypatch, tmp_path, minutes=0.01)
+    assert trains is False
+    assert metadata == {"alarm": False, "reasons": [], "refusal": "nothing alarms"}
     # Only eight minutes of the second window have frames, so it is looked at closely.
     monkeypatch.setenv(
         "PATHCAST_MONITOR_DEFINITIONS", json.dumps({"forecaster": {"looks": 5000, "reference_hours": 24}})
     )
-    assert detect_drift.python_func("forecaster", [CAMERA], 24 * 60.0, report, findings) is False
+    trains, _, logged = step(platform_settings, monkeypatch, tmp_path, minutes=24 * 60.0)
+    assert trains is False
     assert set(logged) == {f"forecast_skill {CAMERA}"}
-    assert "<td>forecast_skill</td>" in Path(report.path).read_text()
+    assert "<td>forecast_skill</td>" in (tmp_path / "report").read_text()
+
+
+@pytest.mark.usefixtures("stored")
+def test_runs_by_a_schedule_tell_and_keep_the_cool_down_and_the_cap(
+    platform_settings: PlatformSettings, told: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with connect(platform_settings.database_url, application_name="test") as connection:
+        connection.execute("DELETE FROM retraining_runs")
+        connection.execute("DELETE FROM drift_alarms WHERE camera_id = %s", (CAMERA,))
+
+    def scheduled(run: str, until: datetime = END, **options: bool) -> tuple[bool, str]:
+        moment = until.isoformat()
+        trains, metadata, _ = step(
+            platform_settings, monkeypatch, tmp_path, minutes=1, until=moment, run=run, **options
+        )
+        assert metadata["alarm"] is True
+        return trains, str(metadata["refusal"])
+
+    # Whoever is to be told does not answer; that keeps nobody from training, and the next check tells.
+    told.answers = [500, 500, 500, 204]
+    assert scheduled("first") == (True, "")
+    assert [body["event"] for _, _, body in told.received] == ["alarm"] * 3
+    assert scheduled("first") == (True, "")  # the step is repeated
+    assert len(told.received) == 4
+    assert scheduled("second")[1].startswith("this window has started one already")
+    later = END + timedelta(seconds=5)
+    assert scheduled("second", later)[1].startswith("one is under way")
+    end_training(platform_settings, "forecaster", "first", succeeded=True)
+    assert scheduled("second", later)[1].endswith("less than 6:00:00 ago")
+    monkeypatch.setenv("PATHCAST_MONITOR_COOL_DOWN_HOURS", "0")
+    monkeypatch.setenv("PATHCAST_MONITOR_RUNS_A_DAY", "1")
+    assert scheduled("second", later)[1] == "1 have started within a day, 1 are allowed"
+    assert scheduled("second", later, force=True) == (True, "")
+    assert len(told.received) == 4
+    with connect(platform_settings.database_url, application_name="test") as connection:
+        rows = connection.execute("SELECT run, triggered_by, status FROM retraining_runs").fetchall()
+    assert rows == [("first", "continuous_training", "succeeded")]
 
 
 @pytest.mark.usefixtures("stored", "told")
@@ -141,16 +196,29 @@ def test_an_alarm_starts_one_training(
         assert trainings(0) == []
         assert trainings(1, "--retrain") == []  # as ever: no alarm, no training
         assert trainings(0, "--retrain", "--host", host, "--account", "steps", "--set", "days=2") == ["started"]
+        (run,) = api.runs
+        # What the first step of that run does.
+        given = run["runtime_config"]["parameters"]
+        started = step(
+            platform_settings,
+            monkeypatch,
+            tmp_path,
+            minutes=given["window_minutes"],
+            until=given["until"],
+            run="at-kubeflow",
+        )
+        assert started[0] is True
         assert trainings(0, "--retrain") == ["refused"]
-    (run,) = api.runs
-    assert run["runtime_config"]["parameters"] == {"family": "forecaster", "force": True, "days": 2.0}
+        assert trainings(0, "--retrain", "--host", host) == ["refused"]
+    assert len(api.runs) == 1
+    assert given == {"family": "forecaster", "until": END.isoformat(), "window_minutes": 1.0, "days": 2.0}
     assert run["service_account"] == "steps"
     with connect(platform_settings.database_url, application_name="test") as connection:
         rows = connection.execute(
-            "SELECT status, place, reason LIKE %s FROM retraining_runs WHERE window_end = %s",
+            "SELECT status, run, reason LIKE %s FROM retraining_runs WHERE window_end = %s",
             (f"%speed at {CAMERA}%", END),
         ).fetchall()
-        assert rows == [("started", host, True)]
+        assert rows == [("started", "at-kubeflow", True)]
         connection.execute("DELETE FROM retraining_runs WHERE window_end = %s", (END,))
 
     result = judge(platform, 0, "--retrain", "--host", host, "--json", target)  # it is gone by now

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pathcast.cli.moments import read_moment
-from pathcast.core.errors import PathcastError
-from pathcast.core.settings import STATE_DIR, PlatformSettings
+from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pathcast.monitoring.check import Finding
-    from pathcast.monitoring.settings import MonitorSettings
     from pathcast.training.drift import DriftCheck
 
 
@@ -54,7 +52,7 @@ def drift(
     from pathcast.monitoring.settings import MonitorSettings
     from pathcast.monitoring.store import accept as accept_alarms
     from pathcast.storage.connection import connect
-    from pathcast.training.drift import check_family
+    from pathcast.training.drift import check_family, tell
     from pathcast.training.family import find_family
 
     if change:
@@ -84,7 +82,8 @@ def drift(
 
         write_report([each for check in checks for each in check.compared], report)
         console.print(f"{report}: written", markup=False, highlight=False)
-    failures = [failure for check in checks if (failure := _announce(settings, monitor, check))]
+    # What cannot be delivered is said at the end, after the rest of the work.
+    failures = [failure for check in checks if (failure := tell(settings, check.family, monitor))]
     trainings: list[dict[str, Any] | None] = []
     if retrain:
         from pathcast.cli.pipeline_host import PipelineHost
@@ -99,19 +98,6 @@ def drift(
         raise failures[0]
     if any(each and each["status"] == "failed" for each in trainings):
         raise typer.Exit(1)
-
-
-def _announce(settings: PlatformSettings, monitor: MonitorSettings, check: DriftCheck) -> PathcastError | None:
-    """Send the messages that are owed; what went wrong is told at the end, after the rest of the work."""
-    from pathcast.monitoring.alerts import announce
-    from pathcast.storage.connection import connect
-
-    try:
-        with connect(settings.database_url, application_name="drift") as connection:
-            announce(connection, check.family, monitor)
-    except PathcastError as error:
-        return error
-    return None
 
 
 def _print(console: Console, checks: Sequence[DriftCheck]) -> None:

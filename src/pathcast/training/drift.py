@@ -1,17 +1,24 @@
-"""The check of a family by its own definition of bad performance, as `pathcast drift` and the pipelines make it."""
+"""The check of a family by its own definition of bad performance, and what an alarm leads to."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from pathcast.core.errors import PathcastError
 from pathcast.core.settings import PlatformSettings, from_environment
+from pathcast.monitoring.alerts import announce
 from pathcast.monitoring.check import Compared, Finding, check_signals
+from pathcast.monitoring.retraining import Trigger, claim_run, note_end
 from pathcast.monitoring.settings import MonitorSettings
 from pathcast.monitoring.store import store_findings
 from pathcast.storage.connection import connect
 from pathcast.training.family import find_family
+from pathcast.training.pipeline_step import step
+
+PIPELINE = "continuous_training"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,3 +67,48 @@ def check_family(
         compared = check_signals(connection, found.name, definition, end, cameras)
         store_findings(connection, [each.finding for each in compared])
     return DriftCheck(found.name, end, tuple(compared))
+
+
+@step
+def detect_drift(
+    settings: PlatformSettings,
+    family: str,
+    cameras: Sequence[str],
+    *,
+    window: timedelta | None,
+    until: datetime | None,
+    force: bool,
+    run: str,
+) -> tuple[DriftCheck, str | None]:
+    """Check, tell whom it concerns, and decide whether `run` trains: the check, and why not (None: it trains).
+
+    An alarm has to claim its training, at whatever the limits of `MonitorSettings` allow; `force` neither asks nor
+    counts. A message that cannot be delivered is owed still, and keeps nobody from training.
+    """
+    monitor = from_environment(MonitorSettings)
+    check = check_family(settings, family, cameras, window=window, until=until, monitor=monitor)
+    if (undelivered := tell(settings, check.family, monitor)) is not None:
+        print(undelivered)
+    if force:
+        return check, None
+    if not check.alarm:
+        return check, "nothing alarms"
+    trigger = Trigger(check.family, check.until, "; ".join(check.reasons), run, PIPELINE, socket.gethostname())
+    with connect(settings.database_url, application_name="drift") as connection:
+        return check, claim_run(connection, trigger, datetime.now(UTC), monitor)
+
+
+def tell(settings: PlatformSettings, family: str, monitor: MonitorSettings) -> PathcastError | None:
+    """Send the messages about the family's alarms that are owed; what went wrong, which the next check mends."""
+    try:
+        with connect(settings.database_url, application_name="drift") as connection:
+            announce(connection, family, monitor)
+    except PathcastError as error:
+        return error
+    return None
+
+
+def end_training(settings: PlatformSettings, family: str, run: str, *, succeeded: bool) -> None:
+    """Note that a run has ended, if an alarm has started it. Raises ServiceUnavailableError without a database."""
+    with connect(settings.database_url, application_name="drift") as connection:
+        note_end(connection, family, run, datetime.now(UTC), succeeded=succeeded)

@@ -28,6 +28,7 @@ from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.registration import Registration
 from pathcast.registry.verdicts import Verdict, failed
 from pathcast.training import raw_files
+from pathcast.training.drift import end_training
 from pathcast.training.family import Evaluation, Family, Selection, find_family
 from pathcast.training.jobs import Crew, Training, launch_training
 from pathcast.training.pipeline_step import step, whole_numbers
@@ -269,9 +270,15 @@ def finish(settings: PlatformSettings, family: str, run: str, failure: str | Non
     if message is not None:
         for undelivered in deliver(message, from_environment(MonitorSettings)):
             print(f"not delivered: {undelivered}")
-    # First what must hold: a trial that cannot be ended keeps nobody from being served.
-    champion = lifecycle.restore(model)
-    lifecycle.withdraw_challenger(model)
+    try:
+        # First what must hold: a trial that cannot be ended keeps nobody from being served.
+        champion = lifecycle.restore(model)
+        lifecycle.withdraw_challenger(model)
+    finally:
+        try:
+            end_training(settings, model, run, succeeded=failure is None)
+        except PathcastError as error:
+            print(f"the end of this run is not noted: {error}")
     return champion
 
 

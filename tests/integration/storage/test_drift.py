@@ -14,7 +14,7 @@ from pathcast.monitoring import alerts
 from pathcast.monitoring.alerts import announce
 from pathcast.monitoring.check import Finding, check_signals
 from pathcast.monitoring.definition import Monitoring
-from pathcast.monitoring.retraining import Trigger, claim_run, note_run
+from pathcast.monitoring.retraining import Trigger, claim_run, note_end, training_of, why_not
 from pathcast.monitoring.settings import MonitorSettings
 from pathcast.monitoring.signals import BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
 from pathcast.monitoring.store import accept, open_alarms, read_latest_findings, store_findings
@@ -183,34 +183,42 @@ def test_drift_starts_a_training_once_a_window_with_a_cool_down_and_a_cap(connec
     limits = MonitorSettings(cool_down_hours=2, runs_a_day=3)
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
-    def ask(family: str, hours: float, status: str | None = "succeeded") -> str | None:
+    def ask(family: str, hours: float, ended: bool | None = True, run: str = "") -> str | None:
+        """What a run is answered; `ended` says how it ends, None: not."""
         moment = noon + timedelta(hours=hours)
-        trigger = Trigger(family, moment, "tests", "speed at gate-1", "here")
+        trigger = Trigger(family, moment, "speed at gate-1", run or f"run-{family}-{hours}", "tests", "here")
+        expected = None if run else why_not(connection, family, moment, moment, limits)
         refusal = claim_run(connection, trigger, moment, limits)
-        if refusal is None and status:
-            note_run(connection, trigger, status, moment, run="run-1")
+        assert run or refusal == expected
+        if refusal is None and ended is not None:
+            note_end(connection, family, trigger.run, moment, succeeded=ended)
         return refusal
 
     assert ask("toy", 0) is None
-    assert "this window has started one already" in ask("toy", 0)
+    assert "this window has started one already" in ask("toy", 0, run="another")
     assert "less than 2:00:00 ago" in ask("toy", 1.9)
     assert ask("other", 0.1) is None
-    assert ask("toy", 2, status=None) is None
+    assert ask("toy", 2, ended=None) is None
     assert "one is under way since 2026-03-01 14:00 UTC" in ask("toy", 5)
+    # The step of a run may be repeated, and later.
+    assert ask("toy", 5, ended=None, run="run-toy-2") is None
     # Lost with its machine, it counts as one of the day's.
-    assert ask("toy", 15, status="failed") is None
+    assert ask("toy", 15, ended=False) is None
     assert "3 have started within a day, 3 are allowed" in ask("toy", 20)
     assert ask("toy", 24.5) is None
+    note_end(connection, "toy", "a run by force", noon, succeeded=False)
     rows = connection.execute(
         "SELECT status, run, reason, triggered_by, ended_at IS NOT NULL FROM retraining_runs "
-        "WHERE family = 'toy' ORDER BY 1"
+        "WHERE family = 'toy' ORDER BY window_end"
     ).fetchall()
     assert rows == [
-        ("failed", "run-1", "speed at gate-1", "tests", True),
-        ("starting", None, "speed at gate-1", "tests", False),
-        ("succeeded", "run-1", "speed at gate-1", "tests", True),
-        ("succeeded", "run-1", "speed at gate-1", "tests", True),
+        ("succeeded", "run-toy-0", "speed at gate-1", "tests", True),
+        ("started", "run-toy-2", "speed at gate-1", "tests", False),
+        ("failed", "run-toy-15", "speed at gate-1", "tests", True),
+        ("succeeded", "run-toy-24.5", "speed at gate-1", "tests", True),
     ]
+    assert training_of(connection, "toy", noon + timedelta(hours=15)) == "failed"
+    assert training_of(connection, "toy", noon + timedelta(hours=20)) is None
 
 
 def test_other_signs_and_less_sure_ones_alarm(connection: psycopg.Connection, camera_id: str, start: datetime) -> None:
