@@ -35,14 +35,14 @@ def continuous_training(
 
     Whatever happens, the last step leaves the champion serving.
     """
-    last = on_cluster(roll_back(family=family))
+    last = on_cluster(roll_back(family=family, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(last, name="check-and-improve"):
         looked = detect_drift(
             family=family,
             cameras=cameras,
             window_minutes=window_minutes,
             until=until,
-            run=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             force=force,
         )
         drift = on_cluster(looked)

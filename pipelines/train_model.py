@@ -32,7 +32,7 @@ def train_model(
     On a cluster: `gpus` are those of the training step, where `launcher` is local, `worker_gpus` those of each worker
     of a job, and `nodes` the labels of the nodes that have them.
     """
-    last = on_cluster(roll_back(family=family))
+    last = on_cluster(roll_back(family=family, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER))
     with dsl.ExitHandler(last, name="train-and-promote"):
         improve_model(
             family=family,

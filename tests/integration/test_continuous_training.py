@@ -121,7 +121,8 @@ def test_walkers_that_are_faster_lead_to_a_better_champion(
     with connect(platform_settings.database_url, application_name="test") as connection:
         runs = connection.execute("SELECT status, run FROM retraining_runs WHERE window_end = %s", (now,)).fetchall()
     ((status, run),) = runs
-    assert (status, run.startswith("continuous-training")) == ("succeeded", True)
+    assert status == "succeeded"
+    assert run
     lifecycle = ModelLifecycle(platform_settings)
     promoted = lifecycle.champion(MODEL)
     assert promoted is not None

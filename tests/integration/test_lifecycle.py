@@ -27,6 +27,7 @@ from pathcast.registry.tracking import ModelRegistry
 from pathcast.registry.verdicts import Verdict
 from pathcast.serving.triton_client import TritonClient
 from pathcast.training import lifecycle as steps
+from pathcast.training.ending import finish
 from pathcast.training.jobs import Crew
 from pathcast.training.prepared import prepare
 
@@ -118,7 +119,7 @@ def only_message(told: Receiver, champion: dict[str, object], reason: str) -> di
 def unchanged(platform_settings: PlatformSettings, champion: dict[str, object]) -> object:
     """After the test and the pipeline's last step the champion serves, and nothing is on trial."""
     yield
-    steps.finish(platform_settings, FAMILY, "test-run", None)
+    finish(platform_settings, FAMILY, "test-run", None, run="1")
     assert served(platform_settings) == str(champion["champion"])
     assert ModelLifecycle(platform_settings).champion(MODEL) == champion["champion"]
     with TritonClient(platform_settings.triton_grpc) as client:
@@ -154,7 +155,7 @@ def test_a_training_that_crashes(
             changes={"epochs": 1, "loss_scale": 1e38},
             crew=Crew(workers=2),
         )
-    steps.finish(platform_settings, FAMILY, "crashed-run", "the last step knows no more than that one failed")
+    finish(platform_settings, FAMILY, "crashed-run", "the last step knows no more than that one failed", run="1")
     assert "the loss of epoch 1" in failures(platform_settings)["train_model"]
     assert "crashed-run" in failures(platform_settings)
     assert "the loss of epoch 1" in str(raised.value)
@@ -172,7 +173,7 @@ def test_too_little_data(
     assert "train: expected 5000, got 256" in verdict.reason
     assert failures(platform_settings)["validate_data"] == f"too little data: {verdict.reason}"
     for _ in range(2):
-        steps.finish(platform_settings, FAMILY, "test-run", None)
+        finish(platform_settings, FAMILY, "test-run", None, run="1")
     assert "Next: take more" in only_message(told, champion, verdict.reason)["text"]
 
 
@@ -215,7 +216,7 @@ def refused(
             forbidden(settings, FAMILY, version)
     assert ModelLifecycle(settings).verdicts(MODEL, version) == [verdict]
     for _ in range(2):
-        steps.finish(settings, FAMILY, "test-run", None)
+        finish(settings, FAMILY, "test-run", None, run="1")
     message = only_message(told, champion, verdict.reason)
     assert (message["event"], message["version"]) == ("version_refused", version)
 
@@ -258,8 +259,40 @@ def test_a_smoke_test_that_fails(
     assert verdict.numbers["error_rate"] == 1
     with pytest.raises(GateFailedError, match="failed smoke_test: 20 of 20 requests failed"):
         steps.promote_model(platform_settings, FAMILY, registered)
-    steps.finish(platform_settings, FAMILY, "test-run", "promote-model failed")
+    finish(platform_settings, FAMILY, "test-run", "promote-model failed", run="1")
     only_message(told, champion, "smoke_test: 20 of 20 requests failed")
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_what_could_not_be_told_is_told_by_the_next_run(
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, told: Receiver
+) -> None:
+    """A refused version and a step that failed, in one message; marked as told when it has arrived, not before."""
+    verdict = Verdict("metric", False, "no better")
+    version = steps.register_model(
+        platform_settings, FAMILY, made / "trained", made / "exported", made / "data", {}, [verdict]
+    )
+    told.answers = [500, 500, 500, 204]
+    for attempts in (3, 4, 4):
+        finish(platform_settings, FAMILY, "test-run", "a node went away" if attempts == 3 else None, run="1")
+        assert len(told.received) == attempts
+    messages = [body for _, _, body in told.received]
+    assert {message["version"] for message in messages} == {version}
+    assert {json.dumps(message["failures"]) for message in messages} == {'[["test-run", "a node went away"]]'}
+    assert "Also failed: test-run: a node went away" in messages[-1]["text"]
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_refusals_that_nobody_was_told_of_are_told_each(
+    platform_settings: PlatformSettings, champion: dict[str, object], made: Path, told: Receiver
+) -> None:
+    told.answers = [400, 204]
+    versions = []
+    for reason in ("first", "second"):
+        given = (made / "trained", made / "exported", made / "data", {}, [Verdict("metric", False, reason)])
+        versions.append(steps.register_model(platform_settings, FAMILY, *given))
+        finish(platform_settings, FAMILY, "test-run", None, run="1")
+    assert [body["version"] for _, _, body in told.received] == [versions[0], versions[1], versions[0]]
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -277,7 +310,7 @@ def test_a_store_that_vanishes_half_way(
         served(platform_settings)
         assert "the object store failed" in failures(platform_settings)["promote_model"]
         with pytest.raises(ServiceUnavailableError, match="the object store failed"):
-            steps.finish(platform_settings, FAMILY, "test-run", "promote-model failed")
+            finish(platform_settings, FAMILY, "test-run", "promote-model failed", run="1")
         only_message(told, champion, "the object store failed")
     finally:
         platform.start("object_store")

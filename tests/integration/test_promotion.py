@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from pydantic import SecretStr
+from support.flaky_http import Flaky, flaky
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
@@ -52,10 +54,10 @@ def client(platform_settings: PlatformSettings) -> Iterator[TritonClient]:
 
 
 @pytest.fixture(scope="module")
-def register(lifecycle: ModelLifecycle, tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], int]:
+def register(lifecycle: ModelLifecycle, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
     """Registers a model that multiplies by a factor."""
 
-    def register(factor: float) -> int:
+    def register(factor: float, model: str = MODEL) -> int:
         values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
         constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
         node = helper.make_node("Mul", ["x", "factor"], ["y"])
@@ -65,8 +67,8 @@ def register(lifecycle: ModelLifecycle, tmp_path_factory: pytest.TempPathFactory
         given = Registration(
             onnx_path=path, card=f"# times {factor}\n", metrics={"factor": factor}, data_card={"rows": 2}, example=ONES
         )
-        version = lifecycle.register(MODEL, given)
-        lifecycle.publish(MODEL, version, path, render_config(MODEL, path), card=f"# times {factor}\n")
+        version = lifecycle.register(model, given)
+        lifecycle.publish(model, version, path, render_config(model, path), card=f"# times {factor}\n")
         return version
 
     return register
@@ -194,6 +196,93 @@ def test_a_replica_that_does_not_answer_stops_a_promotion(
     assert registry.alias(MODEL, CHAMPION) == champion
     assert lifecycle.restore(MODEL) == champion
     assert factor(client) == 2.0
+
+
+def _writes(part: str) -> Callable[[str, str], bool]:
+    """Requests that change what `part` of MLflow's addresses names."""
+    return lambda method, path: method != "GET" and part in path
+
+
+@pytest.fixture
+def second(
+    lifecycle: ModelLifecycle, champion: int, register: Callable[[float], int], registry: ModelRegistry
+) -> Iterator[int]:
+    """A version that may serve; afterwards the champion is champion again."""
+    version = register(11.0)
+    lifecycle.record(MODEL, version, PASSED)
+    yield version
+    registry.set_alias(MODEL, CHAMPION, champion)
+    lifecycle.restore(MODEL)
+
+
+@pytest.fixture
+def mlflow_between(platform_settings: PlatformSettings) -> Iterator[Flaky]:
+    with flaky(platform_settings.mlflow_tracking_uri.get_secret_value()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("fails", ["registered-models/alias", "model-versions/set-tag", "/api/2.0/mlflow/"])
+@pytest.mark.parametrize("command", ["promote", "rollback"])
+def test_a_command_is_undone_where_the_registry_fails_after_the_switch(
+    command: str, fails: str, second: int, champion: int, lifecycle: ModelLifecycle, registry: ModelRegistry,
+    client: TritonClient, platform: Platform, mlflow_between: Flaky,
+) -> None:  # fmt: skip
+    arguments = ["promote", MODEL, str(second)]
+    if command == "rollback":
+        lifecycle.promote(MODEL, second)
+        arguments = ["rollback", MODEL, "--reason", "a test"]
+    served, factor_before = registry.alias(MODEL, CHAMPION), factor(client)
+    mlflow_between.fails = _writes(fails)
+
+    def run(expected: int) -> str:
+        result = CliRunner().invoke(
+            app,
+            ["models", *arguments, "--state-dir", str(platform.state_dir)],
+            env={"COLUMNS": "200", "PATHCAST_MLFLOW_TRACKING_URI": mlflow_between.address},
+        )
+        assert result.exit_code == expected, result.output
+        return f"{result.output}{result.exception or ''}"
+
+    said = run(expected=1)
+    assert mlflow_between.failed
+    assert f"version {served} serves on" in said
+    assert "pathcast models list" in said
+    assert "repeat the command" in said
+    assert factor(client) == factor_before
+    assert registry.alias(MODEL, CHAMPION) == served
+    # Once it answers again, the command can be repeated.
+    mlflow_between.fails = lambda *_: False
+    run(expected=0)
+    assert registry.alias(MODEL, CHAMPION) == (second if command == "promote" else champion)
+    assert factor(client) == (11.0 if command == "promote" else 2.0)
+
+
+def test_a_registry_that_did_it_and_lost_its_answer_has_done_it(
+    second: int, registry: ModelRegistry, client: TritonClient, platform_settings: PlatformSettings,
+    mlflow_between: Flaky,
+) -> None:  # fmt: skip
+    mlflow_between.fails, mlflow_between.after = _writes("registered-models/alias"), True
+    address = {"mlflow_tracking_uri": SecretStr(mlflow_between.address)}
+    ModelLifecycle(platform_settings.model_copy(update=address)).promote(MODEL, second)
+    assert mlflow_between.failed
+    assert registry.alias(MODEL, CHAMPION) == second
+    assert factor(client) == 11.0
+
+
+def test_a_first_version_that_the_registry_does_not_take_serves_nobody(
+    lifecycle: ModelLifecycle, register: Callable[..., int], registry: ModelRegistry, client: TritonClient,
+    platform_settings: PlatformSettings, mlflow_between: Flaky,
+) -> None:  # fmt: skip
+    version = register(2.0, model="newcomer")
+    lifecycle.record("newcomer", version, PASSED)
+    mlflow_between.fails = _writes("registered-models/alias")
+    address = {"mlflow_tracking_uri": SecretStr(mlflow_between.address)}
+    with pytest.raises(ServiceUnavailableError, match="nothing serves, as before"):
+        ModelLifecycle(platform_settings.model_copy(update=address)).promote("newcomer", version)
+    assert not client.ready("newcomer")
+    assert registry.alias("newcomer", CHAMPION) is None
+    lifecycle.promote("newcomer", version)
+    assert factor(client, "newcomer") == 2.0
 
 
 def test_the_registry_tells_what_a_version_is_and_came_from(

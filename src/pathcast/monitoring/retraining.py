@@ -23,7 +23,7 @@ LASTS_AT_MOST = timedelta(hours=12)
 class Trigger:
     """Why `family` is to be trained, and by which run of a pipeline.
 
-    `reason` are the alarms of the window that ends at `window_end`; `run` is the run's name, `triggered_by` its
+    `reason` are the alarms of the window that ends at `window_end`; `run` is the run's id, `triggered_by` its
     pipeline's, `place` the machine (or pod) that asks.
     """
 

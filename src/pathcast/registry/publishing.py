@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +18,7 @@ from pathcast.export.parity import file_answers
 from pathcast.registry.gates import SMOKE_TEST, Arrays, smoke_gate
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository, PublishedModel
+from pathcast.registry.switching import serve_version, take_away
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, FailedRun, ModelRegistry
 from pathcast.registry.verdicts import Verdict, failed, read_verdicts, verdict_tags
 from pathcast.serving.replicas import replica_addresses
@@ -31,11 +31,6 @@ REPLACED = "replaced_version"
 """Tag of a champion: the version that served before it, which a roll-back returns to."""
 
 _TOLD = "refusal_told"
-
-# Triton takes a folder for unchanged whose newest time, in whole seconds, is the one it loaded; then the
-# config is written again, in a later second.
-_RELOADS = 2
-_CLOCK_STEP_S = 1.1
 
 
 def challenger_of(model: str) -> str:
@@ -141,21 +136,27 @@ class ModelLifecycle:
         """What failed for `model`, newest first."""
         return self._registry.failures(model)
 
-    def tell_failures(self, model: str, since: datetime) -> list[FailedRun]:
-        """What failed from `since` on and nobody was told of, newest first; told once."""
-        return self._registry.tell_failures(model, since)
+    def untold_failures(self, model: str, since: datetime) -> list[FailedRun]:
+        """What failed from `since` on and nobody was told of, newest first."""
+        return [each for each in self._registry.failures(model) if not each.told and each.at >= since]
 
-    def refusal(self, model: str) -> tuple[int, list[Verdict]] | None:
-        """The newest version and the verdicts that keep it from serving, where it has such; told once."""
-        newest = self.newest(model)
-        if newest is None:
-            return None
-        tags = self._registry.tags(model, newest)
-        refused = failed(read_verdicts(tags))
-        if not refused or _TOLD in tags:
-            return None
-        self._registry.tag(model, newest, {_TOLD: "true"})
-        return newest, refused
+    def failures_told(self, failures: Iterable[FailedRun]) -> None:
+        """People know of these failures."""
+        self._registry.mark_told(failures)
+
+    def untold_refusals(self, model: str) -> list[tuple[int, list[Verdict]]]:
+        """The newest versions in a row that gates keep from serving and nobody was told of, and what the gates said."""
+        refused = []
+        for entry in reversed(self._registry.versions(model)):
+            verdicts = failed(read_verdicts(entry.tags))
+            if not verdicts or _TOLD in entry.tags:
+                break
+            refused.append((entry.version, verdicts))
+        return refused
+
+    def refusal_told(self, model: str, version: int) -> None:
+        """People know that this version was refused."""
+        self._registry.tag(model, version, {_TOLD: "true"})
 
     def deploy_challenger(self, model: str, version: int) -> str:
         """Serve a version on trial; return the name that it is served under."""
@@ -200,12 +201,18 @@ class ModelLifecycle:
                 hint=f"pathcast pipeline run train_model, or pathcast models import, try a {model} before it serves",
             )
         champion = self._registry.alias(model, CHAMPION)
-        self._switch(model, version, champion)
-        if champion is not None and champion != version:
-            self._registry.tag(model, version, {REPLACED: str(champion)})
-        self._registry.set_alias(model, CHAMPION, version)
-        if self._registry.alias(model, CHALLENGER) == version:
-            self.withdraw_challenger(model)
+        with self._crowning(model, version, champion):
+            if champion is not None and champion != version:
+                self._registry.tag(model, version, {REPLACED: str(champion)})
+        try:
+            if self._registry.alias(model, CHALLENGER) == version:
+                self.withdraw_challenger(model)
+        except PathcastError as error:
+            raise type(error)(
+                f"model {model}: version {version} is the champion and serves, but its trial has not ended: "
+                f"{error.message}",
+                hint=f"promote it once more: pathcast models promote {model} {version}",
+            ) from error
 
     def roll_back(self, model: str, reason: str) -> int:
         """Return to the version that served before the champion; return its number.
@@ -219,9 +226,8 @@ class ModelLifecycle:
                 f"model {model}: no version served before the champion, so there is none to return to",
                 hint=f"pathcast models show {model} lists its versions; promote one of them",
             )
-        self._switch(model, int(before), champion)
-        self._registry.set_alias(model, CHAMPION, int(before))
-        self.record(model, champion, Verdict("in_service", False, reason))
+        with self._crowning(model, int(before), champion):
+            self.record(model, champion, Verdict("in_service", False, reason))
         return int(before)
 
     def restore(self, model: str) -> int | None:
@@ -233,14 +239,9 @@ class ModelLifecycle:
 
     def withdraw_challenger(self, model: str) -> None:
         """End the trial, whatever came of it; the version stays in registry and repository."""
-        served = challenger_of(model)
-        if served in self._repository.models():
-            parts = self._repository.parts(served)
+        if served := self._repository.served_under(model, challenger_of(model)):
             with self._replicas() as clients:
-                for name in (served, *parts):
-                    for client in clients:
-                        client.unload(name)
-                    self._repository.remove(name)
+                take_away(clients, self._repository, served)
         self._registry.drop_alias(model, CHALLENGER)
 
     def prune(self, model: str, keep: int) -> list[int]:
@@ -254,6 +255,39 @@ class ModelLifecycle:
         for version in gone:
             self._repository.remove(model, version)
         return gone
+
+    @contextmanager
+    def _crowning(self, model: str, version: int, champion: int | None) -> Iterator[None]:
+        """Serve the version, note in the block what is to be kept of it, and name it champion: all of it or nothing.
+
+        Where the registry fails after Triton was switched, Triton goes back to what the registry names.
+        """
+        self._switch(model, version, champion)
+        try:
+            yield
+            self._registry.set_alias(model, CHAMPION, version)
+        except PathcastError as error:
+            # The answer alone may have been lost.
+            with suppress(PathcastError):
+                if self._registry.alias(model, CHAMPION) == version != champion:
+                    return
+            raise self._went_back(model, champion, error) from error
+
+    def _went_back(self, model: str, champion: int | None, error: PathcastError) -> PathcastError:
+        """Serve what served before; the error with how that went, and what to do next."""
+        again = f"pathcast models list shows the champion of {model}; once the registry answers, repeat the command"
+        try:
+            if champion is None:
+                with self._replicas() as clients:
+                    take_away(clients, self._repository, self._repository.served_under(model, model), keep=model)
+                return type(error)(f"model {model}: {error.message}; nothing serves, as before", hint=again)
+            self._serve(model, champion)
+        except PathcastError as second:
+            return type(error)(
+                f"model {model}: {error.message}; and Triton does not go back to version {champion}: {second.message}",
+                hint=f"pathcast models promote {model} {champion}" if champion else again,
+            )
+        return type(error)(f"model {model}: {error.message}; version {champion} serves on", hint=again)
 
     def _switch(self, model: str, version: int, champion: int | None) -> None:
         try:
@@ -276,50 +310,3 @@ class ModelLifecycle:
                 opened.enter_context(TritonClient(address, shared_memory=shared))
                 for address in replica_addresses(self._settings.triton_grpc)
             ]
-
-
-def serve_version(
-    clients: list[TritonClient], repository: ModelRepository, model: str, version: int, *, under: str | None = None
-) -> None:
-    """Make every Triton serve a stored version, with all of its parts, while the one before answers.
-
-    Raises GateFailedError where one does not, PathcastError where it refuses to load.
-    """
-    served = under or model
-    absent: list[str] = []
-    for attempt in range(1 + _RELOADS):
-        if attempt:
-            time.sleep(_CLOCK_STEP_S)
-        try:
-            *parts, _ = repository.serve(model, version, under=under)
-            _load(clients, parts)
-            # An ensemble that names a part which is not there would stop answering.
-            absent = [
-                f"{each.address} ({part})" for part in parts for each in clients if not each.ready(part, str(version))
-            ]
-            if absent:
-                continue
-            _load(clients, [served])
-        except PathcastError:
-            # A busy store may not have answered Triton in time.
-            if attempt == _RELOADS:
-                raise
-            continue
-        absent = [each.address for each in clients if not _serves(each, served, version)]
-        if not absent:
-            _load(clients, repository.settle(model, version, under=under))
-            return
-    raise GateFailedError(
-        f"model {served}: version {version} is published, but Triton at {', '.join(absent)} does not serve it",
-        hint="see Triton's log: pathcast logs triton",
-    )
-
-
-def _load(clients: list[TritonClient], names: list[str]) -> None:
-    for name in names:
-        for client in clients:
-            client.load(name)
-
-
-def _serves(client: TritonClient, served: str, version: int) -> bool:
-    return client.ready(served, str(version)) and client.canary(served)

@@ -7,7 +7,8 @@
     <bucket>/triton/<model>/<version>/<part>/model.onnx, config.pbtxt    of an ensemble: the models that it joins
 
 The parts of the version that serves are copied to models of their own names and of the same version number. While an
-ensemble is switched, old and new parts are there side by side, so whichever it names answers.
+ensemble is switched, old and new parts are there side by side, so whichever it names answers; parts of another
+signature under names aside, `<part>_aside_<version>`, until their own names have taken them up.
 
 Triton runs under explicit model control, so nothing here is loaded before it is told, and a version that is
 there in part or on trial is not loaded at all: the model's config names one version, and is written last.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,10 +103,11 @@ class ModelRepository:
             raise PathcastError(f"model {model} version {version}: the store does not give back what was put into it")
         return published
 
-    def serve(self, model: str, version: int, *, under: str | None = None) -> list[str]:
+    def serve(self, model: str, version: int, *, under: str | None = None, aside: bool = False) -> list[str]:
         """Make `version` the one that Triton loads when it is told to load `model`, or the model `under`.
 
-        Returns the models to load, in order: the parts of an ensemble come first. Raises InvalidInputError where the
+        Returns the models to load, in order: the parts of an ensemble come first, under names of this version alone
+        where they stand `aside`. Raises InvalidInputError where the
         version is not in the repository.
         """
         published, served = self.find(model, version), under or model
@@ -114,6 +116,8 @@ class ModelRepository:
         folder = f"{PREFIX}/{model}/{version}"
         given = self._get(f"{folder}/config.pbtxt").decode()
         config, names = serving_one(given, served, version), _parts_under(given, model, served)
+        if aside:
+            names = {part: _aside(name, version) for part, name in names.items()}
         for part, name in names.items():
             self._copy(f"{folder}/{part}/model.onnx", _model_key(name, version, "model.onnx"))
             own = serving_one(self._get(f"{folder}/{part}/config.pbtxt").decode(), name, version)
@@ -126,22 +130,45 @@ class ModelRepository:
         self._put_config(served, joining(config, list(names.values()), version))
         return [*names.values(), served]
 
-    def settle(self, model: str, version: int, *, under: str | None = None) -> list[str]:
-        """Leave of an ensemble's parts the given version alone, now that it serves; the models to load again."""
-        served = under or model
-        names = list(
-            _parts_under(self._get(f"{PREFIX}/{model}/{version}/config.pbtxt").decode(), model, served).values()
-        )
-        for name in names:
-            self._put_config(name, serving_one(self._get(f"{PREFIX}/{name}/config.pbtxt").decode(), name, version))
+    def settle(self, parts: Sequence[str], version: int) -> None:
+        """Leave of an ensemble's parts the given version alone, now that it serves; they are to be loaded again."""
+        for name in parts:
+            self._put_config(name, serving_one(self._config(name), name, version))
             for other in self.versions(name):
                 if other.version != version:
                     self.remove(name, other.version)
-        return names
 
     def parts(self, served: str) -> list[str]:
         """The models that the ensemble of that name joins now; none of another model."""
-        return part_names(self._get(f"{PREFIX}/{served}/config.pbtxt").decode())
+        return part_names(self._config(served))
+
+    def changes_a_part(self, model: str, version: int, *, under: str | None = None) -> bool:
+        """Whether a part of the version has another signature than what is served under its name now."""
+        if self.find(model, version) is None:
+            return False
+        there, folder = self.models(), f"{PREFIX}/{model}/{version}"
+        parts = _parts_under(self._get(f"{folder}/config.pbtxt").decode(), model, under or model)
+        return any(
+            name in there
+            and not _same_signature(self._config(name), self._get(f"{folder}/{part}/config.pbtxt").decode())
+            for part, name in parts.items()
+        )
+
+    def served_under(self, model: str, served: str) -> list[str]:
+        """What Triton can be told to load of `model` under the name `served`: itself, then parts of any version."""
+        there = set(self.models())
+        found = [served, *(self.parts(served) if served in there else ())]
+        for published in self.versions(model):
+            config = self._get(f"{PREFIX}/{model}/{published.version}/config.pbtxt").decode()
+            names = _parts_under(config, model, served).values()
+            found += [*names, *(_aside(name, published.version) for name in names)]
+        return [name for name in dict.fromkeys(found) if name in there]
+
+    def withhold(self, model: str) -> None:
+        """Make Triton no longer able to load a model, whose versions stay."""
+        for name in ("config.pbtxt", GPU_CONFIG, "README.md"):
+            with _store_errors():
+                self._client.remove_object(self._bucket, f"{PREFIX}/{model}/{name}")
 
     def remove(self, model: str, version: int | None = None) -> None:
         """Delete a version, or the whole model; what is not there is no error. Unload it first."""
@@ -215,12 +242,12 @@ class ModelRepository:
 
     def _versions_beside(self, served: str, config_pbtxt: str) -> list[int]:
         """The versions that the model's configuration names now; none where the coming one has another signature."""
-        if served not in self.models():
+        if served not in self.models() or not _same_signature(self._config(served), config_pbtxt):
             return []
-        now, coming = parse_config(self._get(f"{PREFIX}/{served}/config.pbtxt").decode()), parse_config(config_pbtxt)
-        if (list(now.input), list(now.output)) != (list(coming.input), list(coming.output)):
-            return []
-        return list(now.version_policy.specific.versions)
+        return list(parse_config(self._config(served)).version_policy.specific.versions)
+
+    def _config(self, served: str) -> str:
+        return self._get(f"{PREFIX}/{served}/config.pbtxt").decode()
 
     def _copy(self, source: str, target: str) -> None:
         with _store_errors():
@@ -260,6 +287,16 @@ def _parts_under(config_pbtxt: str, model: str, served: str) -> dict[str, str]:
     """Part of an ensemble → the name it is served under when `model` is served under `served`."""
     suffix = served.removeprefix(model) if served.startswith(model) else f"_{served}"
     return {part: f"{part}{suffix}" for part in part_names(config_pbtxt)}
+
+
+def _aside(part: str, version: int) -> str:
+    """What a part is called while its own name takes up another signature."""
+    return f"{part}_aside_{version}"
+
+
+def _same_signature(config_pbtxt: str, other_pbtxt: str) -> bool:
+    one, other = parse_config(config_pbtxt), parse_config(other_pbtxt)
+    return (list(one.input), list(one.output)) == (list(other.input), list(other.output))
 
 
 def _check_name(model: str, version: int) -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,11 +48,13 @@ class RegisteredModel:
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """What failed for a model (a step, or a run as a whole), why, and when, aware UTC."""
+    """What failed for a model (a step, or a run as a whole), why, and when, aware UTC; whether people know of it."""
 
     name: str
     reason: str
     at: datetime
+    told: bool = False
+    run_id: str = ""
 
 
 class ModelRegistry:
@@ -128,21 +130,17 @@ class ModelRegistry:
 
     def failures(self, model: str) -> list[FailedRun]:
         """Failed runs of the model's experiment, newest first."""
-        return [_failed_run(run) for run in self._failed(model)]
-
-    def tell_failures(self, model: str, since: datetime) -> list[FailedRun]:
-        """Those failures from `since` on that nobody was told of, newest first; they count as told from now on."""
-        untold = [run for run in self._failed(model) if _TOLD not in run.data.tags and _failed_run(run).at >= since]
         try:
-            for run in untold:
-                self._client.set_tag(run.info.run_id, _TOLD, "true")
+            found = self._client.search_runs([self._experiment(model)], "attributes.status = 'FAILED'")
         except MlflowException as error:
             raise translated(error) from error
-        return [_failed_run(run) for run in untold]
+        return [_failed_run(run) for run in found]
 
-    def _failed(self, model: str) -> list[Any]:
+    def mark_told(self, failures: Iterable[FailedRun]) -> None:
+        """Note that people know of these failures."""
         try:
-            return list(self._client.search_runs([self._experiment(model)], "attributes.status = 'FAILED'"))
+            for each in failures:
+                self._client.set_tag(each.run_id, _TOLD, "true")
         except MlflowException as error:
             raise translated(error) from error
 
@@ -215,7 +213,7 @@ class ModelRegistry:
 
 def _failed_run(run: Any) -> FailedRun:
     tags, at = run.data.tags, datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-    return FailedRun(tags.get("pipeline_run", ""), tags.get("failure", ""), at)
+    return FailedRun(tags.get("pipeline_run", ""), tags.get("failure", ""), at, _TOLD in tags, run.info.run_id)
 
 
 def _as_mlflow_model(onnx_path: Path, example: Mapping[str, NDArray[Any]] | None, folder: Path) -> Path:

@@ -9,38 +9,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from pathcast.core.clock import SystemClock
-from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
-from pathcast.core.settings import PlatformSettings, from_environment
+from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
 from pathcast.export.parity import file_answers
-from pathcast.monitoring.alerts import Message, deliver
-from pathcast.monitoring.settings import MonitorSettings
 from pathcast.registry.gates import latency_gate, metric_gate, parity_gate
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.registration import Registration
 from pathcast.registry.verdicts import Verdict, failed
 from pathcast.training import raw_files
-from pathcast.training.drift import end_training
 from pathcast.training.family import Evaluation, Family, Selection, find_family
 from pathcast.training.jobs import Crew, Training, launch_training
 from pathcast.training.pipeline_step import step, whole_numbers
 from pathcast.training.prepared import open_prepared, prepare
-from pathcast.training.run_messages import failure_message, refusal_message
 from pathcast.training.search_space import TRACKER
 
 STARTS = ("random", "shipped", "champion")
 EXPORTED_ONNX = Path("1") / "model.onnx"
 CONFIG, CARD = "config.pbtxt", "README.md"
-_SAME_RUN = timedelta(minutes=30)
-"""The last step follows a failed one at once, but for what a cluster takes to start it."""
 
 
 def write_verdict(verdict: Verdict, path: Path) -> None:
@@ -254,47 +246,6 @@ def smoke_test(settings: PlatformSettings, family: str, version: int, exported: 
 def promote_model(settings: PlatformSettings, family: str, version: int) -> None:
     """Make the version the champion; GateFailedError where a gate has not let it pass."""
     ModelLifecycle(settings).promote(find_family(family).name, version)
-
-
-def finish(settings: PlatformSettings, family: str, run: str, failure: str | None) -> int | None:
-    """Leave a serving champion and no challenger behind, whatever happened; return the champion's version.
-
-    A `failure` is kept in the registry with the name of the run. People are told of it, or of the version that a gate
-    has refused, with what they can do; what cannot be delivered is printed and changes nothing else.
-    """
-    model, lifecycle = find_family(family).name, ModelLifecycle(settings)
-    try:
-        message = _to_tell(lifecycle, model, run, failure)
-    except PathcastError as error:
-        message = failure_message(model, run, f"{failure or 'ended'}; the registry does not answer: {error}", None)
-    if message is not None:
-        for undelivered in deliver(message, from_environment(MonitorSettings)):
-            print(f"not delivered: {undelivered}")
-    try:
-        # First what must hold: a trial that cannot be ended keeps nobody from being served.
-        champion = lifecycle.restore(model)
-        lifecycle.withdraw_challenger(model)
-    finally:
-        try:
-            end_training(settings, model, run, succeeded=failure is None)
-        except PathcastError as error:
-            print(f"the end of this run is not noted: {error}")
-    return champion
-
-
-def _to_tell(lifecycle: ModelLifecycle, model: str, run: str, failure: str | None) -> Message | None:
-    champion = lifecycle.champion(model)
-    if failure:
-        lifecycle.note_failure(model, run, failure)
-    failures = lifecycle.tell_failures(model, SystemClock().now() - _SAME_RUN)
-    refusal = lifecycle.refusal(model)
-    if refusal is not None:
-        return refusal_message(model, *refusal, champion)
-    if not failures:
-        return None
-    # What a step says is more than that the run failed.
-    told = next((each for each in failures if each.name != run), failures[0])
-    return failure_message(model, told.name, told.reason, champion)
 
 
 def _fetch_weights(settings: PlatformSettings, family: Family, target: Path) -> bool:

@@ -15,31 +15,59 @@ _AFTER_A_GATE = {
     "replay": "`pathcast replay --model {model} --version {version}` shows what would have changed for whom.",
 }
 
+_SHOWN = 5
 _AFTER_A_STEP = {"validate_data": "take more (`--set days=…`) or ask for less (`--set min_samples=…`)"}
 
 
-def failure_message(model: str, name: str, reason: str, champion: int | None) -> Message:
-    """Of a run in which a step failed; `name` is the step's, as far as it is known."""
+Failed = tuple[str, str]
+"""The name of a step, or of a run, and why it failed."""
+
+
+def failure_message(model: str, failures: Sequence[Failed], champion: int | None) -> Message:
+    """Of what failed in training the model, what says most first; at least one."""
+    (name, reason), *others = failures
     return Message(
         f"Pathcast: a training of {model} failed",
-        f"{name}: {reason}\n{_serves(model, champion)}\n"
+        f"{name}: {reason}\n{_also(others)}{_serves(model, champion)}\n"
         f"Next: {_AFTER_A_STEP.get(name, 'mend that')}, then `pathcast pipeline run continuous_training "
         f"--set family={model} --set force=true`; "
         f"`pathcast models show {model}` lists what failed.",
-        {"event": "training_failed", "family": model, "step": name, "reason": reason, "champion": champion},
+        {
+            "event": "training_failed",
+            "family": model,
+            "step": name,
+            "reason": reason,
+            "champion": champion,
+            "failures": [list(each) for each in failures],
+        },
     )
 
 
-def refusal_message(model: str, version: int, refused: Sequence[Verdict], champion: int | None) -> Message:
-    """Of a version that gates keep from serving."""
+def refusal_message(
+    model: str, version: int, refused: Sequence[Verdict], champion: int | None, failures: Sequence[Failed] = ()
+) -> Message:
+    """Of a version that gates keep from serving, and of what failed besides."""
     reasons = "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in refused)
     hints = [_AFTER_A_GATE.get(verdict.gate, "").format(model=model, version=version) for verdict in refused]
     return Message(
         f"Pathcast: {model} version {version} was refused",
-        f"{reasons}\n{_serves(model, champion)}\n"
+        f"{reasons}\n{_also(failures)}{_serves(model, champion)}\n"
         f"Next: {' '.join(dict.fromkeys(hints))} `pathcast models compare {model}` shows both.",
-        {"event": "version_refused", "family": model, "version": version, "reason": reasons, "champion": champion},
+        {
+            "event": "version_refused",
+            "family": model,
+            "version": version,
+            "reason": reasons,
+            "champion": champion,
+            "failures": [list(each) for each in failures],
+        },
     )
+
+
+def _also(failures: Sequence[Failed]) -> str:
+    shown = [f"{name}: {reason}" for name, reason in failures[:_SHOWN]]
+    more = [f"{len(failures) - _SHOWN} more"] if len(failures) > _SHOWN else []
+    return f"Also failed: {'; '.join([*shown, *more])}\n" if failures else ""
 
 
 def _serves(model: str, champion: int | None) -> str:

@@ -9,12 +9,12 @@ from pathcast.training.run_messages import failure_message, refusal_message
 
 
 def test_a_failure_says_which_step_why_who_serves_and_what_next() -> None:
-    message = failure_message("forecaster", "train_model", "the loss of epoch 1 is not finite", 3)
+    message = failure_message("forecaster", [("train_model", "the loss of epoch 1 is not finite")], 3)
     assert message.title == "Pathcast: a training of forecaster failed"
     assert message.text.splitlines()[:2] == ["train_model: the loss of epoch 1 is not finite", "Version 3 serves on."]
     assert "Next: mend that, then `pathcast pipeline run continuous_training --set family=forecaster" in message.text
     assert message.facts["event"] == "training_failed"
-    assert "No version of toy serves." in failure_message("toy", "run", "why", None).text
+    assert "No version of toy serves." in failure_message("toy", [("run", "why")], None).text
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,13 @@ def test_a_refusal_says_what_each_gate_calls_for(gate: str, hint: str) -> None:
     assert "Version 3 serves on." in message.text
     assert hint in message.text
     assert message.facts["version"] == 4
+
+
+def test_what_failed_besides_is_not_hidden() -> None:
+    failures = [(f"step_{number}", f"reason {number}") for number in range(7)]
+    alone = failure_message("toy", failures[:2], 1)
+    assert alone.text.splitlines()[:2] == ["step_0: reason 0", "Also failed: step_1: reason 1"]
+    refused = refusal_message("toy", 2, [Verdict("metric", False, "worse")], 1, failures)
+    assert refused.text.splitlines()[1].startswith("Also failed: step_0: reason 0; step_1: reason 1; ")
+    assert refused.text.splitlines()[1].endswith("step_4: reason 4; 2 more")
+    assert refused.facts["failures"] == [list(each) for each in failures]
