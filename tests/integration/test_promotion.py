@@ -351,11 +351,18 @@ def test_the_commands_show_and_switch(
     version = register(9.0)
     assert "never tried" in run("promote", MODEL, str(version), expected=1)
     lifecycle.record(MODEL, version, PASSED)
-    assert f"version {version} is the champion" in run("promote", MODEL, str(version))
+
+    def shown_by(*arguments: str) -> str:
+        """What a command says, which shows how the model stands in a table besides."""
+        output = run(*arguments)
+        assert all(heading in output for heading in ("versions", "champion", "challenger", "served")), output
+        return " ".join(output.split())
+
+    assert f"version {version} is the champion" in shown_by("promote", MODEL, str(version))
     assert factor(client) == 9.0
     compared = run("compare", MODEL, str(champion), str(version))
     assert all(part in compared for part in ("factor", "✓ right", "champion"))
-    assert f"version {champion} is the champion again" in run("rollback", MODEL, "--reason", "seen enough")
+    assert f"version {champion} is the champion again" in shown_by("rollback", MODEL, "--reason", "seen enough")
     assert factor(client) == 2.0
     assert "✗ seen enough" in run("compare", MODEL, str(version))
     assert "expected registered versions, got [99]" in run("compare", MODEL, "99", expected=1)
@@ -364,4 +371,4 @@ def test_the_commands_show_and_switch(
     assert "✗ in_service" in shown
     assert registry.tags(MODEL, version)["git_commit"][:12] in shown
     register(10.0)
-    assert f"deleted {version - 1}, {version}" in run("prune", MODEL, "--keep", "1")
+    assert f"deleted {version - 1}, {version}" in shown_by("prune", MODEL, "--keep", "1")

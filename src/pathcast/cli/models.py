@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pathcast.core.settings import PlatformSettings
     from pathcast.registry.repository import ModelRepository
     from pathcast.registry.tracking import RegisteredModel
@@ -102,28 +105,13 @@ def publish_model(
 def list_models(state_dir: Path = STATE_DIR) -> None:
     """Every model in the repository, with its versions, and what Triton serves."""
     from rich.console import Console
-    from rich.table import Table
 
     from pathcast.core.settings import load_settings
     from pathcast.registry.publishing import challenger_of
-    from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
-    from pathcast.serving.triton_client import TritonClient
 
     settings = load_settings(state_dir)
-    repository, registry = _repository(settings), ModelRegistry(settings.mlflow_tracking_uri)
-    table = Table()
-    for heading in ("model", "versions", CHAMPION, CHALLENGER, "served"):
-        table.add_column(heading)
-    with TritonClient(settings.triton_grpc) as client:
-        challengers = {challenger_of(model) for model in repository.models()}
-        for model in sorted(set(repository.models()) - challengers):
-            versions = [published.version for published in repository.versions(model)]
-            served = [version for version in versions if client.ready(model, str(version))]
-            marks = [registry.alias(model, alias) for alias in (CHAMPION, CHALLENGER)]
-            table.add_row(
-                model, _numbers(versions), *("" if mark is None else str(mark) for mark in marks), _numbers(served)
-            )
-    Console().print(table)
+    known = _repository(settings).models()
+    Console().print(_standing(settings, sorted(set(known) - {challenger_of(model) for model in known})))
 
 
 @app.command("show", epilog="Example: pathcast models show detector")
@@ -228,9 +216,10 @@ def promote_model(
     from pathcast.core.settings import load_settings
     from pathcast.registry.publishing import ModelLifecycle
 
+    settings = load_settings(state_dir)
     with Console(stderr=True).status(f"promoting {model} version {version}"):
-        ModelLifecycle(load_settings(state_dir)).promote(model, version)
-    Console().print(f"{model}: version {version} is the champion and serves", markup=False, highlight=False)
+        ModelLifecycle(settings).promote(model, version)
+    _say(f"{model}: version {version} is the champion and serves", settings, model)
 
 
 @app.command("rollback", epilog='Example: pathcast models rollback forecaster --reason "errors doubled at the gate"')
@@ -245,9 +234,10 @@ def roll_back_model(
     from pathcast.core.settings import load_settings
     from pathcast.registry.publishing import ModelLifecycle
 
+    settings = load_settings(state_dir)
     with Console(stderr=True).status(f"rolling {model} back"):
-        version = ModelLifecycle(load_settings(state_dir)).roll_back(model, reason)
-    Console().print(f"{model}: version {version} is the champion again and serves", markup=False, highlight=False)
+        version = ModelLifecycle(settings).roll_back(model, reason)
+    _say(f"{model}: version {version} is the champion again and serves", settings, model)
 
 
 @app.command("prune", epilog="Example: pathcast models prune forecaster --keep 5")
@@ -257,13 +247,43 @@ def prune_models(
     state_dir: Path = STATE_DIR,
 ) -> None:
     """Delete the files of old versions; champion, challenger and the version to roll back to always stay."""
-    from rich.console import Console
-
     from pathcast.core.settings import load_settings
     from pathcast.registry.publishing import ModelLifecycle
 
-    gone = ModelLifecycle(load_settings(state_dir)).prune(model, keep)
-    Console().print(f"{model}: deleted {_numbers(gone) or 'nothing'}", markup=False, highlight=False)
+    settings = load_settings(state_dir)
+    gone = ModelLifecycle(settings).prune(model, keep)
+    _say(f"{model}: deleted {_numbers(gone) or 'nothing'}", settings, model)
+
+
+def _say(what: str, settings: PlatformSettings, model: str) -> None:
+    """What was done, and how the model stands now."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(what, markup=False, highlight=False)
+    console.print(_standing(settings, [model]))
+
+
+def _standing(settings: PlatformSettings, models: Sequence[str]) -> Table:
+    """How models stand: a row for each."""
+    from rich.table import Table
+
+    from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
+    from pathcast.serving.triton_client import TritonClient
+
+    repository, registry = _repository(settings), ModelRegistry(settings.mlflow_tracking_uri)
+    table = Table()
+    for heading in ("model", "versions", CHAMPION, CHALLENGER, "served"):
+        table.add_column(heading)
+    with TritonClient(settings.triton_grpc) as client:
+        for model in models:
+            versions = [published.version for published in repository.versions(model)]
+            served = [version for version in versions if client.ready(model, str(version))]
+            marks = [registry.alias(model, alias) for alias in (CHAMPION, CHALLENGER)]
+            table.add_row(
+                model, _numbers(versions), *("" if mark is None else str(mark) for mark in marks), _numbers(served)
+            )
+    return table
 
 
 def _gates(entry: RegisteredModel) -> str:

@@ -18,16 +18,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import mlflow
-import mlflow.onnx
 import onnx
 import onnxruntime
-from mlflow.exceptions import MlflowException, RestException
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from pathcast.core.errors import PathcastError, ServiceUnavailableError
 from pathcast.registry.registration import Registration
+
+# Importing MLflow starts a thread that reports its use to its makers, unless it is told not to before.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow  # noqa: E402
+import mlflow.onnx  # noqa: E402
+from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _ARTIFACT_FOLDER, _WEIGHTS_FOLDER, _DATA_CARD = "model", "weights", "data_card.json"
