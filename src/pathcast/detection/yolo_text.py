@@ -43,7 +43,7 @@ def image_files(directory: Path) -> list[Path]:
 def read_yolo(directory: Path, fault: OnFault = refuse) -> LabelledImages:
     """The set as labelled images; every image is opened for its size.
 
-    Faults are unreadable images, rows that are none, and label files without an image.
+    Faults are unreadable images, and rows that are none. Label files without an image are left alone.
     """
     found, paths = [], image_files(directory)
     for path in paths:
@@ -57,10 +57,6 @@ def read_yolo(directory: Path, fault: OnFault = refuse) -> LabelledImages:
         if width:
             xyxy = np.array(boxes, np.float64).reshape(-1, 4) * [width, height, width, height]
             found.append(LabelledImage(name, width, height, xyxy, class_ids, camera=directory.name))
-    for labels in sorted(set((directory / "labels").rglob("*.txt")) - {_labels_of(directory, path) for path in paths}):
-        if labels.name == "classes.txt":
-            continue
-        fault(Fault(labels.relative_to(directory).as_posix(), BAD_LABELS, "no image of that name"))
     return LabelledImages(directory, tuple(found))
 
 
