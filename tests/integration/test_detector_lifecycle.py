@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from support import scenes
+from support.bright import write_bright_detector
 from support.streaming import Service, stored, wait_until
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.detection.coco_json import read_coco
 from pathcast.detection.labelled import LabelledImages
+from pathcast.export.detector import write_config
 from pathcast.local.platform import Platform
 from pathcast.messaging.topics import ensure_topics
 from pathcast.registry.publishing import ModelLifecycle
@@ -224,3 +226,18 @@ def test_unknown_options_and_no_frames_are_told(archived: PlatformSettings, tmp_
         steps.select_data(archived, "detector", tmp_path, Selection((), 1.0, {"speed": 1}))
     with pytest.raises(InvalidInputError, match="expected frames of any camera from .*, found none"):
         steps.select_data(archived, "detector", tmp_path, Selection((), 1e-3))
+
+
+def test_a_champion_of_another_kind_is_no_start_and_the_way_out_is_told(
+    archived: PlatformSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bright"
+    (folder / "1").mkdir(parents=True)
+    file = write_bright_detector(folder / "1" / "model.onnx")
+    write_config(folder, file)
+    (folder / "README.md").write_text("# Finds what is bright\n")
+    publish_shipped(archived, "detector", folder)
+    with pytest.raises(InvalidInputError, match=r"(?s)start_from=champion: .*YOLOX's kind.*start_from=random"):
+        steps.train_model(
+            *(archived, "detector", tmp_path, tmp_path / "trained"), start_from="champion", changes={}, crew=Crew()
+        )

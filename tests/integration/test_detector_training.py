@@ -17,6 +17,7 @@ from support.shared_validation import validated_by
 from pathcast.core.boxes import intersection_over_union
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.detection.model import build_detector
 from pathcast.detection.served_weights import read_served
 from pathcast.detection.settings import DetectorSettings
 from pathcast.detection.weights import without_normalisation
@@ -25,6 +26,7 @@ from pathcast.export.quantize import quantise_detector
 from pathcast.serving.local_models import FileDetector
 from pathcast.training.detector_task import LOOKS, DetectorTask
 from pathcast.training.loop import fit
+from pathcast.training.network import assign_weights, read_weights
 from pathcast.training.predictors import evaluate_network, onnx_predictor
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.step import moving_statistics
@@ -141,6 +143,57 @@ def test_looks_are_learned_alone_and_what_finds_the_objects_stays_to_the_bit(tmp
     before, after = ({each.path: each.numpy() for each in model.weights} for model in (given, result.model))
     changed = {path.split("_")[0] for path, values in after.items() if not np.array_equal(values, before[path])}
     assert changed == {"emb"}
+
+
+BRIEF = TrainingSettings(
+    epochs=2, batch_size=8, learning_rate=3e-3, ema=0.9, patience=100, accumulate=2, checkpoint_steps=1
+)
+
+
+def values_of(model: keras.Model) -> dict[str, np.ndarray]:
+    return {variable.path: variable.numpy() for variable in model.variables}
+
+
+@pytest.mark.timeout(900)
+def test_in_bfloat16_the_detector_learns_in_float32_weights(tmp_path: Path) -> None:
+    labelled = scenes(tmp_path)
+    task = DetectorTask(labelled, labelled, NETWORK, samples=80, boxes=8)
+    result = fit(task, replace(BRIEF, precision="bfloat16", learning_rate=1e-2))
+    assert result.model.get_layer("stem").compute_dtype == "bfloat16"
+    assert {str(variable.dtype) for variable in result.model.trainable_variables} == {"float32"}
+    assert result.reports[-1].loss < 0.95 * result.reports[0].loss
+    plain = build_detector(NETWORK)
+    assign_weights(plain, read_weights(result.model))
+    images = np.stack([labelled.read(image) for image in labelled.images[:4]])
+    full, half = (model(images, training=False)["boxes"] for model in (plain, result.model))
+    # Eight bits of mantissa: a pixel or two of 160, not another network.
+    assert half.dtype.name == "float32"
+    assert np.median(np.abs(np.asarray(full) - np.asarray(half))) < 2.0
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("learn", ["all", LOOKS])
+def test_a_killed_training_goes_on_to_the_bit(learn: str, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def stop(done: int, steps: int) -> None:
+        if done == 3:
+            raise Killed
+
+    labelled = scenes(tmp_path)
+    task = DetectorTask(labelled, labelled, NETWORK, samples=16, boxes=8, learn=learn)
+    whole = fit(task, BRIEF)
+    checkpoint = tmp_path / "checkpoint.npz"
+    with pytest.raises(Killed):
+        fit(task, BRIEF, checkpoint=checkpoint, on_step=stop)
+    again = fit(task, BRIEF, checkpoint=checkpoint, resume=True)
+    assert [report.loss for report in again.reports] == [report.loss for report in whole.reports]
+    assert [dict(report.figures) for report in again.reports] == [dict(report.figures) for report in whole.reports]
+    expected, got = values_of(whole.model), values_of(again.model)
+    assert expected.keys() == got.keys()
+    for path, values in expected.items():
+        np.testing.assert_array_equal(got[path], values, err_msg=path)
 
 
 def test_looks_cannot_be_learned_alone_without_their_branch(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,17 +13,29 @@ import pytest
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
+from pathcast.core.errors import GateFailedError
 from pathcast.detection.average_precision import average_precision, sequence_truth
+from pathcast.detection.labelled import LabelledImage, LabelledImages
 from pathcast.detection.postprocess import NMS_IOU, SCORE_THRESHOLD, to_detections
 from pathcast.detection.preprocess import letterbox
+from pathcast.detection.settings import SIZES
+from pathcast.detection.weights import load_yolox
+from pathcast.detection.yolo_text import read_yolo
 from pathcast.detection.yolox_import import TOP_K, read_yolox, to_served
+from pathcast.export.detector import compare
 from pathcast.export.parity import open_session
+from pathcast.export.quantize import quantise_detector
 from pathcast.tracking.mot_format import read_boxes, read_sequence_info
+from pathcast.training.detector import prepare_images
+from pathcast.training.detector_data import read_prepared
+from pathcast.training.detector_task import keras_predictor
+from pathcast.training.predictors import onnx_predictor
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("PATHCAST_DATA", ROOT.parent / "shared" / "data"))
 DETECTORS = tomllib.loads((ROOT / "tests" / "floors.toml").read_text())["detector"]
 FLOORS = DETECTORS["yolox_nano"]
+SHIPPED = ROOT / "model_repo" / "detector" / "1" / "model.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +84,7 @@ def test_the_shipped_detector_on_the_half_of_a_clip_that_it_did_not_learn_from()
     clip, sequence = DATA / "pets09_s2l1" / "vtest.avi", DATA / "pets09_s2l1" / "mot15"
     if not clip.is_file():
         pytest.skip(f"{clip} is not there (PATHCAST_DATA names the data folder)")
-    session = open_session(ROOT / "model_repo" / "detector" / "1" / "model.onnx", threads=2)
+    session = open_session(SHIPPED, threads=2)
     info = read_sequence_info(sequence)
     truth = sequence_truth(read_boxes(sequence / "gt" / "gt.txt", length=info.length, identified=True), info.length)
     capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
@@ -87,3 +100,49 @@ def test_the_shipped_detector_on_the_half_of_a_clip_that_it_did_not_learn_from()
     capture.release()
     person = average_precision(found, truth[first:]).classes["person"]
     assert person.ap50 >= DETECTORS["shipped"]["person_ap50"]
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledImages, LabelledImages]:
+    """Of the clip, images to calibrate with, of its first half, and every fourth of the second to judge by."""
+    clip = DATA / "pets09_s2l1"
+    if not clip.is_dir():
+        pytest.skip(f"{clip} is not there (PATHCAST_DATA names the data folder)")
+    folder = tmp_path_factory.mktemp("halves")
+    prepare_images(clip, folder, {"val": 0.08, "test": 0.5, "gap_s": 1})
+    judged = read_prepared(folder, "test")
+    return read_prepared(folder, "train"), replace(judged, images=judged.images[::4])
+
+
+def test_the_shipped_detector_is_accepted_in_eight_bits(
+    halves: tuple[LabelledImages, LabelledImages],
+) -> None:
+    small = quantise_detector(SHIPPED, *halves)
+    figures = small.figures()
+    assert figures["map50"] >= figures["map50_float32"] - 0.01
+    assert figures["map50_95"] >= figures["map50_95_float32"] - 0.01
+
+
+def test_eight_bits_that_cost_more_than_a_point_are_refused(
+    halves: tuple[LabelledImages, LabelledImages], tmp_path: Path
+) -> None:
+    # Scales of dark pictures are far too small for bright ones.
+    cv2.imwrite(str(tmp_path / "dark.png"), np.full((576, 768, 3), 2, np.uint8))
+    dark = LabelledImages(tmp_path, (LabelledImage("dark.png", 768, 576),))
+    with pytest.raises(GateFailedError, match="int8: expected drops of at most 0.01 on 100 images, got"):
+        quantise_detector(SHIPPED, dark, halves[1])
+
+
+def test_published_weights_in_keras_do_what_the_published_file_does() -> None:
+    source, data = DATA / "models" / "yolox_nano.onnx", DATA / "coco128"
+    if not source.is_file() or not data.is_dir():
+        pytest.skip(f"{source} or {data} is not there (PATHCAST_DATA names the data folder)")
+    published = read_yolox(source)
+    network = load_yolox(published.model.graph, replace(SIZES["nano"], normalised=False))
+    served = onnx_predictor(to_served(published).SerializeToString())
+    differences = compare(served, keras_predictor(network), read_yolo(data), (published.width, published.height))
+    print(f"published weights in Keras on coco128: {differences}")
+    assert differences["box_difference_px"] <= 0.05
+    assert differences["score_difference"] <= 1e-4
+    assert differences["map50_difference"] <= 0.002
+    assert differences["map50_95_difference"] <= 0.002

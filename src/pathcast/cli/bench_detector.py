@@ -29,7 +29,7 @@ def bench_detector(
     rounds: int = typer.Option(200, min=3, help="Requests of each file, in turns; the median and the fastest count."),
     json: Path | None = typer.Option(None, help="Write the figures to this file."),
 ) -> None:
-    """Milliseconds a request of one image on one thread, each file at its own input size, the files taking turns.
+    """Milliseconds of processor time a request of one image on one thread, each at its own input size, in turns.
 
     Eight bits are refused, with exit code 1, where they lose more than a point of average precision.
     """
@@ -52,7 +52,7 @@ def bench_detector(
     rows = []
     for kind, of in (("median", np.median), ("fastest", np.min)):
         first, own, eight = (float(of(each)) for each in times)
-        names = [f"{beside.stem}, {kind}", f"{model}, {kind}", f"in eight bits, {kind}"]
+        names = [f"{name}, {kind}" for name in (beside.stem, "/".join(model.parts[-3:]), "in eight bits")]
         rows.append(Row(names[0], first, "ms"))
         rows.append(Row(names[1], own, "ms", names[0], own / first))
         rows.append(Row(names[2], eight, "ms", names[1], eight / own))
