@@ -8,6 +8,7 @@ from typing import Literal
 
 import psycopg
 
+from pathcast.core.errors import InvalidInputError
 from pathcast.monitoring.settings import MonitorSettings
 from pathcast.storage.connection import database_errors
 
@@ -15,8 +16,8 @@ Status = Literal["started", "succeeded", "failed"]
 
 _DAY = timedelta(days=1)
 
-LASTS_AT_MOST = timedelta(hours=12)
-"""A run whose end was not noted by then was lost with its machine."""
+LASTS_AT_MOST = timedelta(hours=36)
+"""A run whose end was not noted by then was lost with its machine: a training may take a day, and gates come after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,14 @@ class Trigger:
 def claim_run(connection: psycopg.Connection, trigger: Trigger, now: datetime, limits: MonitorSettings) -> str | None:
     """None where the run is to train, which is then noted as started; else why it must not.
 
-    Of several runs that ask at once for a family one is answered with None; it may ask again.
+    Of several runs that ask at once for a family one is answered with None; it may ask again. Raises
+    InvalidInputError where the run has no id: all such runs would be taken for one that has claimed already.
     """
+    if not trigger.run or "{{" in trigger.run:
+        raise InvalidInputError(
+            f"a training for {trigger.family}: expected the id of the pipeline's run, got {trigger.run!r}",
+            hint="this Kubeflow Pipelines does not fill in {{$.pipeline_job_uuid}}; raise its version",
+        )
     with database_errors("claim a training"), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pathcast retraining ' || %s))", (trigger.family,))
         held = connection.execute(
