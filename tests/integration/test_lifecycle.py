@@ -311,9 +311,20 @@ def test_a_store_that_vanishes_half_way(
         assert "the object store failed" in failures(platform_settings)["promote_model"]
         with pytest.raises(ServiceUnavailableError, match="the object store failed"):
             finish(platform_settings, FAMILY, "test-run", "promote-model failed", run="1")
-        only_message(told, champion, "the object store failed")
+        message = only_message(told, champion, "the object store failed")
+        assert "the champion may not serve" in message["text"]
+        assert "the champion may not serve" in failures(platform_settings)["roll_back"]
     finally:
         platform.start("object_store")
+
+
+def test_a_wrong_setting_of_the_monitor_keeps_no_champion_from_serving(
+    platform_settings: PlatformSettings, champion: dict[str, object], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("PATHCAST_MONITOR_DEFINITIONS", "no JSON")
+    assert finish(platform_settings, FAMILY, "test-run", "select-data failed", run="1") == champion["champion"]
+    assert "nobody was told" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -27,11 +27,30 @@ def finish(settings: PlatformSettings, family: str, name: str, failure: str | No
     """Leave a serving champion and no challenger behind, whatever happened; return the champion's version.
 
     A `failure` is kept in the registry with the run's `name`; `run` is the id by which it may have claimed a training.
-    People are told of it, and of versions that gates
-    have refused, with what they can do. What cannot be delivered is printed, changes nothing else, and is sent again
-    at the end of the family's next run.
+    Afterwards people are told of it, of versions that gates have refused, and of a champion that could not be made to
+    serve, with what they can do. What cannot be delivered is printed, changes nothing else, and is sent again at the
+    end of the family's next run. Raises what kept the champion from being restored or the trial from being ended.
     """
     model, lifecycle = find_family(family).name, ModelLifecycle(settings)
+    champion, left_undone = None, None
+    try:
+        # First what must hold: a trial that cannot be ended keeps nobody from being served.
+        champion = lifecycle.restore(model)
+        lifecycle.withdraw_challenger(model)
+    except PathcastError as error:
+        left_undone = error
+        with _printed("that the champion was not restored is not noted"):
+            lifecycle.note_failure(model, "roll_back", f"the champion may not serve, or a trial goes on: {error}")
+    with _printed("the end of this run is not noted"):
+        end_training(settings, model, run, succeeded=failure is None)
+    with _printed("nobody was told"):
+        _tell(lifecycle, model, name, failure)
+    if left_undone is not None:
+        raise left_undone
+    return champion
+
+
+def _tell(lifecycle: ModelLifecycle, model: str, name: str, failure: str | None) -> None:
     for message, arrived in _owed(lifecycle, model, name, failure):
         undelivered = deliver(message, from_environment(MonitorSettings))
         for each in undelivered:
@@ -39,14 +58,6 @@ def finish(settings: PlatformSettings, family: str, name: str, failure: str | No
         if not undelivered:
             with _printed("that people were told is not noted"):
                 arrived()
-    try:
-        # First what must hold: a trial that cannot be ended keeps nobody from being served.
-        champion = lifecycle.restore(model)
-        lifecycle.withdraw_challenger(model)
-    finally:
-        with _printed("the end of this run is not noted"):
-            end_training(settings, model, run, succeeded=failure is None)
-    return champion
 
 
 def _owed(lifecycle: ModelLifecycle, model: str, name: str, failure: str | None) -> list[Owed]:
