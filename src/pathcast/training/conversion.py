@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pathcast.core.errors import InvalidInputError
 from pathcast.detection.coco_json import write_coco
 from pathcast.detection.gathered import Names, gathered
 from pathcast.detection.labelled import LabelledImages, with_own_identities
@@ -23,9 +24,16 @@ def convert(sets: Sequence[LabelledImages], to: str, output: Path) -> tuple[int,
     """Write all sets as "coco", "yolo", "voc" or "mot" below `output`; the images, and boxes left out by reason.
 
     The first three become one set; of several, each has a folder of its own for its images. MOT sequences are one
-    camera each, in folders of their own where there are several. Raises InvalidInputError where two images would
-    share a label file, or a camera's are of several sizes.
+    camera each, in folders of their own where there are several. Raises InvalidInputError where an image is missing,
+    before anything is written, where two would share a label file, or a camera's are of several sizes.
     """
+    for labelled in sets:
+        for image in labelled:
+            if not (labelled.root / image.name).is_file():
+                raise InvalidInputError(
+                    f"{labelled.root / image.name}: labelled, and no such image",
+                    hint="`pathcast data check` lists all that are missing",
+                )
     if to == "mot":
         return _as_sequences(sets, output)
     place, write = _WRITERS[to]

@@ -123,6 +123,16 @@ def test_labels_are_converted_and_read_again(kind: str, labels: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["yolo", "voc", "coco", "mot"])
+def test_a_missing_image_is_named_before_anything_is_written(kind: str, labels: Path, tmp_path: Path) -> None:
+    mine = shutil.copytree(labels, tmp_path / "labels")
+    gone = sorted((mine / "images").iterdir())[-1]
+    gone.unlink()
+    with pytest.raises(InvalidInputError, match=f"{gone.name}: labelled, and no such image"):
+        run("data", "convert", mine / "labels.json", "--to", kind, "--output", tmp_path / kind)
+    assert not (tmp_path / kind).exists()
+
+
+@pytest.mark.parametrize("kind", ["yolo", "voc", "coco", "mot"])
 def test_several_sets_are_all_converted_and_keep_their_pixels(kind: str, labels: Path, tmp_path: Path) -> None:
     for day, grey in (("monday", 40), ("tuesday", 200)):
         shutil.copytree(labels, tmp_path / "raw" / day / "gate")
