@@ -28,6 +28,7 @@ from pathcast.registry.shipped import publish_shipped
 from pathcast.registry.tracking import tracking_client
 from pathcast.training import lifecycle as steps
 from pathcast.training.detector import FAMILY
+from pathcast.training.ending import finish
 from pathcast.training.family import Selection
 from pathcast.training.jobs import Crew
 from pathcast.training.prepared import prepare
@@ -216,7 +217,7 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     steps.deploy_model(settings, "detector", version)
     assert steps.smoke_test(settings, "detector", version, exported, data.folder).passed
     steps.promote_model(settings, "detector", version)
-    assert steps.finish(settings, "detector", "test", None) == version == before + 1
+    assert finish(settings, "detector", "test", None, run="1") == version == before + 1
     # The next training can start from it.
     assert lifecycle.fetch_weights("detector", tmp_path) == version
 

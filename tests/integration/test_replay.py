@@ -31,6 +31,7 @@ from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect
 from pathcast.storage.writers import write_frames, write_observations
 from pathcast.training import lifecycle as steps
+from pathcast.training.ending import finish
 from pathcast.training.replay import replay_interval
 
 pytestmark = pytest.mark.integration
@@ -151,7 +152,7 @@ def test_a_challenger_that_replays_worse_is_not_promoted(
     assert verdict.numbers["challenger_ade"] == pytest.approx(figures["challenger_ade"], rel=1e-4)
     with pytest.raises(GateFailedError, match="failed replay: .* worse, expected at most 5%"):
         steps.promote_model(platform_settings, MODEL, worse)
-    assert steps.finish(platform_settings, MODEL, "run", None) == champion
+    assert finish(platform_settings, MODEL, "run", None, run="1") == champion
     assert lifecycle.champion(MODEL) == champion
     stored = {each.gate: each for each in lifecycle.verdicts(MODEL, worse)}
     assert stored["replay"].reason == verdict.reason
