@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from support.listening import QuietHandler, listening
 
 
 class Flaky(ThreadingHTTPServer):
@@ -29,7 +30,7 @@ class Flaky(ThreadingHTTPServer):
         return f"http://{self._user}{'@' if self._user else ''}127.0.0.1:{self.server_port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Flaky
 
     def _pass_on(self) -> None:
@@ -57,19 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _pass_on
 
-    def log_message(self, *_: object) -> None:
-        pass
 
-
-@contextmanager
-def flaky(target: str) -> Iterator[Flaky]:
+def flaky(target: str) -> AbstractContextManager[Flaky]:
     """Such a server before `target` (http://[USER:PASSWORD@]HOST:PORT) within the block."""
-    server = Flaky(target)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return listening(Flaky(target))

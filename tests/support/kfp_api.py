@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from support.listening import QuietHandler, listening
 
 Json = dict[str, Any]
 TOKEN = "a-secret-token"
@@ -56,7 +57,7 @@ class KfpApi:
 def serving(api: KfpApi, *, page: str | None = None) -> Iterator[str]:
     """The server's address. It wants the token; with `page` it is no Kubeflow, but shows that page to everybody."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             split = urlsplit(self.path)
@@ -76,14 +77,6 @@ def serving(api: KfpApi, *, page: str | None = None) -> Iterator[str]:
 
         do_GET = do_POST = _serve  # noqa: N815
 
-        def log_message(self, *_: object) -> None: ...
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with listening(server):
         yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+from support.listening import QuietHandler, listening
 
 Json = dict[str, Any]
 TOKEN = "a-token-of-the-test"
@@ -130,7 +130,7 @@ class KubernetesApi:
 def serving(api: KubernetesApi, folder: Path) -> Iterator[Path]:
     """The API on a port of this machine, and a kubeconfig that leads there."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
@@ -151,11 +151,7 @@ def serving(api: KubernetesApi, folder: Path) -> Iterator[Path]:
 
         do_GET = do_POST = do_DELETE = _serve  # noqa: N815
 
-        def log_message(self, *_: object) -> None: ...
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
     file = folder / "kubeconfig"
     cluster = {"name": "test", "cluster": {"server": f"http://127.0.0.1:{server.server_address[1]}"}}
     context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
@@ -172,12 +168,8 @@ def serving(api: KubernetesApi, folder: Path) -> Iterator[Path]:
             }
         )
     )
-    try:
+    with listening(server):
         yield file
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _status(code: int, message: str) -> Json:
