@@ -189,6 +189,9 @@ def _parts_of_stills(labelled: LabelledImages, settings: SplitSettings) -> dict[
         count, gap = len(numbers), min(settings.stills_gap, len(numbers) // 20)
         shares = (settings.stills_val, settings.stills_test)
         val, test = (max(round(count * share), int(share > 0 and count > 2)) for share in shares)
+        # However few they are, one is left to learn from.
+        test = min(test, count - gap - 1)
+        val = min(val, count - gap - 1 - test)
         in_gaps = {
             place
             for border, size in ((count - test - val, val), (count - test, test))

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pathcast.core import Detections, InvalidInputError
@@ -93,6 +93,9 @@ def test_small_folders_are_cut_together_and_nothing_is_left_out_where_nothing_is
 
 
 @settings(max_examples=50, deadline=None)
+@example(counts=[2], val=0.375, test=0.375, gap=0)
+@example(counts=[1], val=0.4, test=0.0, gap=0)
+@example(counts=[4], val=0.4, test=0.4, gap=0)
 @given(
     counts=st.lists(st.integers(1, 150), min_size=1, max_size=4),
     val=st.floats(0, 0.4),
