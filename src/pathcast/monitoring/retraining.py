@@ -96,7 +96,7 @@ def _refusal(
     runs = connection.execute(
         "SELECT window_end, started_at, status, ended_at FROM retraining_runs WHERE family = %s "
         "AND (window_end = %s OR started_at > %s) ORDER BY started_at DESC",
-        (family, window_end, now - max(_DAY, cool_down)),
+        (family, window_end, now - max(_DAY, cool_down, LASTS_AT_MOST)),
     ).fetchall()
     for window, started_at, status, ended_at in runs:
         if window == window_end:

@@ -202,10 +202,13 @@ def test_drift_starts_a_training_once_a_window_with_a_cool_down_and_a_cap(connec
     assert "one is under way since 2026-03-01 14:00 UTC" in ask("toy", 5)
     # The step of a run may be repeated, and later.
     assert ask("toy", 5, ended=None, run="run-toy-2") is None
-    # Lost with its machine, it counts as one of the day's.
-    assert ask("toy", 15, ended=False) is None
-    assert "3 have started within a day, 3 are allowed" in ask("toy", 20)
-    assert ask("toy", 24.5) is None
+    assert "one is under way since 2026-03-01 14:00 UTC" in ask("toy", 37)
+    # Lost with its machine, it holds the next one up until no run lasts that long.
+    assert ask("toy", 39, ended=False) is None
+    assert ask("toy", 42) is None
+    assert ask("toy", 45) is None
+    assert "3 have started within a day, 3 are allowed" in ask("toy", 50)
+    assert ask("toy", 63.5) is None
     note_end(connection, "toy", "a run by force", noon, succeeded=False)
     rows = connection.execute(
         "SELECT status, run, reason, triggered_by, ended_at IS NOT NULL FROM retraining_runs "
@@ -214,11 +217,13 @@ def test_drift_starts_a_training_once_a_window_with_a_cool_down_and_a_cap(connec
     assert rows == [
         ("succeeded", "run-toy-0", "speed at gate-1", "tests", True),
         ("started", "run-toy-2", "speed at gate-1", "tests", False),
-        ("failed", "run-toy-15", "speed at gate-1", "tests", True),
-        ("succeeded", "run-toy-24.5", "speed at gate-1", "tests", True),
+        ("failed", "run-toy-39", "speed at gate-1", "tests", True),
+        ("succeeded", "run-toy-42", "speed at gate-1", "tests", True),
+        ("succeeded", "run-toy-45", "speed at gate-1", "tests", True),
+        ("succeeded", "run-toy-63.5", "speed at gate-1", "tests", True),
     ]
-    assert training_of(connection, "toy", noon + timedelta(hours=15)) == "failed"
-    assert training_of(connection, "toy", noon + timedelta(hours=20)) is None
+    assert training_of(connection, "toy", noon + timedelta(hours=39)) == "failed"
+    assert training_of(connection, "toy", noon + timedelta(hours=50)) is None
 
 
 def test_other_signs_and_less_sure_ones_alarm(connection: psycopg.Connection, camera_id: str, start: datetime) -> None:

@@ -122,7 +122,7 @@ def test_bad_observations_end_as_dead_letters_and_the_stream_goes_on(
 ) -> None:
     good = observation_record(observation("watched", 0))
     bad = [
-        (replace(good, value=b"\x81\xa6schema\x63"), "expected schema 1, 2, 3, got 99"),
+        (replace(good, value=b"\x81\xa6schema\x63"), "expected schema 1, 2, 3, 4, got 99"),
         (replace(good, value=encode_observation(observation("watched", 1))[:-9]), "observation"),
         (replace(good, value=b""), "empty record"),
         (replace(good, key=b"other"), "key: expected camera 'watched'"),
