@@ -19,7 +19,7 @@ from pathcast.forecasting.walks import random_walks
 
 OUTPUTS = ("paths", "log_probs")
 PARITY_TOLERANCE = {"paths": 1e-4, "log_probs": 1e-4}
-"""Metres (or frame heights), and nats."""
+"""Metres, and nats."""
 
 MAX_BATCH_SIZE = 1024
 _PARITY_WINDOWS = 4096

@@ -8,16 +8,7 @@ import numpy as np
 
 from pathcast.core.arrays import Float64Array, Int64Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.core.trajectory import METRES, OBSERVED_STEPS
-
-METRES_PER_FRAME_HEIGHT = 20.0
-"""What a frame height typically stands for: the median step of the walks of PETS09-S2L1 is .396 m on the ground and
-.0199 frame heights in the picture."""
-
-
-def one_metre(units: str) -> float:
-    """A metre in `units`, for frame heights a typical one."""
-    return 1.0 if units == METRES else 1.0 / METRES_PER_FRAME_HEIGHT
+from pathcast.core.trajectory import OBSERVED_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +33,9 @@ class Augmentation:
             raise InvalidInputError(f"augmentation: expected paces above 0, got {self.paces}")
 
     def __call__(
-        self, paths: Float64Array, random: np.random.Generator, metre: float = 1.0, rows: Int64Array | None = None
+        self, paths: Float64Array, random: np.random.Generator, rows: Int64Array | None = None
     ) -> Float64Array:
-        """New (n, 20, 2) paths; `metre` is the length of one in the unit of the paths.
+        """New (n, 20, 2) paths, in metres.
 
         `rows`: those of the paths that are wanted, in their order; each is the same whichever are.
         """
@@ -53,7 +44,7 @@ class Augmentation:
         backwards = (random.random(count) < self.reverse)[wanted]
         mirrored = np.where(random.random(count) < self.mirror, -1.0, 1.0)[wanted]
         factors = np.exp(random.uniform(-self.log_speed, self.log_speed, count))[wanted]
-        spread = (random.uniform(0.0, self.noise * metre, count) * (random.random(count) < self.noisy))[wanted]
+        spread = (random.uniform(0.0, self.noise, count) * (random.random(count) < self.noisy))[wanted]
         trembling = random.standard_normal((count, OBSERVED_STEPS, 2))[wanted]
         given = paths[wanted]
         varied: Float64Array = np.where(backwards[:, None, None], given[:, ::-1], given)

@@ -21,6 +21,7 @@ from pathcast.core.forecast import Forecast, ForecastScore
 from pathcast.core.track import FrameTracks
 from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS, STEP_NANOSECONDS
 from pathcast.forecasting.grid import MAX_GAP_NANOSECONDS
+from pathcast.forecasting.units import metres_per
 
 _KIND, _VERSION = "forecast-ledger", 1
 
@@ -29,13 +30,18 @@ _KIND, _VERSION = "forecast-ledger", 1
 class Due:
     """The tracks to forecast at grid step `step`; parallel rows.
 
-    `observed` (n, 8, 2) float32: positions at steps step - 7 … step, in the camera's units.
+    `observed` (n, 8, 2) float32: positions at steps step - 7 … step, in the camera's `units`.
     """
 
     step: int
     track_ids: Int64Array
     class_ids: Int64Array
     observed: Float32Array
+    units: str
+
+    def in_metres(self) -> Float32Array:
+        """`observed` as a forecaster takes it; see `metres_per`."""
+        return self.observed * np.float32(metres_per(self.units))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,13 +141,18 @@ class ForecastLedger:
             ready = sampled & (current.steps >= OBSERVED_STEPS)
             if ready.any() and now - moment < STEP_NANOSECONDS:
                 observed = current.history[ready].astype(np.float32)
-                due = Due(step, current.track_ids[ready], current.class_ids[ready], observed)
+                due = Due(step, current.track_ids[ready], current.class_ids[ready], observed, self.units)
         return due, tuple(scores)
 
     def record(
         self, due: Due, paths: Float32Array, log_probs: Float32Array, model: str, model_version: str
     ) -> tuple[Forecast, ...]:
-        """Keep the model's answer for `due` until it can be scored; paths (n, M, 12, 2), log_probs (n, M)."""
+        """Keep the model's answer for `due` until it can be scored.
+
+        `paths` (n, M, 12, 2) in metres, as a forecaster gives them; kept and returned in the camera's units.
+        `log_probs` (n, M).
+        """
+        paths = paths / np.float32(metres_per(self.units))
         origin = due.observed[:, -1]
         velocity = origin - due.observed[:, -2]
         actual = np.full((len(paths), FUTURE_STEPS, 2), np.nan)

@@ -23,11 +23,11 @@ def forecast_loss(
     """Mean loss of (n, M, 12, 2) `paths` with (n, M) `log_probs` against the (n, 12, 2) `future`.
 
     The error of a path is its mean displacement error plus `end_weight` times the last, divided by `scale`
-    (n, 1), a length per window, so that fast and slow walkers, metres and frame heights weigh alike. Three
-    terms. The best guess, mode 0, minimises its error: the spatial median, which is what ADE asks of a single
-    path. The modes compete for what came by annealed winner-takes-all (Perera et al. 2024): each but mode 0 learns in
-    proportion to softmax(-error / `temperature`); a high temperature teaches all, zero only the winner. The
-    probabilities learn the winner by cross-entropy.
+    (n, 1), a length per window, so that fast and slow walkers weigh alike. Three terms. The best guess, mode 0,
+    minimises its error: the spatial median, which is what ADE asks of a single path. The modes compete for what came
+    by annealed winner-takes-all (Perera et al. 2024): each but mode 0 learns in proportion to softmax(-error /
+    `temperature`); a high temperature teaches all, zero only the winner. The probabilities learn the winner by
+    cross-entropy.
     """
     distances = ops.sqrt(ops.sum(ops.square(paths - future[:, None]), axis=-1) + _TINY)
     errors = (ops.mean(distances, axis=-1) + end_weight * distances[:, :, -1]) / scale

@@ -2,9 +2,9 @@
 
 The perceptron gives the best guess of the M modes, the decoder the others. The graph works in the walker's own frame:
 the origin at the last observed position, the recent heading along +x, lengths divided by the walker's own speed. So it
-knows neither place nor direction, and what it learns in one scene holds in another; units it does know, by thresholds
-and by how long a step is. It predicts corrections to walking straight on, with a velocity that it chooses among those
-observed; a fresh network forecasts close to straight lines.
+knows neither place nor direction, and what it learns in one scene holds in another; lengths it does know, in metres
+(see `metres_per`), by thresholds and by how long a step is. It predicts corrections to walking straight on, with a
+velocity that it chooses among those observed; a fresh network forecasts close to straight lines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEADING_STEPS = 3
 ROUGH_FROM = 0.002
 EXACT_BELOW = 0.005
 ALIKE_FROM = 0.01
-"""Changes of the step, in data units and chosen for metres: what counts as rough at all, what as no change, and what
+"""Changes of the step, in metres: what counts as rough at all, what as no change, and what
 has a direction."""
 
 FRESH_CHOICE = (0.0,) * (OBSERVED_STEPS - 2) + (2.0, 0.0)
@@ -36,10 +36,10 @@ DAMPING = 0.1
 """The share by which a walker may go on slower than the velocity chosen, at most."""
 
 _TINY = 1e-6
-"""In data units: who gets no further has no heading."""
+"""In metres: who gets no further has no heading."""
 
 _ROOT_FLOOR = 1e-8
-"""In squared data units: added below a root, whose slope would else be infinite at no change."""
+"""In square metres: added below a root, whose slope would else be infinite at no change."""
 
 
 def window_scale(observed: Any, smallest_scale: float) -> Any:
@@ -82,7 +82,7 @@ class WalkerFrame(keras.layers.Layer):  # type: ignore[misc]
 class Roughness(keras.layers.Layer):  # type: ignore[misc]
     """Observed (n, 8, 2) → (n, 4): how roughly the path was measured.
 
-    The mean logarithm of how much the step changes, in the unit of the data; the share of changes that are nearly
+    The mean logarithm of how much the step changes, in metres; the share of changes that are nearly
     none; and the autocorrelation of the changes one and two steps apart. Hand-drawn tracks are exact between
     their points, detected ones tremble at every step; the last displacement of the former is the speed, of the
     latter mostly noise, and this is how the network tells which it sees: changes of independent measurements

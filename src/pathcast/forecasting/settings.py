@@ -16,7 +16,7 @@ class ForecasterSettings:
     best guess; `dropout` on what passes between encoder and decoder, and after each of those layers.
     `smallest_scale` is added, in squares, to a window's own speed (its root mean square displacement per
     step) to form the length that the window is divided by, so that fast and slow walkers look alike and a
-    person who stands still is not blown up; it is in the unit of the data.
+    person who stands still is not blown up; in metres.
     """
 
     modes: int = 20

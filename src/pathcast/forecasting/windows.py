@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from pathcast.core.arrays import Float64Array, Int64Array, frozen_array, require_finite
 from pathcast.core.errors import InvalidInputError
-from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS, Trajectory, check_units
+from pathcast.core.trajectory import FUTURE_STEPS, METRES, OBSERVED_STEPS, Trajectory, check_units
+from pathcast.forecasting.units import metres_per
 
 WINDOW_STEPS = OBSERVED_STEPS + FUTURE_STEPS
 
@@ -60,6 +61,12 @@ class Windows:
     def select(self, rows: npt.NDArray[np.bool_] | Int64Array) -> Windows:
         """The windows under a boolean mask, or at the given indices in their order."""
         return Windows(self.paths[rows], self.tracks[rows], self.units, self.recordings[rows])
+
+    def in_metres(self) -> Windows:
+        """The same windows as the network sees them; see `metres_per`."""
+        if self.units == METRES:
+            return self
+        return Windows(self.paths * metres_per(self.units), self.tracks, METRES, self.recordings)
 
     def faster(self, pace: float) -> Windows:
         """The windows of the same tracks played `pace` times as fast: points `pace` > 0 steps apart, interpolated.

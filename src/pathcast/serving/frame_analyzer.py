@@ -253,7 +253,7 @@ class FrameAnalyzer:
         due = [(item, item.due) for item in work if item.due is not None]
         if not due:
             return
-        blocks = [whole_blocks(each.observed) for _, each in due]
+        blocks = [whole_blocks(each.in_metres()) for _, each in due]
         answer = self._forecaster.forecast(np.concatenate(blocks))
         first = 0
         for (item, each), block in zip(due, blocks, strict=True):

@@ -72,7 +72,7 @@ class FileForecaster:
         _require(path, self._session, "observed", _FORECASTER_OUTPUTS)
 
     def forecast(self, observed: Float32Array) -> ForecastBatch:
-        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions."""
+        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions in metres."""
         paths, log_probs = self._session.run(_FORECASTER_OUTPUTS, {"observed": observed})
         return ForecastBatch(paths, log_probs, self.model, self.version)
 

@@ -104,7 +104,7 @@ class RemoteForecaster:
         self.served = False
 
     def forecast(self, observed: Float32Array) -> ForecastBatch:
-        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions."""
+        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions in metres."""
         self.served = self.served or self._client.ready(self.model)
         if not self.served:
             return constant_velocity(observed)

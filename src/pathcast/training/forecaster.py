@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.core.trained_model import TrainedModel
 from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.drawing import ENOUGH
-from pathcast.forecasting.metrics import score
+from pathcast.forecasting.evaluation import predict, score_predictions
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import SHIPPED_WEIGHTS
 from pathcast.monitoring.definition import Monitoring
@@ -57,19 +58,21 @@ def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
 def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:
     from pathcast.export.forecaster import write_network
 
-    return write_network(model, target, observed=read_windows(folder, "test").observed).parity.differences
+    return write_network(model, target, observed=read_windows(folder, "test").in_metres().observed).parity.differences
 
 
 def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
     from pathcast.export.parity import open_session
 
     session, windows = open_session(onnx_file), read_windows(folder, "test")
-    paths, log_probs = session.run(["paths", "log_probs"], {"observed": windows.observed.astype(np.float32)})
-    metrics = {
-        name: value for name, value in asdict(score(paths, log_probs, windows.future)).items() if value is not None
-    }
-    likeliest = paths[np.arange(len(paths)), log_probs.argmax(axis=1)]
-    errors = np.linalg.norm(likeliest - windows.future, axis=-1).mean(axis=1)
+
+    def served(observed: Float64Array) -> tuple[Float32Array, Float32Array]:
+        paths, log_probs = session.run(["paths", "log_probs"], {"observed": observed.astype(np.float32)})
+        return paths, log_probs
+
+    found = predict(served, windows)
+    metrics = {name: value for name, value in asdict(score_predictions(found)).items() if value is not None}
+    errors = found.errors()[np.arange(len(windows)), found.most_likely()].mean(axis=1)
     return Evaluation(metrics, len(windows), lambda samples: float(errors[samples].mean()))
 
 
@@ -81,7 +84,7 @@ FAMILY = Family(
     task=_task,
     export=_export,
     evaluate=_evaluate,
-    examples=lambda _, folder: {"observed": read_windows(folder, "test").observed[:8].astype(np.float32)},
+    examples=lambda _, folder: {"observed": read_windows(folder, "test").in_metres().observed[:8].astype(np.float32)},
     gate=Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=50.0, batch=1000),
     settings=ForecasterSettings().as_mapping(),
     search={

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.core.trajectory import OBSERVED_STEPS
-from pathcast.forecasting.augmentation import Augmentation, one_metre
+from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.drawing import ENOUGH, WindowDraw
 from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
@@ -46,7 +46,7 @@ class ForecasterTask:
     draw: WindowDraw = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "draw", WindowDraw.of(self.windows_train, self.augmentation.paces))
+        object.__setattr__(self, "draw", WindowDraw.of(self.windows_train.in_metres(), self.augmentation.paces))
 
     def build(self) -> keras.Model:
         return build_forecaster(self.settings) if self.initial is None else restore_forecaster(self.initial)
@@ -58,7 +58,7 @@ class ForecasterTask:
         steps = self.steps_per_epoch(batch_size)
         drawn = self.draw(steps * batch_size, random)
         own = np.arange(steps)[:, None] * batch_size + share.of(np.arange(batch_size))
-        varied = self.augmentation(drawn, random, one_metre(self.windows_train.units), own.reshape(-1))
+        varied = self.augmentation(drawn, random, own.reshape(-1))
         # Positions far from 0 lose digits in float32, and the network does not care where it is.
         paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
         for batch in paths.reshape(*own.shape, *paths.shape[1:]):

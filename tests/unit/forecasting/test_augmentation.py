@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from pathcast.core import InvalidInputError
-from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
-from pathcast.forecasting.augmentation import Augmentation, one_metre
+from pathcast.forecasting.augmentation import Augmentation
 
 PATHS = np.random.default_rng(2).normal(size=(50, 20, 2)).cumsum(axis=1)
 OFF = Augmentation(mirror=0.0, reverse=0.0, log_speed=0.0, noisy=0.0)
@@ -52,15 +51,6 @@ def test_a_row_is_varied_the_same_whichever_rows_are_wanted() -> None:
     rows = np.array([7, 3, 40])
     varied = Augmentation()(PATHS, np.random.default_rng(4))
     np.testing.assert_array_equal(Augmentation()(PATHS, np.random.default_rng(4), rows=rows), varied[rows])
-
-
-def test_noise_is_a_length_on_the_ground_whatever_the_unit() -> None:
-    noisy = Augmentation(mirror=0.0, reverse=0.0, log_speed=0.0, noisy=1.0)
-    in_metres = noisy(PATHS, np.random.default_rng(4))
-    np.testing.assert_array_equal(noisy(PATHS, np.random.default_rng(4), one_metre(METRES)), in_metres)
-    frame_height = one_metre(FRAME_HEIGHTS)
-    in_frame_heights = noisy(PATHS * frame_height, np.random.default_rng(4), frame_height)
-    np.testing.assert_allclose(in_frame_heights, in_metres * frame_height, atol=1e-12)
 
 
 @pytest.mark.parametrize("paces", [(0.0,), (1.4, -1.8), (float("nan"),)])

@@ -21,6 +21,7 @@ from pathcast.tracking.settings import AppearanceSettings, TrackerSettings
 START = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 CAMERAS = {"near": Camera("near"), "far": Camera("far", HomographyPlane(np.diag([0.1, 0.1, 1.0])))}
 FRAMES_PER_SECOND = 5
+SETTINGS = TrackerSettings()
 
 
 class BrightnessDetector:
@@ -42,7 +43,7 @@ class StraightForecaster:
 
 def an_analyzer():
     return FrameAnalyzer(
-        BrightnessDetector(), StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), TrackerSettings()
+        BrightnessDetector(), StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), SETTINGS
     )
 
 
@@ -66,6 +67,21 @@ def plain(outcomes):
 
 INTERLEAVED = [a_frame(camera_id, index) for index in range(60) for camera_id in ("near", "far")]
 UNDISTURBED = plain(an_analyzer().analyze(INTERLEAVED))
+
+
+def test_a_forecaster_is_asked_in_metres_and_answers_are_in_the_cameras_units():
+    class Noting(StraightForecaster):
+        asked = []
+
+        def forecast(self, observed):
+            self.asked.append(observed[0])
+            return super().forecast(observed)
+
+    analyzer = FrameAnalyzer(BrightnessDetector(), Noting(), CAMERAS.__getitem__, lambda _: nullcontext(), SETTINGS)
+    seen = [each for each in analyzer.analyze([a_frame("near", index) for index in range(30)]) if each.forecasts]
+    for (forecast,), asked in zip((each.forecasts for each in seen), Noting.asked, strict=True):
+        np.testing.assert_allclose(asked[-1], 20 * forecast.origin, rtol=1e-6)
+        np.testing.assert_allclose(forecast.paths[0, 0] - forecast.origin, forecast.velocity, atol=1e-6)
 
 
 def test_each_camera_keeps_its_own_identities_units_and_model_versions():

@@ -12,8 +12,10 @@ from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import evaluate
 from pathcast.forecasting.metrics import score_path
+from pathcast.forecasting.model import build_forecaster
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
+from pathcast.forecasting.units import metres_per
 from pathcast.forecasting.windows import Windows, cut_windows
 from pathcast.training.forecaster import FINE_TUNING
 from pathcast.training.forecaster_task import ForecasterTask, keras_predictor, train
@@ -135,19 +137,24 @@ def test_workers_vary_their_own_windows_as_one_would_that_varies_all() -> None:
     assert len(alone) > 1
 
 
-def test_noise_does_not_drown_the_paths_of_a_camera_without_calibration() -> None:
-    """Steps as MOT15's people make them; the noise of metres would be several times as long."""
-    straight = np.zeros((400, 20, 2))
-    straight[..., 0] = 0.02 * np.arange(20)
-    noisy = replace(PLAIN, noisy=1)
+def in_frame_heights(seen: Windows) -> Windows:
+    return Windows(seen.paths / metres_per(FRAME_HEIGHTS), seen.tracks, FRAME_HEIGHTS, seen.recordings)
 
-    def trembling(units: str) -> float:
-        seen = Windows(straight, np.arange(400), units)
-        batches = ForecasterTask(seen, seen, SMALL, augmentation=noisy).batches(400, np.random.default_rng(0), Share())
-        return float(np.concatenate([batch for (batch,) in batches])[:, :7, 1].std())
 
-    assert trembling(METRES) > 0.02
-    assert trembling(FRAME_HEIGHTS) < 0.02 / 4
+def test_a_camera_without_calibration_is_learned_from_in_typical_metres() -> None:
+    walks = windows(20, seed=1)
+    metric, pictured = (
+        list(ForecasterTask(seen, seen, SMALL).batches(32, np.random.default_rng(0), Share()))
+        for seen in (walks, in_frame_heights(walks))
+    )
+    np.testing.assert_allclose(pictured, metric, atol=1e-5)
+
+
+def test_a_camera_without_calibration_is_judged_in_its_own_units() -> None:
+    predictor, walks = keras_predictor(build_forecaster(SMALL)), windows(20, seed=1)
+    metric, pictured = evaluate(predictor, walks), evaluate(predictor, in_frame_heights(walks))
+    assert pictured.ade * metres_per(FRAME_HEIGHTS) == pytest.approx(metric.ade, rel=1e-5)
+    assert pictured.mode_nll == pytest.approx(metric.mode_nll, rel=1e-5)
 
 
 @pytest.mark.parametrize("count", [2, 6])
