@@ -18,6 +18,8 @@ WORKSPACE = "/workspace"
 WORKSPACE_CLAIM = "training-workspace"
 
 GPU = "nvidia.com/gpu"
+USER = 10001
+"""The images' user and group. Kubeflow Pipelines' backend sets what else Pod Security "restricted" asks for."""
 STEP_LABEL = ("app.kubernetes.io/name", "pipeline-step")
 
 DATABASE, OBJECT_STORE, TRACKING, TRITON = "database", "object-store", "tracking", "triton"
@@ -113,6 +115,7 @@ def on_cluster(task: dsl.PipelineTask, *, gpus: object = None, nodes: object = N
     if step.retries:
         task.set_retry(step.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
     kubernetes.set_timeout(task, step.minutes * 60)
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.use_config_map_as_env(task, CONFIG, _ADDRESSES | ({} if OBJECT_STORE in step.uses else _NO_KEY))
     for server in step.uses:
         kubernetes.add_pod_label(task, f"pathcast.io/{server}-client", "true")

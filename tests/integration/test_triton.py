@@ -1,5 +1,6 @@
 """The real Triton server with our backend, and the client that survives what happens to both."""
 
+import math
 import os
 import signal
 import subprocess
@@ -324,6 +325,30 @@ def test_dead_model_processes_are_found_and_replaced(client, images, server, dea
     assert client.canary("brightness") is True
     assert client.repair("brightness") is False
     infer_until_it_fails(client, images)
+
+
+def test_a_connection_is_renewed_so_that_added_servers_get_their_share(server):
+    def ports() -> set[int]:
+        """The ports of this process' connections to the server."""
+        open_now = psutil.Process().connections("tcp")
+        return {each.laddr.port for each in open_now if each.raddr and f"127.0.0.1:{each.raddr.port}" == server.address}
+
+    with TritonClient(server.address) as client:
+        client.load("lookup")
+        before = ports()
+    used: list[set[int]] = []
+    for age, connections in ((math.inf, 1), (0.0, 5)):
+        seen: set[int] = set()
+        with TritonClient(server.address, renew_after_s=age) as client:
+            for number in range(5):
+                assert client.infer("lookup", {"index": np.array([[number]])}).outputs["value"].item() == 10.0 * number
+                seen |= ports() - before
+                assert len(ports() - before) <= 3, "the newest, the one before it, and one that is closing"
+        assert len(seen) >= connections
+        used.append(seen)
+    assert len(used[0]) == 1
+    with pytest.raises(ValueError, match="shared memory"):
+        TritonClient(server.address, shared_memory=True, renew_after_s=1.0)
 
 
 def test_a_client_that_has_met_no_dead_process_finds_it_by_asking(server, images):

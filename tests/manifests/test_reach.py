@@ -47,7 +47,7 @@ OUTSIDE = (
     Node("katib-db-manager", "kubeflow", {"katib.kubeflow.org/component": "db-manager"}, {"api": 6789}),
     Node("etcd", "modelmesh-serving", {"app": "etcd"}, {"client": 2379}),
     Node("model-controller", "modelmesh-serving", {"app": "modelmesh-controller"}, {"grpc": 8080}),
-    Node("api-server", "", {}, {"https": 6443}, address="192.0.2.1"),
+    Node("api-server", "", {}, {"https": 6443, "minikube": 8443, "microk8s": 16443}, address="192.0.2.1"),
     Node("web", "", {}, {"https": 443, "plain": 80, "mail": 587}, address="198.51.100.7"),
     Node("camera", "", {}, {"rtsp": 554, "ssh": 22}, address="10.1.2.3"),
 )
@@ -86,9 +86,10 @@ def expected(name: str) -> dict[str, set[str]]:
     # Knative's pods answer its gateways alone.
     triton = set() if name == "knative" else {"triton:8001", *canary}
     gateway = {server.replace("8001", port) for server in triton for port in ("8000", "8001")}
+    api = {API, "api-server:8443", "api-server:16443"} if name == "cpu" else {API}
     mesh = {"modelmesh:8033"} if name in ("gpu", "cpu") else set()
     alerts = {"web:443", "web:587"} if name != "cpu" else set()
-    kubeflow = {"ml-pipeline:8888", "katib-db-manager:6789", "web:443", API}
+    kubeflow = {"ml-pipeline:8888", "katib-db-manager:6789", "web:443", *api}
     monitoring = {*METRICS, STORE, BROKER_METRICS, *(server.replace("8033", "2112") for server in mesh)}
     monitoring |= {server.replace("8001", "8002") for server in triton} or {"triton:8001"}
     found = {
@@ -104,8 +105,8 @@ def expected(name: str) -> dict[str, set[str]]:
         "minio": {STORE},
         "mlflow": {DATABASE, STORE},
         "triton": {STORE},
-        "kafka": {"kafka:9090", "kafka:9091", "web:443", API},
-        "entity-operator": {"kafka:9091", "web:443", API},
+        "kafka": {"kafka:9090", "kafka:9091", "web:443", *api},
+        "entity-operator": {"kafka:9091", "web:443", *api},
         "prometheus": monitoring,
         "grafana": {*monitoring, DATABASE},
         "stranger": {BROKER_METRICS},
@@ -129,7 +130,7 @@ def expected(name: str) -> dict[str, set[str]]:
     if name == "gpu":
         found["katib-controller"] |= {f"{KATIB}:6789"}
         found["pathcast-search/search-trial"] = {f"{KATIB}:6788", "katib-db-manager:6789"}
-        found[KATIB] = {"katib-db-manager:6789", "web:443", API}
+        found[KATIB] = {"katib-db-manager:6789", "web:443", *api}
     return found
 
 

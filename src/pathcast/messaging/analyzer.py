@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import ExitStack
 
@@ -30,6 +31,9 @@ from pathcast.storage.positions import StreamPosition, read_checkpoint, write_ch
 from pathcast.tracking.settings import TrackerSettings
 
 SERVICE = "analyzer"
+
+_NEW_CONNECTION_AFTER_S = 300.0
+"""A Triton that the autoscaler has added gets frames within this time."""
 
 
 class AnalyzerSettings(BaseSettings):
@@ -105,7 +109,11 @@ class AnalyzerWorker:
 
     def _connect(self, service: ServiceSettings, opening: ExitStack) -> None:
         platform, settings = self._platform, self._settings
-        client = TritonClient(platform.triton_grpc, shared_memory=platform.triton_shared_memory)
+        client = TritonClient(
+            platform.triton_grpc,
+            shared_memory=platform.triton_shared_memory,
+            renew_after_s=math.inf if platform.triton_shared_memory else _NEW_CONNECTION_AFTER_S,
+        )
         opening.callback(client.close)
         if not client.ready(settings.detector):
             raise ServiceUnavailableError(

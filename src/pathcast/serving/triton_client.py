@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ _POLL_S = 0.05
 _CONTROL_TIMEOUT_S = 10.0
 _REPAIR_UNLOAD_S = 2.0
 _CANARIES_PER_INSTANCE = 3
+_LOCAL_POOL = ("grpc.use_local_subchannel_pool", 1)
+"""Else a new channel takes over the connection of the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +66,30 @@ class TritonClient:
     in time or is not there (safe to retry), `InvalidInputError` for inputs that do not fit the model, and
     `PathcastError` for everything else the server refuses. After a restart of the server the client goes on
     by itself; models must be loaded again, since the server starts with none.
+
+    Behind one address there may be several servers, one chosen for each connection: with `renew_after_s` requests
+    go over a new one after that time, so that servers that were added get their share. Not for sequences, whose
+    state is one server's, and not with shared memory; requests must be shorter than that time.
     """
 
     def __init__(
-        self, address: str, *, shared_memory: bool = False, timeout_s: float = 30.0, load_timeout_s: float = 120.0
+        self,
+        address: str,
+        *,
+        shared_memory: bool = False,
+        timeout_s: float = 30.0,
+        load_timeout_s: float = 120.0,
+        renew_after_s: float = math.inf,
     ) -> None:
+        if shared_memory and renew_after_s < math.inf:
+            raise ValueError("shared memory is registered with one server: its connection is not renewed")
         self.address = address
         self._timeout_s = timeout_s
         self._load_timeout_s = load_timeout_s
-        self._client = triton.InferenceServerClient(address, channel_args=_channel_options(address))
+        self._renew_after_s = renew_after_s
+        self._renewing = threading.Lock()
+        self._connected_at = time.monotonic()
+        self._client = self._retired = self._connect()
         self._metadata: dict[tuple[str, str], ModelMetadata] = {}
         self._broken: set[str] = set()
         self._regions = _RegionPool(self._client) if shared_memory else None
@@ -203,6 +221,7 @@ class TritonClient:
         if self._regions is not None:
             self._regions.close()
         self._client.close()
+        self._retired.close()
 
     def __enter__(self) -> Self:
         return self
@@ -211,6 +230,19 @@ class TritonClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _connect(self) -> Any:
+        return triton.InferenceServerClient(self.address, channel_args=[*_channel_options(self.address), _LOCAL_POOL])
+
+    def _connection(self) -> Any:
+        """The connection for a request. The one before it stays open for those under way until the next is made."""
+        with self._renewing:
+            now = time.monotonic()
+            if now - self._connected_at >= self._renew_after_s:
+                if self._retired is not self._client:
+                    self._retired.close()
+                self._retired, self._client, self._connected_at = self._client, self._connect(), now
+            return self._client
 
     def _check_inputs(
         self, model: str, version: str, inputs: Mapping[str, NDArray[Any]], optional: Collection[str]
@@ -255,7 +287,7 @@ class TritonClient:
 
     def _send(self, asked: _Asked, tensors: list[Any]) -> Inference:
         sequence = asked.sequence
-        result = self._client.infer(
+        result = self._connection().infer(
             asked.model,
             tensors,
             model_version=asked.version,

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from pathcast.cli.pipeline import MAKE_MODELS, NAMES, drop_retries, load_pipeline
 from pathcast.core.settings import PlatformSettings
 from pathcast.monitoring.settings import MonitorSettings
-from pipelines.cluster import GPU, STEPS, WORKSPACE
+from pipelines.cluster import GPU, STEPS, USER, WORKSPACE
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "pipelines"
@@ -104,6 +104,8 @@ def test_every_step_says_what_it_needs_of_a_cluster(compiled: Path) -> None:
         container = json_format.MessageToDict(executor)["container"]
         assert container["resources"]["resourceMemoryLimit"] == step.memory
         assert config.active_deadline_seconds == step.minutes * 60
+        who = config.security_context
+        assert (who.run_as_user, who.run_as_group, who.run_as_non_root) == (USER, USER, True)
         assert task.caching_options.enable_cache is not step.acts
         assert task.retry_policy.max_retry_count == step.retries
         assert [mount.mount_path for mount in config.pvc_mount] == ([WORKSPACE] if step.workspace else [])
