@@ -63,7 +63,7 @@ compile: install ## Compile the Kubeflow pipelines into build/pipelines
 	@$(BIN)/pathcast pipeline compile --output build/pipelines
 
 golden: install ## Rewrite the golden files after an intended change
-	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/unit/pipelines tests/manifests/test_chart.py
+	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/unit/pipelines tests/manifests/test_chart.py tests/manifests/test_training_jobs.py
 
 apiserver-test: install ## Manifests and chart against Kubernetes' own API server and rules, built from Debian's packages (once: 430 MB, minutes)
 	@$(BIN)/python -c 'from tests.apiserver.programs import programs; programs()'

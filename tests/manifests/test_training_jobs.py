@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import signal
@@ -10,9 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from kubernetes import config
 from support.kubernetes_api import KubernetesApi, Moment, pod, serving
+from typer.testing import CliRunner
 
+from pathcast.cli.main import app
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.training import cluster_jobs, job_run
 from pathcast.training.cluster_jobs import _OPERATORS, job_name, launch_job
@@ -28,6 +32,7 @@ from tests.manifests.worlds import WORLDS, built
 
 pytestmark = pytest.mark.usefixtures("crds")
 
+ROOT = Path(__file__).parents[2]
 GPU_NODES = {"nvidia.com/gpu.present": "true"}
 ARGUMENTS = ["forecaster", "--data=/workspace/data/eth_ucy", "--output=/workspace/runs/forecaster", "--resume"]
 
@@ -71,8 +76,28 @@ def test_the_jobs_are_those_that_deployments_shows() -> None:
     assert {key: at(made, "spec", "trainer", key) for key in ("numNodes", "args")} == at(shown, "spec", "trainer")
 
 
-def test_katib_searches_where_the_family_says() -> None:
-    (experiment,) = [item for item in built("training/katib") if item["kind"] == "Experiment"]
+def written_experiment(folder: Path, *arguments: str) -> str:
+    target = folder / "experiment.yaml"
+    result = CliRunner().invoke(app, ["tune", *arguments, "--katib", str(target)])
+    assert result.exit_code == 0, result.output
+    return target.read_text()
+
+
+def test_the_experiment_that_deployments_shows_is_the_one_that_tune_writes(tmp_path: Path) -> None:
+    shown = ROOT / "deployments" / "training" / "katib" / "experiment.yaml"
+    command = ("forecaster", "--trials", "30", "--parallel", "2", "--threads", "2", "--image", "pathcast-train")
+    made = f"# pathcast tune {' '.join(command)} --katib experiment.yaml\n{written_experiment(tmp_path, *command)}"
+    if os.environ.get("PATHCAST_GOLDEN") == "write":
+        shown.write_text(made)
+    assert shown.read_text() == made, "make golden rewrites it after an intended change"
+
+
+@pytest.mark.parametrize("family", ["forecaster", "detector", "signs", "actions"])
+def test_katib_searches_where_the_family_says(family: str, tmp_path: Path) -> None:
+    text = written_experiment(tmp_path, family, "--set", "ema=0.99")
+    experiment = yaml.safe_load(text)
+    around = [item for item in built("training/katib") if item["kind"] != "Experiment"]
+    assert [str(fault) for fault in check([experiment], around)] == []
     found: dict[str, Real | Choice] = {}
     for parameter in experiment["spec"]["parameters"]:
         space = parameter["feasibleSpace"]
@@ -80,12 +105,15 @@ def test_katib_searches_where_the_family_says() -> None:
             log = space.get("distribution") == "logUniform"
             found[parameter["name"]] = Real(float(space["min"]), float(space["max"]), log=log)
         else:
-            found[parameter["name"]] = Choice(tuple(int(value) for value in space["list"]))
-    assert found == dict(find_family("forecaster").search)
+            found[parameter["name"]] = Choice(tuple(json.loads(value) for value in space["list"]))
+    searched = dict(find_family(family).search)
+    del searched["ema"]
+    assert found == searched
     (trial,) = pods(experiment)
     command = trial.containers[0]["command"]
-    assert command[:3] == ["pathcast", "train", "forecaster"]
-    assert {part.removeprefix("--set=").partition("=")[0] for part in command if "--set=" in part} == found.keys()
+    assert command[:3] == ["pathcast", "train", family]
+    settings = {part.removeprefix("--set=") for part in command if part.startswith("--set=")}
+    assert settings == {"ema=0.99", *(f"{name}=${{trialParameters.{name}}}" for name in found)}
 
 
 def test_katib_reads_the_lines_that_a_training_prints() -> None:

@@ -11,8 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pathcast import __version__
 from pathcast.cli.train import TRACKING_VARIABLE, pairs, tracking_at
+from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import STATE_DIR
+from pathcast.training.katib import Trials
 from pathcast.training.search_space import TRACKER
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 def tune(
     family: str = typer.Argument(..., help="A model family such as forecaster, or `tracker`."),
     data: list[Path] = typer.Option(
-        ..., help="Raw or prepared data of the family; for the tracker MOT sequences, repeatable. Never test data."
+        [], help="Raw or prepared data of the family; for the tracker MOT sequences, repeatable. Never test data."
     ),
     detections: list[str] = typer.Option(["det"], help="Tracker: folder, in or beside a sequence, of det.txt."),
     trials: int = typer.Option(30, min=1, help="How many settings are tried, those of a resumed search included."),
@@ -42,6 +45,12 @@ def tune(
     ),
     state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its MLflow."),
     json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    katib: Path | None = typer.Option(
+        None, help="Search nothing: write the same search as an Experiment of Katib to this file."
+    ),
+    image: str = typer.Option(
+        f"pathcast-train:{__version__}", envvar="PATHCAST_TRAIN_IMAGE", help="Katib: the image of its trials."
+    ),
 ) -> None:
     """Search settings for the least validation score of a network, or the largest HOTA of the tracker.
 
@@ -50,6 +59,12 @@ def tune(
     on.
     """
     console = Console()
+    if katib is not None:
+        _write_experiment(family, fix, Trials(total=trials, parallel=parallel, threads=threads, image=image), katib)
+        console.print(f"kubectl apply --filename {katib}", markup=False, highlight=False, soft_wrap=True)
+        return
+    if not data:
+        raise InvalidInputError("--data: expected at least one folder to search on, got none")
     target = output or Path(f"tune-{family.rpartition(':')[2]}")
     fixed = pairs("--set", fix)
     search = _search(family, data, detections, fixed, pairs("--option", option), threads, target)
@@ -105,8 +120,6 @@ def _search(
     threads: int,
     target: Path,
 ) -> Search:
-    from pathcast.core.errors import InvalidInputError
-
     if family == TRACKER:
         from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
 
@@ -127,6 +140,22 @@ def _search(
     elif options:
         raise InvalidInputError(f"--option {', '.join(options)}: {folder} is prepared already; give the raw data")
     return FamilySearch(family, folder, fixed, threads)
+
+
+def _write_experiment(family: str, fix: list[str], trials: Trials, target: Path) -> None:
+    import yaml
+
+    from pathcast.training.family import find_family
+    from pathcast.training.katib import experiment
+
+    if family == TRACKER:
+        raise InvalidInputError(
+            "--katib: the tracker learns nothing that Katib's trials would train",
+            hint="pathcast tune tracker, or the pipeline `tune` with family=tracker",
+        )
+    found = find_family(family)
+    document = experiment(found.name, family, found.search, pairs("--set", fix), trials)
+    target.write_text(yaml.safe_dump(document, sort_keys=False, width=120), encoding="utf-8")
 
 
 def _estimate(trials: int, parallel: int, threads: int, trial_s: float) -> Estimate:
