@@ -14,7 +14,7 @@ multibranchPipelineJob('pathcast') {
         }
     }
     triggers {
-        // A push that told Jenkins nothing is found by this; a hook to /git/notifyCommit starts at once.
+        // A push that told Jenkins nothing is found by this; a hook to /git/notifyCommit with a token starts at once.
         periodicFolderTrigger {
             interval('2m')
         }

@@ -128,7 +128,7 @@ def expected(name: str) -> dict[str, set[str]]:
         found["admin"] = {DATABASE, STORE, TRACKING, *triton, "web:443", "web:587"}
         found["modelmesh"] = {STORE, "modelmesh:8033", "modelmesh:8080", "etcd:2379"}
     if name == "gpu":
-        found["katib-controller"] |= {f"{KATIB}:6789"}
+        found["katib-controller"] |= {f"{KATIB}:6788", f"{KATIB}:6789"}
         found["pathcast-search/search-trial"] = {f"{KATIB}:6788", "katib-db-manager:6789"}
         found[KATIB] = {"katib-db-manager:6789", "web:443", *api}
     return found

@@ -84,7 +84,7 @@ def written_experiment(folder: Path, *arguments: str) -> str:
 
 
 def test_the_experiment_that_deployments_shows_is_the_one_that_tune_writes(tmp_path: Path) -> None:
-    shown = ROOT / "deployments" / "training" / "katib" / "experiment.yaml"
+    shown = ROOT / "deployments" / "training" / "katib" / "forecaster" / "experiment.yaml"
     command = ("forecaster", "--trials", "30", "--parallel", "2", "--threads", "2", "--image", "pathcast-train")
     made = f"# pathcast tune {' '.join(command)} --katib experiment.yaml\n{written_experiment(tmp_path, *command)}"
     if os.environ.get("PATHCAST_GOLDEN") == "write":
@@ -96,7 +96,7 @@ def test_the_experiment_that_deployments_shows_is_the_one_that_tune_writes(tmp_p
 def test_katib_searches_where_the_family_says(family: str, tmp_path: Path) -> None:
     text = written_experiment(tmp_path, family, "--set", "ema=0.99")
     experiment = yaml.safe_load(text)
-    around = [item for item in built("training/katib") if item["kind"] != "Experiment"]
+    around = built("training/katib")
     assert [str(fault) for fault in check([experiment], around)] == []
     found: dict[str, Real | Choice] = {}
     for parameter in experiment["spec"]["parameters"]:
@@ -117,7 +117,7 @@ def test_katib_searches_where_the_family_says(family: str, tmp_path: Path) -> No
 
 
 def test_katib_reads_the_lines_that_a_training_prints() -> None:
-    (experiment,) = [item for item in built("training/katib") if item["kind"] == "Experiment"]
+    (experiment,) = built("training/katib/forecaster")
     (pattern,) = at(experiment, "spec", "metricsCollectorSpec", "source", "filter", "metricsFormat")
     for line in ("epoch 3/40: loss 0.51, score 0.8213", "epoch 3/40: 1.2 s, loss 0.5, score 1.2e-05, ade_m 0.4"):
         (found,) = re.findall(pattern, line)

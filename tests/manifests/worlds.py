@@ -15,7 +15,7 @@ WORLDS: dict[str, tuple[tuple[str, ...], str]] = {
             "namespace",
             *(*_SERVERS, "serving", "serving/modelmesh"),
             *("admin", "deployer"),
-            *("training/jobs/tfjob", "training/jobs/trainjob", "training/katib"),
+            *("training/jobs/tfjob", "training/jobs/trainjob", "training/katib", "training/katib/forecaster"),
         ),
         "gpu.yaml",
     ),
