@@ -101,7 +101,7 @@ STEPS = {
         cpu="2", memory="4Gi", minutes=24 * 60, uses=(OBJECT_STORE, TRITON), acts=True, workspace=True
     ),
     "report-batch": Step(),
-    "detect-drift": Step(cpu="1", memory="4Gi", uses=(DATABASE, OBJECT_STORE, TRACKING, ALERTS), acts=True),
+    "detect-drift": Step(cpu="1", memory="4Gi", uses=(DATABASE, OBJECT_STORE, TRACKING, TRITON, ALERTS), acts=True),
     "label-frames": Step(cpu="2", memory="8Gi", minutes=12 * 60, uses=(DATABASE, OBJECT_STORE, TRACKING), acts=True),
 }
 """By the component's name."""

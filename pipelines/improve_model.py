@@ -73,7 +73,8 @@ def improve_model(
         with dsl.If(parity.outputs["Output"] == True, name="answers-like-the-network"):  # noqa: E712
             with dsl.If(judged.outputs["Output"] == True, name="better-than-the-champion"):  # noqa: E712
                 published = on_cluster(publish_model(family=family, version=version, exported=exported))
-                deployed = on_cluster(deploy_model(family=family, version=version).after(published))
+                deploying = deploy_model(family=family, version=version, run=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+                deployed = on_cluster(deploying.after(published))
                 tried = smoke_test(
                     family=family,
                     version=version,

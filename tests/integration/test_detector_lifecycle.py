@@ -214,7 +214,7 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
         *(settings, "detector", tmp_path / "trained", exported, data.folder, scores.metrics, [parity, *verdicts])
     )
     steps.publish_model(settings, "detector", version, exported)
-    steps.deploy_model(settings, "detector", version)
+    steps.deploy_model(settings, "detector", version, "1")
     assert steps.smoke_test(settings, "detector", version, exported, data.folder).passed
     steps.promote_model(settings, "detector", version)
     assert finish(settings, "detector", "test", None, run="1") == version == before + 1

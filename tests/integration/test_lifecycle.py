@@ -15,7 +15,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from pydantic import SecretStr
 from support import toy_family
+from support.flaky_http import flaky
 from support.webhook import Receiver, receiving
 
 from pathcast.core.errors import GateFailedError, PathcastError, ServiceUnavailableError
@@ -211,9 +213,9 @@ def refused(
 ) -> None:
     """A version that bears the verdict is neither tried nor promoted; the registry says why, people are told once."""
     version = steps.register_model(settings, FAMILY, made / "trained", exported, made / "data", {}, [verdict])
-    for forbidden in (steps.deploy_model, steps.promote_model):
+    for forbidden, more in ((steps.deploy_model, ("1",)), (steps.promote_model, ())):
         with pytest.raises(GateFailedError, match=f"failed {verdict.gate}"):
-            forbidden(settings, FAMILY, version)
+            forbidden(settings, FAMILY, version, *more)
     assert ModelLifecycle(settings).verdicts(MODEL, version) == [verdict]
     for _ in range(2):
         finish(settings, FAMILY, "test-run", None, run="1")
@@ -253,7 +255,7 @@ def test_a_smoke_test_that_fails(
 ) -> None:  # fmt: skip
     other = with_kernel(made / "exported", tmp_path / "other", 2.0)
     steps.publish_model(platform_settings, FAMILY, registered, other)
-    steps.deploy_model(platform_settings, FAMILY, registered)
+    steps.deploy_model(platform_settings, FAMILY, registered, "1")
     verdict = steps.smoke_test(platform_settings, FAMILY, registered, made / "exported", made / "data")
     assert not verdict.passed
     assert verdict.numbers["error_rate"] == 1
@@ -292,7 +294,38 @@ def test_refusals_that_nobody_was_told_of_are_told_each(
         given = (made / "trained", made / "exported", made / "data", {}, [Verdict("metric", False, reason)])
         versions.append(steps.register_model(platform_settings, FAMILY, *given))
         finish(platform_settings, FAMILY, "test-run", None, run="1")
-    assert [body["version"] for _, _, body in told.received] == [versions[0], versions[1], versions[0]]
+    assert [body["version"] for _, _, body in told.received] == [versions[0], versions[0], versions[1]]
+
+
+def test_what_nobody_could_be_told_while_the_registry_was_away_is_owed_still(
+    platform_settings: PlatformSettings, told: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    told.answers = [400, 204]
+    with flaky(platform_settings.mlflow_tracking_uri.get_secret_value()) as registry:
+        registry.fails = lambda *_: True
+        away = platform_settings.model_copy(update={"mlflow_tracking_uri": SecretStr(registry.address)})
+        with pytest.raises(PathcastError, match="MLflow"):
+            finish(away, FAMILY, "lost-run", "a node went away", run="1")
+    finish(platform_settings, FAMILY, "test-run", None, run="2")
+    messages = [body for _, _, body in told.received]
+    assert messages[0] == messages[1]
+    assert messages[0]["reason"].startswith("a node went away; the registry does not answer: ")
+    assert "The champion of before is to serve on." in messages[0]["text"]
+
+
+def test_without_the_database_people_are_told_at_once_or_by_the_next_run(
+    platform_settings: PlatformSettings, told: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = platform_settings.model_copy(update={"database_url": SecretStr("postgresql://nobody@127.0.0.1:9/none")})
+    told.answers = [400, 204]
+    for attempt in (1, 2):
+        with pytest.raises(ServiceUnavailableError, match="could not connect to the database"):
+            finish(away, FAMILY, "lost-run", "a node went away" if attempt == 1 else None, run="1")
+    messages = [body for _, _, body in told.received]
+    assert len(messages) == 2
+    assert "a node went away" in json.dumps(messages[0])
+    assert "a node went away" in json.dumps(messages[1])
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -301,7 +334,7 @@ def test_a_store_that_vanishes_half_way(
     told: Receiver,
 ) -> None:  # fmt: skip
     steps.publish_model(platform_settings, FAMILY, registered, made / "exported")
-    steps.deploy_model(platform_settings, FAMILY, registered)
+    steps.deploy_model(platform_settings, FAMILY, registered, "1")
     assert steps.smoke_test(platform_settings, FAMILY, registered, made / "exported", made / "data").passed
     platform.kill("object_store")
     try:

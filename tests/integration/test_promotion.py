@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 from pydantic import SecretStr
 from support.flaky_http import Flaky, flaky
+from support.webhook import receiving
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
@@ -22,13 +24,17 @@ from pathcast.core.errors import GateFailedError, InvalidInputError, ServiceUnav
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import render_config
 from pathcast.local.platform import Platform
-from pathcast.registry.gates import SMOKE_TEST
-from pathcast.registry.publishing import ModelLifecycle, challenger_of, publish_model
+from pathcast.monitoring.settings import MonitorSettings
+from pathcast.registry.gates import IN_SERVICE, SMOKE_TEST
+from pathcast.registry.publishing import REPLACED, ModelLifecycle, challenger_of, publish_model
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
 from pathcast.registry.verdicts import Verdict
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.model_lock import model_lock
+from pathcast.training.champion import keep_serving
+from pathcast.training.drift import tell
 
 pytestmark = pytest.mark.integration
 
@@ -77,7 +83,7 @@ def register(lifecycle: ModelLifecycle, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def champion(lifecycle: ModelLifecycle, register: Callable[[float], int]) -> int:
     version = register(2.0)
-    lifecycle.deploy_challenger(MODEL, version)
+    lifecycle.deploy_challenger(MODEL, version, run="1")
     lifecycle.record(MODEL, version, PASSED)
     lifecycle.promote(MODEL, version)
     return version
@@ -96,7 +102,7 @@ def test_a_challenger_is_on_trial_beside_the_champion(
 ) -> None:
     version = register(3.0)
     assert factor(client) == 2.0
-    assert lifecycle.deploy_challenger(MODEL, version) == challenger_of(MODEL)
+    assert lifecycle.deploy_challenger(MODEL, version, run="1") == challenger_of(MODEL)
     assert (factor(client), factor(client, challenger_of(MODEL))) == (2.0, 3.0)
     with pytest.raises(GateFailedError, match="never tried"):
         lifecycle.promote(MODEL, version)
@@ -106,7 +112,7 @@ def test_a_challenger_is_on_trial_beside_the_champion(
     with pytest.raises(GateFailedError, match="failed smoke_test: 20 of 20 requests failed; first: expected the file"):
         lifecycle.promote(MODEL, version)
     assert lifecycle.smoke_test(MODEL, version, ONES, {"y": np.full((2, 3), 3.0)}).passed
-    lifecycle.withdraw_challenger(MODEL)
+    lifecycle.withdraw_challenger(MODEL, run="1")
     assert factor(client) == 2.0
     assert not client.ready(challenger_of(MODEL))
     assert (registry.alias(MODEL, CHAMPION), registry.alias(MODEL, CHALLENGER)) == (champion, None)
@@ -137,7 +143,7 @@ def test_no_request_fails_while_versions_are_promoted_and_rolled_back(
     platform_settings: PlatformSettings,
 ) -> None:
     version = register(5.0)
-    lifecycle.deploy_challenger(MODEL, version)
+    lifecycle.deploy_challenger(MODEL, version, run="1")
     lifecycle.record(MODEL, version, PASSED)
     answers: list[tuple[float, float]] = []
     failures: list[Exception] = []
@@ -283,6 +289,135 @@ def test_a_first_version_that_the_registry_does_not_take_serves_nobody(
     assert registry.alias("newcomer", CHAMPION) is None
     lifecycle.promote("newcomer", version)
     assert factor(client, "newcomer") == 2.0
+
+
+def test_an_interrupted_promotion_is_undone(
+    second: int, champion: int, lifecycle: ModelLifecycle, registry: ModelRegistry, client: TritonClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """By Ctrl-C, or by an error that is none of ours, between Triton's switch and the alias."""
+    for interruption in (KeyboardInterrupt, KeyError):
+        with monkeypatch.context() as patched:
+
+            def ends(*_: object, interruption: type[BaseException] = interruption) -> None:
+                assert factor(client) == 11.0
+                raise interruption
+
+            patched.setattr(ModelRegistry, "set_alias", ends)
+            with pytest.raises(interruption):
+                lifecycle.promote(MODEL, second)
+        assert registry.alias(MODEL, CHAMPION) == champion
+        assert factor(client) == 2.0
+
+
+def test_what_a_kill_leaves_half_way_is_put_right_and_told(
+    second: int, champion: int, lifecycle: ModelLifecycle, registry: ModelRegistry, client: TritonClient,
+    platform: Platform, platform_settings: PlatformSettings, mlflow_between: Flaky, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    reached, killed = threading.Event(), threading.Event()
+
+    def hangs(method: str, path: str) -> bool:
+        if method != "GET" and "registered-models/alias" in path:
+            reached.set()
+            killed.wait(60)
+            return True
+        return False
+
+    mlflow_between.fails = hangs
+    command = [sys.executable, "-m", "pathcast", "models", "promote", MODEL, str(second)]
+    environment = {**os.environ, "PATHCAST_MLFLOW_TRACKING_URI": mlflow_between.address}
+    with subprocess.Popen([*command, "--state-dir", str(platform.state_dir)], env=environment) as promotion:
+        assert reached.wait(120)
+        promotion.kill()
+    killed.set()
+    assert (registry.alias(MODEL, CHAMPION), factor(client)) == (champion, 11.0)
+    assert lifecycle.astray(MODEL) == f"Triton at {platform_settings.triton_grpc} did not serve version {champion}"
+    with receiving() as told:
+        monitor = MonitorSettings(webhook_url=SecretStr(told.address))
+        for _ in range(2):
+            keep_serving(platform_settings, MODEL)
+            assert tell(platform_settings, MODEL, monitor) is None
+    assert (registry.alias(MODEL, CHAMPION), factor(client)) == (champion, 2.0)
+    ((_, _, message),) = told.received
+    assert (message["event"], message["champion"], message["mended"]) == ("champion_astray", champion, True)
+    assert f"did not serve version {champion}. Version {champion} serves on." in message["text"]
+
+
+def test_a_champion_that_cannot_be_put_right_is_told(
+    champion: int, client: TritonClient, platform_settings: PlatformSettings, lifecycle: ModelLifecycle
+) -> None:
+    client.unload(MODEL)
+    away = platform_settings.model_copy(update={"s3_endpoint": "127.0.0.1:9"})
+    try:
+        with receiving() as told:
+            with pytest.raises(ServiceUnavailableError, match="the object store failed"):
+                keep_serving(away, MODEL)
+            tell(platform_settings, MODEL, MonitorSettings(webhook_url=SecretStr(told.address)))
+    finally:
+        assert lifecycle.restore(MODEL) == champion
+    ((_, _, message),) = told.received
+    assert message["mended"] is False
+    assert f"Next: `pathcast models promote {MODEL} {champion}`" in message["text"]
+
+
+def test_one_at_a_time_changes_what_serves(
+    champion: int, second: int, platform_settings: PlatformSettings, registry: ModelRegistry, client: TritonClient
+) -> None:
+    hasty = ModelLifecycle(platform_settings, wait_s=0.1)
+    changes: list[Callable[[], object]] = [
+        lambda: hasty.promote(MODEL, second),
+        lambda: hasty.roll_back(MODEL, "a test"),
+        lambda: hasty.restore(MODEL),
+        lambda: hasty.deploy_challenger(MODEL, second, run="1"),
+        lambda: hasty.withdraw_challenger(MODEL, run="1"),
+        lambda: hasty.prune(MODEL, 1),
+    ]
+    with model_lock(platform_settings.database_url, MODEL, "promote version 7"):
+        for change in changes:
+            with pytest.raises(
+                ServiceUnavailableError, match=f"{MODEL}: still locked after 0.1 s by promote version 7"
+            ):
+                change()
+    assert (registry.alias(MODEL, CHAMPION), registry.alias(MODEL, CHALLENGER)) == (champion, None)
+    assert factor(client) == 2.0
+
+
+def test_a_trial_is_ended_by_its_own_run_alone(
+    champion: int, second: int, lifecycle: ModelLifecycle, register: Callable[[float], int], registry: ModelRegistry,
+    client: TritonClient,
+) -> None:  # fmt: skip
+    lifecycle.deploy_challenger(MODEL, second, run="one")
+    lifecycle.withdraw_challenger(MODEL, run="another")
+    assert client.ready(challenger_of(MODEL), str(second))
+    # A trial takes the place of the one before, which is no verdict on that.
+    later = register(12.0)
+    lifecycle.deploy_challenger(MODEL, later, run="another")
+    with pytest.raises(GateFailedError, match=f"expected version {second} on trial, got {later}"):
+        lifecycle.smoke_test(MODEL, second, ONES, {"y": np.full((2, 3), 11.0)})
+    lifecycle.withdraw_challenger(MODEL, run="one")
+    assert client.ready(challenger_of(MODEL), str(later))
+    lifecycle.withdraw_challenger(MODEL, run="another")
+    assert not client.ready(challenger_of(MODEL))
+    assert registry.alias(MODEL, CHALLENGER) is None
+
+
+def test_a_rollback_skips_versions_that_were_rolled_back_from(
+    lifecycle: ModelLifecycle, register: Callable[..., int], registry: ModelRegistry, client: TritonClient
+) -> None:
+    model = "skipping"
+    first, bad, third = (register(value, model=model) for value in (1.0, 2.0, 3.0))
+    for version in (first, bad, third):
+        lifecycle.record(model, version, PASSED)
+        lifecycle.promote(model, version)
+    # Somebody has found out what was wrong with the one before the champion.
+    lifecycle.record(model, bad, Verdict(IN_SERVICE, False, "wrong at night"))
+    assert lifecycle.roll_back(model, "worse") == first
+    assert (registry.alias(model, CHAMPION), factor(client, model)) == (first, 1.0)
+    # It was promoted again after another, so both lead to each other.
+    registry.tag(model, first, {REPLACED: str(bad)})
+    with pytest.raises(InvalidInputError, match="was not rolled back from, found none"):
+        lifecycle.roll_back(model, "a test")
+    assert (registry.alias(model, CHAMPION), factor(client, model)) == (first, 1.0)
 
 
 def test_the_registry_tells_what_a_version_is_and_came_from(

@@ -143,7 +143,7 @@ def test_a_challenger_that_replays_worse_is_not_promoted(
     _, figures = run(platform, "--camera", CAMERA, "--version", str(worse), expected=1)
     assert figures["challenger_ade"] > 1.05 * figures["champion_ade"]  # type: ignore[operator]
     lifecycle.record(MODEL, worse, Verdict(SMOKE_TEST, True, "right"))
-    served_as = lifecycle.deploy_challenger(MODEL, worse)
+    served_as = lifecycle.deploy_challenger(MODEL, worse, run="1")
     with TritonClient(platform_settings.triton_grpc) as client:
         assert client.ready(served_as, str(worse))
     verdict = replay_interval(platform_settings, MODEL, worse, [CAMERA], MINUTES)

@@ -98,7 +98,7 @@ def expected(name: str) -> dict[str, set[str]]:
         "analyzer": {KAFKA, DATABASE, *triton},
         "recorder": {KAFKA, DATABASE},
         "migration": {DATABASE},
-        "monitor": {DATABASE, *alerts, *({"ml-pipeline:8888"} if alerts else ())},
+        "monitor": {DATABASE, TRACKING, *triton, *alerts, *({"ml-pipeline:8888"} if alerts else ())},
         "test": {*METRICS, *triton},
         "timescaledb-roles": {DATABASE},
         "minio-setup": {STORE},

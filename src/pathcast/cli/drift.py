@@ -41,17 +41,20 @@ def drift(
     """Compare the last window with what the models learned from, or with the days before, and tell whom it concerns.
 
     What is watched, and when it alarms, is part of each family's definition; PATHCAST_MONITOR_DEFINITIONS changes it.
-    Findings are stored, and messages sent once when an alarm begins and once when it is over. The exit code is 0
-    where everything was checked, alarm or not: `alarm` in the JSON says which. It is 1 where the check, a message or
-    a training failed.
+    Findings are stored, and messages sent once when an alarm begins and once when it is over. Where Triton does not
+    serve the registry's champion, that is put right and told as well. The exit code is 0 where everything was checked,
+    alarm or not: `alarm` in the JSON says which. It is 1 where the check, a message or a training failed, or a
+    champion does not serve.
     """
     end = None if until is None else read_moment("--until", until)
     from rich.console import Console
 
+    from pathcast.core.errors import PathcastError
     from pathcast.core.settings import from_environment, load_settings
     from pathcast.monitoring.settings import MonitorSettings
     from pathcast.monitoring.store import accept as accept_alarms
     from pathcast.storage.connection import connect
+    from pathcast.training.champion import keep_serving
     from pathcast.training.drift import check_family, tell
     from pathcast.training.family import find_family
 
@@ -82,8 +85,15 @@ def drift(
 
         write_report([each for check in checks for each in check.compared], report)
         console.print(f"{report}: written", markup=False, highlight=False)
-    # What cannot be delivered is said at the end, after the rest of the work.
-    failures = [failure for check in checks if (failure := tell(settings, check.family, monitor))]
+    # What cannot be put right or delivered is said at the end, after the rest of the work.
+    failures: list[PathcastError] = []
+    for check in checks:
+        try:
+            keep_serving(settings, check.family)
+        except PathcastError as error:
+            failures.append(error)
+        if undelivered := tell(settings, check.family, monitor):
+            failures.append(undelivered)
     trainings: list[dict[str, Any] | None] = []
     if retrain:
         from pathcast.cli.pipeline_host import PipelineHost

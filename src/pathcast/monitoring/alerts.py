@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from http.client import HTTPException
-from typing import Any
 
 import psycopg
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from pathcast.core.errors import PathcastError, ServiceUnavailableError
+from pathcast.monitoring.outbox import Message, delivered, owed
 from pathcast.monitoring.settings import MonitorSettings
-from pathcast.monitoring.store import Alarm, message_sent, owed_messages
+from pathcast.monitoring.store import Alarm, message_sent, owed_alarms
 
 TIMEOUT_S = 10.0
 ATTEMPTS = 3
 _PAUSE_S = 1.0
 
 _log = logging.getLogger("drift")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is said: what, where, since when, and what to do next; `facts` is the same for machines, JSON-able.
-
-    Of the facts, `event` says of what kind it is; after `recovered` nothing is to be done.
-    """
-
-    title: str
-    text: str
-    facts: Mapping[str, Any]
-
-    @property
-    def recovered(self) -> bool:
-        return bool(self.facts["event"] == "recovered")
-
-    def as_json(self) -> bytes:
-        """What a webhook gets."""
-        return json.dumps({**self.facts, "title": self.title, "text": self.text}).encode()
 
 
 Channel = Callable[[Message], None]
@@ -80,18 +59,23 @@ def message_about(alarm: Alarm) -> Message:
 
 
 def announce(connection: psycopg.Connection, family: str, settings: MonitorSettings) -> list[Message]:
-    """Send what is owed about the family's alarms, through every channel that is set; the messages that were sent.
+    """Send what is owed about the family, through every channel that is set; the messages that were sent.
 
-    A message counts as sent when all channels have taken it; one that has not is owed still, and the next check
-    sends it again, to all. Raises PathcastError at the end, naming the channels that failed.
+    A message counts as sent when all channels have taken it; one that has not is owed still, and whoever calls this
+    next sends it again, to all. Raises PathcastError at the end, naming the channels that failed.
     """
+    waiting = [
+        (message_about(alarm), partial(message_sent, connection, alarm)) for alarm in owed_alarms(connection, family)
+    ]
+    waiting += [
+        (message, partial(delivered, connection, number)) for number, message in owed(connection, family).items()
+    ]
     sent, failures = [], []
-    for alarm in owed_messages(connection, family):
-        message = message_about(alarm)
+    for message, arrived in waiting:
         failed = deliver(message, settings)
         failures += failed
         if not failed:
-            message_sent(connection, alarm)
+            arrived()
             sent.append(message)
     if failures:
         raise PathcastError(

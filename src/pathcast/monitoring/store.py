@@ -87,7 +87,7 @@ def _alarms(connection: psycopg.Connection, condition: str, parameters: tuple[ob
     return [Alarm(*row) for row in rows]
 
 
-def owed_messages(connection: psycopg.Connection, family: str) -> list[Alarm]:
+def owed_alarms(connection: psycopg.Connection, family: str) -> list[Alarm]:
     """Alarms whose begin or end nobody has been told of; of one that is over already, only once."""
     return _alarms(
         connection,

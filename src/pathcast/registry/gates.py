@@ -21,6 +21,8 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 LATENCY_RUNS = 30
 REPLAY, SMOKE_TEST = "replay", "smoke_test"
+IN_SERVICE = "in_service"
+"""No gate before a promotion: people have rolled back from the version."""
 SMOKE_REQUESTS = 20
 TOLERANCE = 1e-3
 """Of answers: relative and absolute. A family's own export is stricter, in its own units."""

@@ -5,31 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
 from minio import Minio
 
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.parity import file_answers
-from pathcast.registry.gates import SMOKE_TEST, Arrays, smoke_gate
+from pathcast.registry.gates import IN_SERVICE, SMOKE_TEST, Arrays, smoke_gate
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository, PublishedModel
-from pathcast.registry.switching import serve_version, take_away
+from pathcast.registry.switching import serve_version, serves, take_away
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, FailedRun, ModelRegistry
 from pathcast.registry.verdicts import Verdict, failed, read_verdicts, verdict_tags
 from pathcast.serving.replicas import replica_addresses
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
+from pathcast.storage.model_lock import WAIT_S, model_lock
 from pathcast.storage.model_versions import StoredModelVersion, write_model_version
 from pathcast.training.provenance import git_commit
 
 REPLACED = "replaced_version"
 """Tag of a champion: the version that served before it, which a roll-back returns to."""
 
+_TRIED_BY = "trial_run"
+"""Tag of a version: the run that has put it on trial last."""
 _TOLD = "refusal_told"
 
 
@@ -56,15 +60,15 @@ def publish_model(settings: PlatformSettings, model: str, given: Registration, c
     if given.example is None:
         raise InvalidInputError(f"model {model}: expected an example of its inputs to try it by")
     lifecycle, expected = ModelLifecycle(settings), file_answers(given.onnx_path, given.example)
-    version = lifecycle.register(model, given)
+    version, run = lifecycle.register(model, given), uuid4().hex
     published = lifecycle.publish(model, version, given.onnx_path, config_pbtxt, card=given.card)
     try:
-        lifecycle.deploy_challenger(model, version)
+        lifecycle.deploy_challenger(model, version, run=run)
         lifecycle.smoke_test(model, version, given.example, expected)
         lifecycle.promote(model, version)
     except PathcastError:
         with suppress(PathcastError):
-            lifecycle.withdraw_challenger(model)
+            lifecycle.withdraw_challenger(model, run=run)
         raise
     return published
 
@@ -74,10 +78,14 @@ class ModelLifecycle:
 
     Triton serves the champion under the model's own name and a challenger under `challenger_of(model)`, so the
     champion is untouched by anything that happens to a challenger. Every step can be repeated.
+
+    The registry's alias says what serves; where Triton differs, it has to follow. What changes either holds the
+    model's lock in the database, and raises ServiceUnavailableError where another holds it for all of `wait_s`.
     """
 
-    def __init__(self, settings: PlatformSettings) -> None:
+    def __init__(self, settings: PlatformSettings, *, wait_s: float = WAIT_S) -> None:
         self._settings = settings
+        self._wait_s = wait_s
         self._registry = ModelRegistry(settings.mlflow_tracking_uri)
         self._repository = ModelRepository(object_store(settings), settings.models_bucket)
 
@@ -144,12 +152,15 @@ class ModelLifecycle:
         """People know of these failures."""
         self._registry.mark_told(failures)
 
-    def untold_refusals(self, model: str) -> list[tuple[int, list[Verdict]]]:
-        """The newest versions in a row that gates keep from serving and nobody was told of, and what the gates said."""
+    def untold_refusals(self, model: str, since: datetime) -> list[tuple[int, list[Verdict]]]:
+        """Of the versions made from `since` on the newest in a row that gates keep from serving and nobody was told of.
+
+        With what the gates said.
+        """
         refused = []
         for entry in reversed(self._registry.versions(model)):
             verdicts = failed(read_verdicts(entry.tags))
-            if not verdicts or _TOLD in entry.tags:
+            if not verdicts or _TOLD in entry.tags or entry.at < since:
                 break
             refused.append((entry.version, verdicts))
         return refused
@@ -158,15 +169,21 @@ class ModelLifecycle:
         """People know that this version was refused."""
         self._registry.tag(model, version, {_TOLD: "true"})
 
-    def deploy_challenger(self, model: str, version: int) -> str:
-        """Serve a version on trial; return the name that it is served under."""
+    def deploy_challenger(self, model: str, version: int, *, run: str) -> str:
+        """Serve a version on trial, in the place of any other, for the run of that id; the name it is served under."""
         served = challenger_of(model)
-        self._serve(model, version, under=served)
-        self._registry.set_alias(model, CHALLENGER, version)
+        with self._locked(model, f"deploy version {version}"):
+            # First whose trial it is, so that one which is cut short can be ended.
+            self._registry.tag(model, version, {_TRIED_BY: run})
+            self._registry.set_alias(model, CHALLENGER, version)
+            self._serve(model, version, under=served)
         return served
 
     def smoke_test(self, model: str, version: int, example: Arrays, expected: Arrays) -> Verdict:
-        """Ask every replica for the challenger's answers to the example, and record whether they are those expected."""
+        """Ask every replica for the challenger's answers to the example, and record whether they are those expected.
+
+        Raises GateFailedError, and records nothing, where another version has taken its place on trial meanwhile.
+        """
         served = challenger_of(model)
 
         def asks(client: TritonClient) -> Callable[[], Arrays]:
@@ -174,6 +191,12 @@ class ModelLifecycle:
 
         with self._replicas() as clients:
             verdict = smoke_gate([asks(client) for client in clients], expected)
+        on_trial = self._registry.alias(model, CHALLENGER)
+        if not verdict.passed and on_trial != version:
+            raise GateFailedError(
+                f"model {model}: expected version {version} on trial, got {on_trial or 'none'}",
+                hint="another run has taken its place; start this one again",
+            )
         self.record(model, version, verdict)
         return verdict
 
@@ -191,6 +214,80 @@ class ModelLifecycle:
         Raises GateFailedError where a gate has failed or the smoke test was never passed, or where Triton does
         not serve the version; in each case the champion before serves on.
         """
+        with self._locked(model, f"promote version {version}"):
+            self._require_gates(model, version)
+            champion = self._registry.alias(model, CHAMPION)
+            with self._crowning(model, version, champion):
+                if champion is not None and champion != version:
+                    self._registry.tag(model, version, {REPLACED: str(champion)})
+            try:
+                if self._registry.alias(model, CHALLENGER) == version:
+                    self._end_trial(model)
+            except PathcastError as error:
+                raise type(error)(
+                    f"model {model}: version {version} is the champion and serves, but its trial has not ended: "
+                    f"{error.message}",
+                    hint=f"promote it once more: pathcast models promote {model} {version}",
+                ) from error
+
+    def roll_back(self, model: str, reason: str) -> int:
+        """Return to the last version before the champion that was not rolled back from itself; return its number.
+
+        The version that is left is marked with the reason, and is not promoted again.
+        """
+        with self._locked(model, "roll back"):
+            champion = self._registry.alias(model, CHAMPION)
+            before = None if champion is None else self._before(model, champion)
+            if champion is None or before is None:
+                raise InvalidInputError(
+                    f"model {model}: expected a version that served before the champion and was not rolled back from, "
+                    "found none",
+                    hint=f"pathcast models show {model} lists its versions; promote one of them",
+                )
+            with self._crowning(model, before, champion):
+                self.record(model, champion, Verdict(IN_SERVICE, False, reason))
+        return before
+
+    def astray(self, model: str) -> str | None:
+        """How Triton differs from the champion that the registry names; None where it does not, or there is none."""
+        with self._locked(model, "compare"), self._replicas() as clients:
+            champion = self._registry.alias(model, CHAMPION)
+            if champion is None:
+                return None
+            wrong = [each.address for each in clients if not serves(each, model, champion)]
+        return f"Triton at {', '.join(wrong)} did not serve version {champion}" if wrong else None
+
+    def restore(self, model: str) -> int | None:
+        """Make Triton serve the champion that the registry names, whatever was left half-way; None without one."""
+        with self._locked(model, "restore"):
+            champion = self._registry.alias(model, CHAMPION)
+            if champion is not None:
+                self._serve(model, champion)
+        return champion
+
+    def withdraw_challenger(self, model: str, *, run: str) -> None:
+        """End the trial if it is that run's, whatever came of it; the version stays in registry and repository."""
+        with self._locked(model, "withdraw"):
+            version = self._registry.alias(model, CHALLENGER)
+            if version is not None and self._registry.tags(model, version).get(_TRIED_BY) == run:
+                self._end_trial(model)
+
+    def prune(self, model: str, keep: int) -> list[int]:
+        """Delete the files of all but the newest `keep` versions and those with a role; return the numbers."""
+        with self._locked(model, "prune"):
+            champion = self._registry.alias(model, CHAMPION)
+            before = None if champion is None else self._before(model, champion)
+            roles = {champion, before, self._registry.alias(model, CHALLENGER)}
+            versions = [published.version for published in self._repository.versions(model)]
+            gone = [version for version in versions[: max(len(versions) - keep, 0)] if version not in roles]
+            for version in gone:
+                self._repository.remove(model, version)
+        return gone
+
+    def _locked(self, model: str, work: str) -> AbstractContextManager[None]:
+        return model_lock(self._settings.database_url, model, work, wait_s=self._wait_s)
+
+    def _require_gates(self, model: str, version: int) -> None:
         verdicts = self.verdicts(model, version)
         if refused := failed(verdicts):
             reasons = "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in refused)
@@ -200,102 +297,58 @@ class ModelLifecycle:
                 f"model {model} version {version}: never tried on a live endpoint",
                 hint=f"pathcast pipeline run train_model, or pathcast models import, try a {model} before it serves",
             )
-        champion = self._registry.alias(model, CHAMPION)
-        with self._crowning(model, version, champion):
-            if champion is not None and champion != version:
-                self._registry.tag(model, version, {REPLACED: str(champion)})
-        try:
-            if self._registry.alias(model, CHALLENGER) == version:
-                self.withdraw_challenger(model)
-        except PathcastError as error:
-            raise type(error)(
-                f"model {model}: version {version} is the champion and serves, but its trial has not ended: "
-                f"{error.message}",
-                hint=f"promote it once more: pathcast models promote {model} {version}",
-            ) from error
 
-    def roll_back(self, model: str, reason: str) -> int:
-        """Return to the version that served before the champion; return its number.
+    def _before(self, model: str, champion: int) -> int | None:
+        """Of the versions that served before the champion, the last that nobody has rolled back from."""
+        seen, version = {champion}, champion
+        while (replaced := self._registry.tags(model, version).get(REPLACED)) and int(replaced) not in seen:
+            version = int(replaced)
+            if not failed(self.verdicts(model, version)):
+                return version
+            seen.add(version)
+        return None
 
-        The version that is left is marked with the reason, and is not promoted again.
-        """
-        champion = self._registry.alias(model, CHAMPION)
-        before = None if champion is None else self._registry.tags(model, champion).get(REPLACED)
-        if champion is None or before is None:
-            raise InvalidInputError(
-                f"model {model}: no version served before the champion, so there is none to return to",
-                hint=f"pathcast models show {model} lists its versions; promote one of them",
-            )
-        with self._crowning(model, int(before), champion):
-            self.record(model, champion, Verdict("in_service", False, reason))
-        return int(before)
-
-    def restore(self, model: str) -> int | None:
-        """Make Triton serve the champion that the registry names, whatever was left half-way; None without one."""
-        champion = self._registry.alias(model, CHAMPION)
-        if champion is not None:
-            self._switch(model, champion, None)
-        return champion
-
-    def withdraw_challenger(self, model: str) -> None:
-        """End the trial, whatever came of it; the version stays in registry and repository."""
+    def _end_trial(self, model: str) -> None:
         if served := self._repository.served_under(model, challenger_of(model)):
             with self._replicas() as clients:
                 take_away(clients, self._repository, served)
         self._registry.drop_alias(model, CHALLENGER)
 
-    def prune(self, model: str, keep: int) -> list[int]:
-        """Delete the files of all but the newest `keep` versions and those with a role; return the numbers."""
-        champion = self._registry.alias(model, CHAMPION)
-        roles = {champion, self._registry.alias(model, CHALLENGER)}
-        if champion is not None and (before := self._registry.tags(model, champion).get(REPLACED)):
-            roles.add(int(before))
-        versions = [published.version for published in self._repository.versions(model)]
-        gone = [version for version in versions[: max(len(versions) - keep, 0)] if version not in roles]
-        for version in gone:
-            self._repository.remove(model, version)
-        return gone
-
     @contextmanager
     def _crowning(self, model: str, version: int, champion: int | None) -> Iterator[None]:
         """Serve the version, note in the block what is to be kept of it, and name it champion: all of it or nothing.
 
-        Where the registry fails after Triton was switched, Triton goes back to what the registry names.
+        Whatever ends it, Triton goes back to what the registry names; after a kill, which ends it too, `restore` does.
         """
-        self._switch(model, version, champion)
         try:
+            self._serve(model, version)
             yield
             self._registry.set_alias(model, CHAMPION, version)
-        except PathcastError as error:
+        except BaseException as error:
+            named = champion
             # The answer alone may have been lost.
             with suppress(PathcastError):
-                if self._registry.alias(model, CHAMPION) == version != champion:
-                    return
-            raise self._went_back(model, champion, error) from error
+                named = self._registry.alias(model, CHAMPION)
+            if named != version or named == champion:
+                outcome = self._go_back(model, champion)
+                if isinstance(error, PathcastError):
+                    again = f"pathcast models list shows the champion of {model}; then repeat the command"
+                    hint = f"{error.hint}; {again}" if error.hint else again
+                    raise type(error)(f"model {model}: {error.message}; {outcome}", hint=hint) from error
+            if not isinstance(error, PathcastError):
+                raise
 
-    def _went_back(self, model: str, champion: int | None, error: PathcastError) -> PathcastError:
-        """Serve what served before; the error with how that went, and what to do next."""
-        again = f"pathcast models list shows the champion of {model}; once the registry answers, repeat the command"
+    def _go_back(self, model: str, champion: int | None) -> str:
+        """Serve what served before; how that went."""
         try:
             if champion is None:
                 with self._replicas() as clients:
                     take_away(clients, self._repository, self._repository.served_under(model, model), keep=model)
-                return type(error)(f"model {model}: {error.message}; nothing serves, as before", hint=again)
+                return "nothing serves, as before"
             self._serve(model, champion)
-        except PathcastError as second:
-            return type(error)(
-                f"model {model}: {error.message}; and Triton does not go back to version {champion}: {second.message}",
-                hint=f"pathcast models promote {model} {champion}" if champion else again,
-            )
-        return type(error)(f"model {model}: {error.message}; version {champion} serves on", hint=again)
-
-    def _switch(self, model: str, version: int, champion: int | None) -> None:
-        try:
-            self._serve(model, version)
-        except PathcastError:
-            if champion is not None:
-                self._serve(model, champion)
-            raise
+        except PathcastError as error:
+            return f"and Triton does not go back to version {champion}: {error.message}"
+        return f"version {champion} serves on"
 
     def _serve(self, model: str, version: int, *, under: str | None = None) -> None:
         with self._replicas() as clients:

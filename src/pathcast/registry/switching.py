@@ -81,7 +81,7 @@ def _switch(
             if attempt == _RELOADS:
                 raise
             continue
-        absent = [each.address for each in clients if not _serves(each, served, version)]
+        absent = [each.address for each in clients if not serves(each, served, version)]
         if not absent:
             repository.settle(parts, version)
             _load(clients, parts)
@@ -99,5 +99,6 @@ def _load(clients: Sequence[TritonClient], names: Sequence[str]) -> None:
             client.load(name)
 
 
-def _serves(client: TritonClient, served: str, version: int) -> bool:
+def serves(client: TritonClient, served: str, version: int) -> bool:
+    """Whether that Triton has the version loaded under the name, and it answers."""
     return client.ready(served, str(version)) and client.canary(served)

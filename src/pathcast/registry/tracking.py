@@ -42,10 +42,11 @@ _REPETITIONS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_BAC
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """A version in the registry, with what is known about it."""
+    """A version in the registry, with what is known about it; made `at`, aware UTC."""
 
     model: str
     version: int
+    at: datetime
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
 
@@ -184,7 +185,7 @@ class ModelRegistry:
         for item in found:
             number = int(item.version)
             marks = tuple(sorted(alias for alias, version in aliases.items() if int(version) == number))
-            versions.append(RegisteredModel(model, number, marks, dict(item.tags)))
+            versions.append(RegisteredModel(model, number, _moment(item.creation_timestamp), marks, dict(item.tags)))
         return sorted(versions, key=lambda version: version.version)
 
     def _log_run(self, model: str, given: Registration) -> str:
@@ -215,8 +216,12 @@ class ModelRegistry:
                 raise
 
 
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
 def _failed_run(run: Any) -> FailedRun:
-    tags, at = run.data.tags, datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    tags, at = run.data.tags, _moment(run.info.start_time)
     return FailedRun(tags.get("pipeline_run", ""), tags.get("failure", ""), at, _TOLD in tags, run.info.run_id)
 
 

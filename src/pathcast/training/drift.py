@@ -15,6 +15,7 @@ from pathcast.monitoring.retraining import Trigger, claim_run, note_end
 from pathcast.monitoring.settings import MonitorSettings
 from pathcast.monitoring.store import store_findings
 from pathcast.storage.connection import connect
+from pathcast.training.champion import keep_serving
 from pathcast.training.family import find_family
 from pathcast.training.pipeline_step import step
 
@@ -83,10 +84,15 @@ def detect_drift(
     """Check, tell whom it concerns, and decide whether `run` trains: the check, and why not (None: it trains).
 
     An alarm has to claim its training, at whatever the limits of `MonitorSettings` allow; `force` neither asks nor
-    counts. A message that cannot be delivered is owed still, and keeps nobody from training.
+    counts. A champion that does not serve is put right first. Where it cannot be, and where a message cannot be
+    delivered, which is owed still, that keeps nobody from training.
     """
     monitor = from_environment(MonitorSettings)
     check = check_family(settings, family, cameras, window=window, until=until, monitor=monitor)
+    try:
+        keep_serving(settings, check.family)
+    except PathcastError as error:
+        print(f"the champion may not serve: {error}")
     if (undelivered := tell(settings, check.family, monitor)) is not None:
         print(undelivered)
     if force:
@@ -99,7 +105,7 @@ def detect_drift(
 
 
 def tell(settings: PlatformSettings, family: str, monitor: MonitorSettings) -> PathcastError | None:
-    """Send the messages about the family's alarms that are owed; what went wrong, which the next check mends."""
+    """Send the messages about the family that are owed; what went wrong, which the next one to call this mends."""
     try:
         with connect(settings.database_url, application_name="drift") as connection:
             announce(connection, family, monitor)

@@ -226,11 +226,14 @@ def publish_model(settings: PlatformSettings, family: str, version: int, exporte
 
 
 @step
-def deploy_model(settings: PlatformSettings, family: str, version: int) -> str:
-    """Put a version on trial beside the champion; refused, as GateFailedError, where a gate has failed already."""
+def deploy_model(settings: PlatformSettings, family: str, version: int, run: str) -> str:
+    """Put a version on trial beside the champion, for the run of that id, which is to end the trial.
+
+    Refused, as GateFailedError, where a gate has failed already.
+    """
     name, lifecycle = find_family(family).name, ModelLifecycle(settings)
     _require(name, version, lifecycle.verdicts(name, version))
-    return lifecycle.deploy_challenger(name, version)
+    return lifecycle.deploy_challenger(name, version, run=run)
 
 
 @step

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pathcast.monitoring.alerts import Message
+from pathcast.core.errors import PathcastError
+from pathcast.monitoring.outbox import Message
 from pathcast.registry.verdicts import Verdict
 
 _AFTER_A_GATE = {
@@ -13,6 +14,7 @@ _AFTER_A_GATE = {
     "latency": "Train a smaller network (`pathcast tune`), or give the family's gate a larger budget.",
     "smoke_test": "Look at Triton's log (`pathcast logs triton`): the file answers otherwise there than by itself.",
     "replay": "`pathcast replay --model {model} --version {version}` shows what would have changed for whom.",
+    "in_service": "Nothing has to be done: people have rolled it back, and it is not promoted again.",
 }
 
 _SHOWN = 5
@@ -23,12 +25,15 @@ Failed = tuple[str, str]
 """The name of a step, or of a run, and why it failed."""
 
 
-def failure_message(model: str, failures: Sequence[Failed], champion: int | None) -> Message:
+def failure_message(
+    model: str, failures: Sequence[Failed], champion: int | None, *, champion_known: bool = True
+) -> Message:
     """Of what failed in training the model, what says most first; at least one."""
     (name, reason), *others = failures
+    serves = _serves(model, champion) if champion_known else "The champion of before is to serve on."
     return Message(
         f"Pathcast: a training of {model} failed",
-        f"{name}: {reason}\n{_also(others)}{_serves(model, champion)}\n"
+        f"{name}: {reason}\n{_also(others)}{serves}\n"
         f"Next: {_AFTER_A_STEP.get(name, 'mend that')}, then `pathcast pipeline run continuous_training "
         f"--set family={model} --set force=true`; "
         f"`pathcast models show {model}` lists what failed.",
@@ -60,6 +65,25 @@ def refusal_message(
             "reason": reasons,
             "champion": champion,
             "failures": [list(each) for each in failures],
+        },
+    )
+
+
+def astray_message(model: str, difference: str, champion: int | None, problem: PathcastError | None) -> Message:
+    """Of a Triton that did not serve the registry's champion, and of the `problem` that keeps it from doing so."""
+    if problem is None:
+        outcome = f"{_serves(model, champion)}\nNext: look for what was killed or has switched Triton by hand."
+    else:
+        outcome = f"It does not yet: {problem.message}\nNext: `pathcast models promote {model} {champion}`."
+    return Message(
+        f"Pathcast: Triton did not serve the champion of {model}",
+        f"{difference}. {outcome}",
+        {
+            "event": "champion_astray",
+            "family": model,
+            "champion": champion,
+            "reason": difference,
+            "mended": not problem,
         },
     )
 

@@ -49,7 +49,7 @@ def train_and_serve(
         judged = FAMILY.evaluate(exported / lifecycle.EXPORTED_ONNX, data)
         version = lifecycle.register_model(settings, name, trained, exported, data, judged.metrics, ())
         lifecycle.publish_model(settings, name, version, exported)
-        lifecycle.deploy_model(settings, name, version)
+        lifecycle.deploy_model(settings, name, version, run="demo")
         lifecycle.smoke_test(settings, name, version, exported, data)
     lifecycle.promote_model(settings, name, version)
     return TrainedOnSite(version, max(differences.values()))

@@ -25,5 +25,6 @@ GRANT INSERT ON frames, observations, detections, tracks, forecasts, forecast_sc
     TO pathcast_writer;
 GRANT SELECT, INSERT, UPDATE ON cameras, stream_offsets, checkpoints TO pathcast_writer;
 GRANT INSERT, UPDATE, DELETE ON drift_findings, drift_alarms, retraining_runs TO pathcast_writer, pathcast_watcher;
+GRANT INSERT, DELETE ON owed_messages TO pathcast_writer, pathcast_watcher;
 REVOKE EXECUTE ON FUNCTION drop_raw_before(timestamptz), ensure_partitions(timestamptz[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_partitions(timestamptz[]), drop_expired_raw(timestamptz) TO pathcast_writer;
