@@ -161,6 +161,11 @@ def weights(
 
 
 def _read(source: Path, work: Path, *, go_on: bool = False) -> list[LabelledImages]:
+    from rich.console import Console
+
     from pathcast.training.recordings import read_recordings
 
-    return read_recordings(source, work, go_on=go_on)
+    def note(text: str) -> None:
+        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return read_recordings(source, work, note=note, go_on=go_on)

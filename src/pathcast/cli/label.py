@@ -41,6 +41,8 @@ def label(
     CVAT and Label Studio import OUTPUT/labels.json with the images beside it. `pathcast data correct` takes back
     what people made of it; `pathcast train detector --data OUTPUT/labels.json` learns from it.
     """
+    from dataclasses import asdict
+
     import msgspec
     from rich.console import Console
     from rich.progress import Progress
@@ -50,11 +52,17 @@ def label(
     from pathcast.detection.labelled import LabelledImages
     from pathcast.training.labelling import LabellingSettings
     from pathcast.training.labelling import label as label_frames
-    from pathcast.training.teachers import find_teacher
+    from pathcast.training.teachers import find_teacher, teacher_name
 
     rules = LabellingSettings(sure, unsure, frames, every)
     if (source is None) == (since is None):
         raise InvalidInputError("label: expected a SOURCE, or --camera with --since and --until for the archive")
+    target = output / "labels.json"
+    if target.exists():
+        raise InvalidInputError(
+            f"{target}: expected no labels here yet; what people corrected in them would be lost",
+            hint="name another --output, or remove the file",
+        )
     looks, total = find_teacher(teacher, threads), None
     if source is None:
         recorded, total = _archived(camera, since, until, state_dir, output, every)
@@ -66,13 +74,14 @@ def label(
         labelled = label_frames(progress.track(recorded, total=total, description="labelling"), looks, name, rules)
     if not labelled:
         raise InvalidInputError(f"{source or name}: no frames")
-    found = LabelledImages(output, tuple(labelled))
-    write_coco(output / "labels.json", found)
+    about = {"teacher": teacher_name(teacher), "labelling": asdict(rules)}
+    found = LabelledImages(output, tuple(labelled), about=about)
+    write_coco(target, found)
     ignored = int(sum(image.ignored.sum() for image in found))
     boxes = found.boxes_by_class()
     listed = ", ".join(f"{count} {kind}" for kind, count in boxes.items()) or "no boxes"
     console.print(
-        f"{output / 'labels.json'}: {len(found)} images, {listed}; {ignored} boxes marked as ignored",
+        f"{target}: {len(found)} images, {listed}; {ignored} boxes marked as ignored",
         markup=False,
         highlight=False,
     )
@@ -98,19 +107,20 @@ def _recorded(source: Path, rate: float) -> Iterator[RecordedFrame]:
     import numpy as np
 
     from pathcast.core.errors import InvalidInputError
-    from pathcast.detection.labelled import IMAGE_SUFFIXES
+    from pathcast.detection.labelled import IMAGE_SUFFIXES, one_file_each
     from pathcast.training.labelling import RecordedFrame
     from pathcast.training.recordings import read_video
 
     if source.is_dir():
         start = datetime(2000, 1, 1, tzinfo=UTC)
         paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        names = {path: f"{IMAGE_FOLDER}/{path.relative_to(source).with_suffix('.jpg').as_posix()}" for path in paths}
+        one_file_each({str(path): Path(name) for path, name in names.items()}, "an image file")
         for number, path in enumerate(paths):
             pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
             if pixels is None:
                 raise InvalidInputError(f"{path}: not a readable image")
-            name = f"{IMAGE_FOLDER}/{path.relative_to(source).with_suffix('.jpg').as_posix()}"
-            yield RecordedFrame(name, start + timedelta(seconds=number / rate), np.asarray(pixels, np.uint8))
+            yield RecordedFrame(names[path], start + timedelta(seconds=number / rate), np.asarray(pixels, np.uint8))
         return
     for number, (captured_at, pixels) in enumerate(read_video(source), start=1):
         yield RecordedFrame(f"{IMAGE_FOLDER}/{source.stem}_{number:06d}.jpg", captured_at, pixels)

@@ -16,6 +16,7 @@ from pathcast.core.arrays import Float64Array, Int64Array, frozen_array
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES, PERSON
+from pathcast.detection.mot_classes import OTHER, platform_classes
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -57,7 +58,10 @@ class DetectorScores:
 
 
 class SequenceBoxes(Protocol):
-    """The boxes of a sequence as MOT files have them; frames count from 1, confidence 0 marks a box not scored."""
+    """The boxes of a sequence as MOT files have them.
+
+    Frames count from 1, confidence 0 marks a box not scored, classes are MOT16's numbers.
+    """
 
     @property
     def frames(self) -> Int64Array: ...
@@ -67,6 +71,9 @@ class SequenceBoxes(Protocol):
 
     @property
     def confidences(self) -> Float64Array: ...
+
+    @property
+    def classes(self) -> Int64Array: ...
 
 
 def average_precision(
@@ -97,11 +104,13 @@ def person_ap50(persons: Sequence[Detections], truth: SequenceBoxes) -> float:
 
 
 def sequence_truth(boxes: SequenceBoxes, length: int) -> list[GroundTruth]:
-    """The persons of frames 1 … `length`, one GroundTruth each; boxes of confidence 0 are ignored ones."""
+    """The objects of frames 1 … `length`, one GroundTruth each; boxes of confidence 0 are ignored ones."""
+    class_ids, like_people = platform_classes(boxes.classes)
+    ignored = like_people | (boxes.confidences == 0)
     truth = []
     for frame in range(1, length + 1):
-        rows = boxes.frames == frame
-        truth.append(GroundTruth(boxes.xyxy[rows], np.full(rows.sum(), PERSON), boxes.confidences[rows] == 0))
+        rows = (boxes.frames == frame) & (class_ids != OTHER)
+        truth.append(GroundTruth(boxes.xyxy[rows], class_ids[rows], ignored[rows]))
     return truth
 
 

@@ -1,13 +1,15 @@
 """COCO JSON, the form that labelling tools share (https://cocodataset.org/#format-data), to and from `LabelledImages`.
 
 Beside COCO's own keys stand some that COCO leaves room for: `attributes` with `track_id` and `score` on annotations,
-`camera` and `captured_at` on images. `iscrowd` marks an ignored box. CVAT's reader (Datumaro) asks for `segmentation`,
-be it empty; Label Studio's (label_studio_sdk.converter) for a `score`, 1 where no teacher gave one.
+`camera` and `captured_at` on images, `pathcast` in `info` with what is known about the labels. `iscrowd` marks an
+ignored box. CVAT's reader (Datumaro) asks for `segmentation`, be it empty; Label Studio's (label_studio_sdk.converter)
+for a `score`, 1 where no teacher gave one.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +18,16 @@ from typing import Any
 import numpy as np
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES
-from pathcast.detection.labelled import BAD_LABELS, Fault, LabelledImage, LabelledImages, OnFault, refuse
+from pathcast.detection.classes import CLASS_NAMES, class_id_of
+from pathcast.detection.labelled import (
+    BAD_LABELS,
+    Fault,
+    LabelledImage,
+    LabelledImages,
+    OnFault,
+    other_classes,
+    refuse,
+)
 
 _LOOKED_FOR = 100
 """So many images, the first, tell where all lie."""
@@ -59,7 +69,11 @@ def write_coco(path: Path, labelled: LabelledImages) -> None:
                 annotation["attributes"] = attributes
             annotations.append(annotation)
     document = {
-        "info": {"description": f"{len(images)} images, {len(annotations)} boxes", "version": "1"},
+        "info": {
+            "description": f"{len(images)} images, {len(annotations)} boxes",
+            "version": "1",
+            "pathcast": dict(labelled.about),
+        },
         "licenses": [],
         "categories": [{"id": index, "name": name} for index, name in enumerate(CLASS_NAMES, start=1)],
         "images": images,
@@ -72,29 +86,49 @@ def write_coco(path: Path, labelled: LabelledImages) -> None:
 def read_coco(path: Path, root: Path | None = None, fault: OnFault = refuse) -> LabelledImages:
     """Read labels; images are below `root`, by default where they lie: the file's own folder, or COCO's own places.
 
-    Categories go by name; those that the platform does not have are left out. Faults are entries that are none.
+    Categories go by name; boxes of those that the platform does not have are left out and counted. Faults are entries
+    that are none: of an image with such an annotation, or with the number of another one, not all labels are known.
     Raises InvalidInputError where the file is not COCO JSON.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        known = {entry["id"]: entry["name"] for entry in document["categories"]}
-        entries = {entry["id"]: entry for entry in document["images"]}
-        names = [str(entry["file_name"]) for entry in entries.values()]
-        by_image: dict[Any, list[Mapping[str, Any]]] = {image_id: [] for image_id in entries}
+        about = (document.get("info") or {}).get("pathcast") or {}
+        known = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
+        entries = _by_number(document["images"], fault)
+        by_image: dict[Any, list[Mapping[str, Any]]] = {number: [] for number in entries}
+        others = Counter[str]()
         for annotation in document["annotations"]:
-            image, category = annotation["image_id"], annotation["category_id"]
-            if image not in by_image or category not in known:
-                detail = f"annotation {annotation.get('id')}: expected an image and a category of the file, got "
-                fault(Fault(path.name, BAD_LABELS, f"{detail}image {image} and category {category}"))
-            elif known[category] in CLASS_NAMES:
-                by_image[image].append({**annotation, "class_id": CLASS_NAMES.index(known[category])})
-        images = [_image(entry, by_image[image_id], fault) for image_id, entry in entries.items()]
+            number, category = annotation["image_id"], annotation["category_id"]
+            which = f"annotation {annotation.get('id')}"
+            if number not in entries:
+                fault(Fault(path.name, BAD_LABELS, f"{which}: expected an image of the file, got {number}"))
+            elif category not in known:
+                detail = f"{which}: expected a category of {path.name}, got {category}"
+                fault(Fault(str(entries[number]["file_name"]), BAD_LABELS, detail))
+            elif (class_id := class_id_of(known[category])) is None:
+                others[known[category]] += 1
+            else:
+                by_image[number].append({**annotation, "class_id": class_id})
+        images = [_image(entry, by_image[number], fault) for number, entry in entries.items()]
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InvalidInputError(f"{path}: not COCO JSON: {error}") from error
     except KeyError as error:
         raise InvalidInputError(f"{path}: not COCO JSON: key {error} is missing") from error
-    place = _folder_of(path, names) if root is None else root
-    return LabelledImages(place, tuple(image for image in images if image is not None))
+    place = _folder_of(path, [str(entry["file_name"]) for entry in entries.values()]) if root is None else root
+    found = tuple(image for image in images if image is not None)
+    return LabelledImages(place, found, about={**about, **other_classes(others)})
+
+
+def _by_number(images: Sequence[Mapping[str, Any]], fault: OnFault) -> dict[Any, Mapping[str, Any]]:
+    """The images by their ids; of several with one id nobody knows whose boxes are whose."""
+    found: dict[Any, Mapping[str, Any]] = {}
+    for entry in images:
+        first = found.setdefault(entry["id"], entry)
+        if first is not entry:
+            for one, other in ((first, entry), (entry, first)):
+                detail = f"expected an id of its own, {entry['id']} is that of {other['file_name']} too"
+                fault(Fault(str(one["file_name"]), BAD_LABELS, detail))
+    return found
 
 
 def _folder_of(path: Path, names: Sequence[str]) -> Path:

@@ -21,6 +21,8 @@ _PREFIX = re.compile(r"^[0-9a-f]{8}(-|__)")
 def corrected(given: LabelledImages, returned: LabelledImages) -> tuple[LabelledImages, dict[str, int]]:
     """`given` with the boxes of the images that came back, and how many boxes were kept, changed, added, removed.
 
+    The set's `about` has the same counts as `corrected`, summed over all corrections.
+
     Images are matched by name or, where tools flatten folders, by its last part, with or without what Label Studio
     puts before it. A box that overlaps one of before keeps its track number; teacher's scores go. Raises
     InvalidInputError for an image that was not given.
@@ -41,7 +43,9 @@ def corrected(given: LabelledImages, returned: LabelledImages) -> tuple[Labelled
             )
         new[before.name] = _merged(before, image, counts)
         counts["images"] += 1
-    return LabelledImages(given.root, tuple(new.get(image.name, image) for image in given)), counts
+    before = given.about.get("corrected", {})
+    about = {**given.about, "corrected": {name: before.get(name, 0) + count for name, count in counts.items()}}
+    return LabelledImages(given.root, tuple(new.get(image.name, image) for image in given), about=about), counts
 
 
 def known(given: LabelledImages, returned: LabelledImages) -> LabelledImages:

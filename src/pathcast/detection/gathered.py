@@ -61,7 +61,7 @@ def gathered(
                     shutil.copyfile(source, target)
                     owners[target] = source
             images.append(image.changed(name=target.relative_to(top).as_posix()))
-        found.append(LabelledImages(folder, tuple(images)))
+        found.append(LabelledImages(folder, tuple(images), about=labelled.about))
     return found
 
 

@@ -121,11 +121,18 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """A set of images below one folder, and what its labels' reader found wrong, if it was to go on."""
+    """A set of images below one folder, and what its labels' reader found wrong, if it was to go on.
+
+    `about`, plain values for a data card, says where the labels are from: `teacher` and `labelling` (its settings),
+    `corrected` (counts of what people did to the teacher's boxes), `class_names` (the file that says which class a
+    number is), `other_classes` (boxes left out, by the name of a class that the detector does not have). Keys are
+    absent where nothing is known.
+    """
 
     root: Path
     images: tuple[LabelledImage, ...] = field(default=())
     faults: tuple[Fault, ...] = field(default=())
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -163,15 +170,20 @@ def image_size(path: Path) -> tuple[int, int]:
     return int(pixels.shape[1]), int(pixels.shape[0])
 
 
-def one_label_file_each(targets: Mapping[str, Path]) -> None:
-    """Raise InvalidInputError where two images, by name, would have the same label file."""
+def other_classes(counts: Mapping[str, int]) -> Mapping[str, Any]:
+    """Boxes that were left out, by the name of their class, for `LabelledImages.about`, where there are any."""
+    return {"other_classes": dict(counts)} if counts else {}
+
+
+def one_file_each(targets: Mapping[str, Path], kind: str = "a label file") -> None:
+    """Raise InvalidInputError where two images, by name, would have the same file of some kind."""
     owners: dict[Path, str] = {}
     for name, target in targets.items():
         other = owners.setdefault(target, name)
         if other != name:
             raise InvalidInputError(
-                f"{name}: expected a label file of its own, {target.name} is that of {other}",
-                hint="rename one of the two images, or convert to COCO JSON",
+                f"{name}: expected {kind} of its own, {target.name} is that of {other}",
+                hint="rename one of the two images",
             )
 
 

@@ -17,7 +17,7 @@ import onnx
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES
+from pathcast.detection.classes import CLASS_NAMES, class_id_of
 from pathcast.detection.served_graph import Cells, Wiring, enclosed, load_onnx, shape_of
 from pathcast.detection.settings import TOP_K
 
@@ -89,7 +89,8 @@ def read_ultralytics(path: Path) -> UltralyticsFile:
             f"{width}x{height}",
             hint=_HINT,
         )
-    known = [(column, CLASS_NAMES.index(name)) for column, name in sorted(names.items()) if name in CLASS_NAMES]
+    found = ((column, class_id_of(name)) for column, name in sorted(names.items()))
+    known = [(column, class_id) for column, class_id in found if class_id is not None]
     if not known:
         raise InvalidInputError(f"{path}: expected classes among {', '.join(CLASS_NAMES)}, got {list(names.values())}")
     columns, class_ids = zip(*known, strict=True)

@@ -8,37 +8,39 @@ box that counts neither way.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES
+from pathcast.detection.classes import CLASS_NAMES, class_id_of
 from pathcast.detection.labelled import (
     BAD_LABELS,
     Fault,
     LabelledImage,
     LabelledImages,
     OnFault,
-    one_label_file_each,
+    one_file_each,
+    other_classes,
     refuse,
 )
 
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
-_OTHER_NAMES = {"motorbike": "motorcycle"}
 
 
 def read_voc(directory: Path, fault: OnFault = refuse) -> LabelledImages:
-    """All labels of the platform's classes; faults are files that are no labels, and objects that are none."""
+    """Labels of the platform's classes, others counted; faults are files and objects that are no labels."""
     paths = sorted((directory / ANNOTATIONS).rglob("*.xml"))
     if not paths:
         raise InvalidInputError(f"{directory}: expected labels Annotations/*.xml, found none")
-    found = (_read(directory, path, fault) for path in paths)
-    return LabelledImages(directory, tuple(image for image in found if image is not None))
+    others = Counter[str]()
+    found = [_read(directory, path, others, fault) for path in paths]
+    return LabelledImages(directory, tuple(image for image in found if image is not None), about=other_classes(others))
 
 
 def write_voc(directory: Path, labelled: LabelledImages) -> None:
     """Write one XML file an image, in the same folder below Annotations as the image is in below JPEGImages."""
     targets = {image.name: _labels_of(directory, image.name) for image in labelled}
-    one_label_file_each(targets)
+    one_file_each(targets)
     for image in labelled:
         root = ElementTree.Element("annotation")
         _add(root, "folder", IMAGES)
@@ -60,7 +62,7 @@ def write_voc(directory: Path, labelled: LabelledImages) -> None:
         ElementTree.ElementTree(root).write(targets[image.name], encoding="utf-8")
 
 
-def _read(directory: Path, path: Path, fault: OnFault) -> LabelledImage | None:
+def _read(directory: Path, path: Path, others: Counter[str], fault: OnFault) -> LabelledImage | None:
     own = path.relative_to(directory).as_posix()
     try:
         # Labels are the user's own files; entities are not expanded from outside by this parser.
@@ -75,15 +77,16 @@ def _read(directory: Path, path: Path, fault: OnFault) -> LabelledImage | None:
     for number, entry in enumerate(root.findall("object"), start=1):
         try:
             kind = _text(entry, "name")
-            kind = _OTHER_NAMES.get(kind, kind)
-            if kind not in CLASS_NAMES:
+            class_id = class_id_of(kind)
+            if class_id is None:
+                others[kind] += 1
                 continue
             edges = [float(_text(entry, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
         except ValueError as error:
             fault(Fault(image.name, BAD_LABELS, f"{own} object {number}: {error}"))
             continue
         boxes.append([edges[0] - 1, edges[1] - 1, edges[2], edges[3]])
-        class_ids.append(CLASS_NAMES.index(kind))
+        class_ids.append(class_id)
         ignored.append(entry.findtext("difficult", "0").strip() == "1")
     return image.changed(xyxy=boxes, class_ids=class_ids, ignored=ignored, track_ids=None, scores=None)
 

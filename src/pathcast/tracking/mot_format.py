@@ -1,8 +1,8 @@
 """MOTChallenge text: detections, ground truth, results and `seqinfo.ini`, as in MOT15 and MOT16.
 
 One row per box, comma separated: frame (from 1), id (-1 for a detection), left, top, width, height in
-pixels, confidence, then three columns of world coordinates (MOT15) or class and visibility (MOT16),
-which are not read. In ground truth a confidence of 0 marks a box that must not be scored.
+pixels, confidence, then three columns of world coordinates (MOT15), which are not read, or class and visibility
+(MOT16). In ground truth a confidence of 0 marks a box that must not be scored.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from pathcast.core import Detections, FrameTracks, InvalidInputError
 from pathcast.core.arrays import Float64Array, Int64Array, frozen_array
 
 _MIN_COLUMNS = 7
+_WITH_CLASS = (8, 9)
+"""So many columns has a row of MOT16; MOT15 has ten."""
+
+_PEDESTRIAN = 1
 _SEQUENCE_FILE = "seqinfo.ini"
 _IMAGE_FOLDER, _IMAGE_SUFFIX = "img1", ".jpg"
 
@@ -48,16 +52,23 @@ class MotBoxes:
     """Boxes of a whole sequence, parallel arrays sorted by frame (rows of one frame keep their order).
 
     `frames` (n,) int64 from 1; `ids` (n,) int64, -1 where unknown; `xyxy` (n, 4) float64 pixels: left,
-    top, right, bottom; `confidences` (n,) float64, any real number (public detectors give unbounded ones).
+    top, right, bottom; `confidences` (n,) float64, any real number (public detectors give unbounded ones);
+    `classes` (n,) int64, MOT16's numbers, 1 (a pedestrian) where nobody says.
     """
 
     frames: Int64Array
     ids: Int64Array
     xyxy: Float64Array
     confidences: Float64Array
+    classes: Int64Array
 
     def __init__(
-        self, frames: npt.ArrayLike, ids: npt.ArrayLike, xyxy: npt.ArrayLike, confidences: npt.ArrayLike
+        self,
+        frames: npt.ArrayLike,
+        ids: npt.ArrayLike,
+        xyxy: npt.ArrayLike,
+        confidences: npt.ArrayLike,
+        classes: npt.ArrayLike | None = None,
     ) -> None:
         numbers = frozen_array("frames", frames, np.int64, (None,))
         count = len(numbers)
@@ -67,6 +78,12 @@ class MotBoxes:
             ("ids", frozen_array("ids", ids, np.int64, (count,))),
             ("xyxy", frozen_array("xyxy", xyxy, np.float64, (count, 4))),
             ("confidences", frozen_array("confidences", confidences, np.float64, (count,))),
+            (
+                "classes",
+                frozen_array(
+                    "classes", np.full(count, _PEDESTRIAN) if classes is None else classes, np.int64, (count,)
+                ),
+            ),
         )
         for name, values in columns:
             ordered = values[order]
@@ -78,7 +95,7 @@ class MotBoxes:
 
     def select(self, rows: npt.NDArray[np.bool_]) -> MotBoxes:
         """The rows under a boolean mask."""
-        return MotBoxes(self.frames[rows], self.ids[rows], self.xyxy[rows], self.confidences[rows])
+        return MotBoxes(self.frames[rows], self.ids[rows], self.xyxy[rows], self.confidences[rows], self.classes[rows])
 
     def by_frame(self, length: int) -> list[slice]:
         """For each frame 1 … `length` the slice of its rows."""
@@ -155,14 +172,15 @@ def read_boxes(path: Path, *, length: int | None = None, identified: bool = Fals
         if len(cells) < _MIN_COLUMNS:
             raise InvalidInputError(f"{path} row {number}: expected {_MIN_COLUMNS} or more columns, got {len(cells)}")
         try:
-            rows.append([float(cell) for cell in cells[:_MIN_COLUMNS]])
+            kind = float(cells[_MIN_COLUMNS]) if len(cells) in _WITH_CLASS else -1
+            rows.append([*(float(cell) for cell in cells[:_MIN_COLUMNS]), _PEDESTRIAN if kind == -1 else kind])
         except ValueError as error:
             raise InvalidInputError(f"{path} row {number}: {error}") from error
         numbers.append(number)
-    table = np.array(rows, dtype=np.float64).reshape(-1, _MIN_COLUMNS)
+    table = np.array(rows, dtype=np.float64).reshape(-1, _MIN_COLUMNS + 1)
     _check_rows(path, table, numbers, length, identified)
     top_left, size = table[:, 2:4], table[:, 4:6]
-    return MotBoxes(table[:, 0], table[:, 1], np.hstack((top_left, top_left + size)), table[:, 6])
+    return MotBoxes(table[:, 0], table[:, 1], np.hstack((top_left, top_left + size)), table[:, 6], table[:, 7])
 
 
 def _check_rows(path: Path, table: Float64Array, numbers: Sequence[int], length: int | None, identified: bool) -> None:
@@ -172,6 +190,7 @@ def _check_rows(path: Path, table: Float64Array, numbers: Sequence[int], length:
         (np.isfinite(table).all(axis=1), "a finite number in every column"),
         ((frames >= 1) & (frames <= last) & (frames == np.floor(frames)), f"a whole frame number from 1 to {last:g}"),
         (ids == np.floor(ids), "a whole id"),
+        (table[:, 7] == np.floor(table[:, 7]), "a whole class in column 8, as MOT16 has it, or MOT15's ten columns"),
         ((table[:, 4] >= 0) & (table[:, 5] >= 0), "width and height of 0 or more"),
     ]
     if identified:

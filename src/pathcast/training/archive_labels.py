@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,11 +40,14 @@ def label_archive(
         rows = read_frame_rows(connection, camera, span.since, span.until)
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "model.onnx"
-        if ModelLifecycle(settings).fetch_champion(teacher, file) is None:
+        version = ModelLifecycle(settings).fetch_champion(teacher, file)
+        if version is None:
             raise InvalidInputError(
                 f"teacher {teacher}: no champion in the registry", hint="pathcast models import FILE --family detector"
             )
         frames = read_frames(FrameArchive.connect(settings), rows, output, "images", rules.every)
-        found = LabelledImages(output, tuple(label(frames, find_teacher(file), camera, rules)))
+        images = tuple(label(frames, find_teacher(file), camera, rules))
+    about = {"teacher": f"{teacher} {version}", "labelling": asdict(rules)}
+    found = LabelledImages(output, images, about=about)
     write_coco(output / "labels.json", found)
     return {"images": len(found), **found.boxes_by_class()}

@@ -39,7 +39,8 @@ def convert(sets: Sequence[LabelledImages], to: str, output: Path) -> tuple[int,
     place, write = _WRITERS[to]
     several = len(sets) > 1
     parts = gathered(with_own_identities(sets) if several else sets, output, place, own_folders=several)
-    everything = LabelledImages(output, tuple(image for part in parts for image in part))
+    about = {"sets": [dict(part.about) for part in parts]} if several else parts[0].about
+    everything = LabelledImages(output, tuple(image for part in parts for image in part), about=about)
     return len(everything), write(output, everything)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -25,12 +26,14 @@ from pathcast.training.labelling import LabellingSettings
 from pathcast.training.predictors import detect, onnx_predictor
 from pathcast.training.recordings import read_recordings
 from pathcast.training.settings import TrainingSettings
-from pathcast.training.teachers import find_teacher
+from pathcast.training.teachers import find_teacher, teacher_name
 
 if TYPE_CHECKING:
     import keras
 
     from pathcast.training.detector_task import DetectorTask
+
+_LOG = logging.getLogger(__name__)
 
 SHIPPED = DetectorSettings(
     width=0.1875, depth=0.33, depthwise=False, activation="relu", input_width=416, input_height=320
@@ -48,7 +51,7 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
     """Write a prepared folder from whatever `read_recordings` knows at or below `source`.
 
     Options: those of `SplitSettings`; `teacher`, a detector that labels videos (`find_teacher`); those of
-    `LabellingSettings`; `without`, names of sets to leave out.
+    `LabellingSettings`; `without`, names of sets to leave out. What is left out or assumed is logged, and in the card.
     """
     split_names, label_names = ({entry.name for entry in fields(kind)} for kind in (SplitSettings, LabellingSettings))
     known = split_names | label_names | {"teacher", "without"}
@@ -61,19 +64,27 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
     rules = SplitSettings(**{**shares, "held_out": _names(options.get("held_out", ()))})
     labelling = LabellingSettings(**{"every": 5, **{key: options[key] for key in label_names & set(options)}})
     teacher = options.get("teacher")
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        _LOG.warning(text)
+        notes.append(text)
+
     sets = read_recordings(
         source,
         folder / "images",
         teacher=None if teacher is None else find_teacher(Path(str(teacher))),
         labelling=labelling,
         without=_names(options.get("without", ())),
+        note=note,
         go_on=True,
     )
-    about: dict[str, Any] = {"source": str(source), "teacher": None if teacher is None else Path(str(teacher)).name}
-    about["labelling"] = asdict(labelling)
+    about: dict[str, Any] = {"source": str(source)}
+    if teacher is not None:
+        about |= {"teacher": teacher_name(Path(str(teacher))), "labelling": asdict(labelling)}
     if (source / SELECTION).is_file():
         about = json.loads((source / SELECTION).read_text(encoding="utf-8"))
-    return prepare(sets, folder, rules, about=about)
+    return prepare(sets, folder, rules, about={**about, "notes": notes})
 
 
 def task(folder: Path, settings: Mapping[str, Any]) -> DetectorTask:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,10 @@ _LEAST_FOLDER = 20
 """Folders of fewer images without a time are cut together, as one."""
 
 RULE = (
-    "with a time: each camera by itself, its end held out, gap_s seconds before each border in no part. Without: each "
-    "folder by itself, in the order of the names (numbers as numbers), its end held out, stills_gap images before each "
-    "border, but at most a twentieth of the folder, in no part. So names must follow the time where images are frames "
-    "of a recording"
+    "with a time: each camera by itself, its end held out, gap_s seconds before each border, but at most a twentieth "
+    "of the recording, in no part. Without: each folder by itself, in the order of the names (numbers as numbers), its "
+    "end held out, stills_gap images before each border, but at most a twentieth of the folder, in no part. So names "
+    "must follow the time where images are frames of a recording"
 )
 
 
@@ -50,9 +50,10 @@ RULE = (
 class SplitSettings:
     """Shares of the whole: the last `test` of a recording is held out, the `val` before it chooses the epoch.
 
-    `gap_s` seconds before each border are left out. Images without a time may be frames of a recording all the same:
-    they are cut likewise, each folder in the order of its names, by the shares `stills_val` and `stills_test`, with
-    `stills_gap` images before each border left out. All of the cameras in `held_out` are test.
+    `gap_s` seconds before each border, at most a twentieth of the recording, are left out. Images without a time may
+    be frames of a recording all the same: they are cut likewise, each folder in the order of its names, by the shares
+    `stills_val` and `stills_test`, with `stills_gap` images before each border left out. All of the cameras in
+    `held_out` are test.
     """
 
     val: float = 0.1
@@ -98,20 +99,18 @@ def prepare(
     *,
     limits: QualityLimits | None = None,
     about: Mapping[str, Any] | None = None,
-    note: Callable[[str], None] = lambda text: None,
 ) -> Mapping[str, Any]:
     """Check, mend, split and filter the sets and write the folder; returns the data card.
 
     Boxes with faults are mended or dropped; images are dropped that are unreadable, or whose labels are in part; unfit
     ones are dropped from training alone. Objects are numbered through all sets. Raises InvalidInputError where a set
-    as a whole is unreadable, or nothing to learn from is left.
+    as a whole is unreadable, or no box is left to learn from or to choose the epoch by.
     """
     rules = settings or SplitSettings()
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[Fault] = []
     sound: list[LabelledImages] = []
     for labelled in sets:
-        note(f"checking {labelled.root}")
         found = validate(labelled)
         faults += found
         for fault in found:
@@ -122,14 +121,24 @@ def prepare(
         sound.append(LabelledImages(labelled.root, tuple(good)))
     images = [image for each in gathered(with_own_identities(sound), folder) for image in each]
     parts = split(LabelledImages(folder, tuple(images)), rules)
-    note("looking for blurred, dark and repeated frames")
     dropped = unfit(parts["train"], limits)
     names = {fault.name for fault in dropped}
     parts["train"] = parts["train"].where(lambda image: image.name not in names)
     if not len(parts["train"]) or not parts["train"].boxes_by_class():
-        raise InvalidInputError(f"{folder}: expected labelled images to learn from, none is left of {len(images)}")
+        raise InvalidInputError(
+            f"detector data: expected labelled images to learn from, none is left of {len(images)}",
+            hint="`pathcast data check` lists faults and frames not worth learning from; val and test take shares",
+        )
+    if not parts["val"].boxes_by_class():
+        sizes = ", ".join(f"{part} {len(labelled)}" for part, labelled in parts.items())
+        raise InvalidInputError(
+            f"detector data: expected labelled images to choose the epoch by, the part val has none (images: {sizes})",
+            hint="give it more: val of each recording, stills_val of images without a time, or a longer recording; "
+            "or less to test, so that val lies where there is something to see",
+        )
     card = {
         "about": dict(about or {}),
+        "sets": [{"name": each.root.name, "images": len(each), **each.about} for each in sets],
         "split": {**asdict(rules), "rule": RULE},
         "parts": {part: describe(labelled) for part, labelled in parts.items()},
         "samples": {part: len(labelled) for part, labelled in parts.items()},
@@ -166,13 +175,13 @@ def describe(labelled: LabelledImages) -> dict[str, Any]:
 
 
 def _part_by_time(moment: float, first: float, last: float, settings: SplitSettings) -> str | None:
-    borders = [
-        first + (last - first) * (1 - settings.test - settings.val),
-        first + (last - first) * (1 - settings.test),
-    ]
-    if any(border - settings.gap_s <= moment < border for border in borders):
-        return None
-    return "train" if moment < borders[0] else "val" if moment < borders[1] else "test"
+    span = last - first
+    gap = min(settings.gap_s, span / 20)
+    for part, share, later in (("test", settings.test, 0.0), ("val", settings.val, settings.test)):
+        border = first + span * (1 - later - share)
+        if share and moment >= border - gap:
+            return part if moment >= border else None
+    return "train"
 
 
 def _parts_of_stills(labelled: LabelledImages, settings: SplitSettings) -> dict[int, str | None]:

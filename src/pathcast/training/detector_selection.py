@@ -22,7 +22,7 @@ from pathcast.training.archived_frames import ArchiveSpan, choose_rows, read_fra
 from pathcast.training.detector_data import SELECTION
 from pathcast.training.family import Selection
 from pathcast.training.labelling import LabellingSettings, label
-from pathcast.training.teachers import find_teacher
+from pathcast.training.teachers import find_teacher, teacher_name
 
 CHAMPION = "champion"
 _MODEL = "detector"
@@ -65,7 +65,8 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
             labels = label(
                 read_frames(archive, rows, root, "frames", labelling.every), looks, each.camera_id, labelling
             )
-            labelled, counts = LabelledImages(root, tuple(labels)), None
+            about = {"teacher": teacher, "labelling": asdict(labelling)}
+            labelled, counts = LabelledImages(root, tuple(labels), about=about), None
             if unused is not None:
                 labelled, counts = corrected(labelled, known(labelled, unused))
             write_coco(root / "labels.json", labelled)
@@ -103,7 +104,7 @@ def _options(given: Mapping[str, Any]) -> tuple[FrameSelection, LabellingSetting
 def _teacher(settings: PlatformSettings, name: str, scratch: Path) -> tuple[Path, str]:
     """The teacher's file, and what the card calls it."""
     if name != CHAMPION:
-        return Path(name), Path(name).name
+        return Path(name), teacher_name(Path(name))
     version = ModelLifecycle(settings).fetch_champion(_MODEL, scratch / "champion.onnx")
     if version is None:
         raise InvalidInputError(

@@ -7,6 +7,7 @@ beside it), masks of moving objects (`groundtruth/`, `input/`) and, with a teach
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,16 +27,22 @@ from pathcast.detection.labelled import (
     LabelledImage,
     LabelledImages,
     OnFault,
+    other_classes,
     refuse,
 )
+from pathcast.detection.mot_classes import OTHER, platform_classes
 from pathcast.detection.motion_masks import read_motion_masks
 from pathcast.detection.voc_xml import read_voc
+from pathcast.detection.yolo_names import ASSUMED
 from pathcast.detection.yolo_text import read_yolo
 from pathcast.tracking.mot_format import read_boxes, read_sequence_info
 from pathcast.training.labelling import LabellingSettings, RecordedFrame, Teacher, label
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
 JPEG_QUALITY = 92
+_LISTED = 10
+"""So many classes, the most frequent, are named where many are left out."""
+
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """A recording whose time nobody knows begins here; the order and the distances of its frames are right."""
 
@@ -52,8 +59,9 @@ def read_recordings(
 ) -> list[LabelledImages]:
     """All sets at or below `source`; frames of videos are written below `work`.
 
-    Files and folders named in `without` (a video without its suffix) are left out. `note` is told of each set before
-    it is read. Videos without labels are left out where there is no teacher. Recordings of one name are numbered.
+    Files and folders named in `without` (a video without its suffix) are left out, and so are videos without labels
+    where there is no teacher. `note` is told what is left out for lack of something, and what is assumed or not known
+    of a set. Recordings of one name are numbered.
     Raises InvalidInputError where nothing is recognised, and at the first fault; with `go_on` the sets hold the
     faults, and a set that cannot be read at all is there without images.
     """
@@ -85,8 +93,11 @@ class _Walk:
         if source.is_file():
             if source.suffix == ".json":
                 yield self._read(source, lambda fault: read_coco(source, fault=fault))
-            elif source.suffix.lower() in VIDEO_SUFFIXES and (teacher := self.teacher) is not None:
-                yield self._read(source, lambda fault: self._label(source, teacher))
+            elif source.suffix.lower() in VIDEO_SUFFIXES:
+                if (teacher := self.teacher) is None:
+                    self.note(f"{source}: left out, a video without labels needs a teacher")
+                else:
+                    yield self._read(source, lambda fault: self._label(source, teacher))
             return
         if not source.is_dir():
             raise InvalidInputError(f"{source}: no such file or folder")
@@ -114,15 +125,19 @@ class _Walk:
                 yield from self.sets(path)
 
     def _read(self, source: Path, read: Callable[[OnFault], LabelledImages]) -> LabelledImages:
-        self.note(str(source))
-        if not self.go_on:
-            return read(refuse)
         faults: list[Fault] = []
         try:
-            labelled = read(faults.append)
+            labelled = read(faults.append if self.go_on else refuse)
         except InvalidInputError as error:
+            if not self.go_on:
+                raise
             labelled = LabelledImages(source)
             faults.append(Fault(str(source), UNREADABLE_SET, error.message, error.hint))
+        if labelled.about.get("class_names") == ASSUMED:
+            self.note(f"{source}: class numbers are {ASSUMED}")
+        if others := Counter(labelled.about.get("other_classes", {})):
+            listed = ", ".join(f"{count} {name}" for name, count in others.most_common(_LISTED))
+            self.note(f"{source}: {others.total()} boxes of classes that the detector does not have: {listed}")
         return replace(labelled, faults=tuple(faults))
 
     def _label(self, video: Path, teacher: Teacher) -> LabelledImages:
@@ -130,14 +145,19 @@ class _Walk:
 
 
 def read_mot(directory: Path, work: Path, teacher: Teacher | None = None, names: Names | None = None) -> LabelledImages:
-    """A MOT sequence's people with their identities; a video's frames are written below `work`.
+    """A MOT sequence's objects with their identities; a video's frames are written below `work`.
 
-    Boxes of confidence 0 are ignored ones. Times follow the sequence's frame rate. MOT labels people alone: a
+    Boxes of confidence 0 are ignored ones. Times follow the sequence's frame rate. MOT labels people before all: a
     teacher adds the objects of other classes, or they would be learned as background. The camera has the sequence's
     name, or another one of `names` where that is taken.
     """
     info = read_sequence_info(directory)
-    boxes = read_boxes(directory / "gt" / "gt.txt", length=info.length, identified=True)
+    everything = read_boxes(directory / "gt" / "gt.txt", length=info.length, identified=True)
+    class_ids, like_people = platform_classes(everything.classes)
+    known = class_ids != OTHER
+    boxes, class_ids = everything.select(known), class_ids[known]
+    ignored = like_people[known] | (boxes.confidences == 0)
+    others = Counter(f"MOT's {number}" for number in everything.classes[~known].tolist())
     pictures = _pictures_of(directory)
     if pictures is None:
         raise InvalidInputError(f"{directory}: expected {info.image_folder}/ or a video here or beside it, found none")
@@ -158,16 +178,16 @@ def read_mot(directory: Path, work: Path, teacher: Teacher | None = None, names:
             info.width,
             info.height,
             boxes.xyxy[rows],
-            np.full(rows.stop - rows.start, PERSON),
-            ignored=boxes.confidences[rows] == 0,
+            class_ids[rows],
+            ignored=ignored[rows],
             track_ids=boxes.ids[rows],
             camera=camera,
             captured_at=_EPOCH + timedelta(seconds=number / info.frame_rate),
         )
         for number, (name, rows) in enumerate(zip(files, boxes.by_frame(info.length), strict=True))
     ]
-    people = LabelledImages(root, tuple(images))
-    return people if teacher is None else _with_other_classes(people, teacher)
+    labelled = LabelledImages(root, tuple(images), about=other_classes(others))
+    return labelled if teacher is None else _with_other_classes(labelled, teacher)
 
 
 def label_video(path: Path, work: Path, teacher: Teacher, labelling: LabellingSettings, camera: str) -> LabelledImages:
@@ -218,7 +238,7 @@ def _with_other_classes(people: LabelledImages, teacher: Teacher) -> LabelledIma
         both = {name: np.concatenate([getattr(image, name), getattr(others, name)]) for name in columns}
         # The tracker's numbers would clash with the sequence's.
         merged.append(image.changed(**both, track_ids=[*image.track_ids, *[-1] * len(others)]))
-    return LabelledImages(people.root, tuple(merged))
+    return replace(people, images=tuple(merged))
 
 
 def _is_coco(path: Path) -> bool:

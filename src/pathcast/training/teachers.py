@@ -9,7 +9,7 @@ import numpy as np
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES
+from pathcast.detection.classes import CLASS_NAMES, class_id_of
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
 from pathcast.registry.ultralytics import open_ultralytics
@@ -21,6 +21,16 @@ _WEAKEST = 0.05
 def find_teacher(file: Path, threads: int = 1) -> Teacher:
     """A teacher from a served ONNX file, or from an Ultralytics file (`.pt`)."""
     return ultralytics_teacher(file, threads) if file.suffix == ".pt" else onnx_teacher(file, threads)
+
+
+def teacher_name(file: Path) -> str:
+    """What a data card calls a teacher's file: model and version where it lies as such, else the file's own name.
+
+    >>> teacher_name(Path("model_repo/detector/1/model.onnx")), teacher_name(Path("yolo11x.pt"))
+    ('detector 1', 'yolo11x.pt')
+    """
+    version = file.absolute().parent
+    return f"{version.parent.name} {version.name}" if version.name.isdigit() else file.name
 
 
 def onnx_teacher(file: Path, threads: int = 1) -> Teacher:
@@ -58,7 +68,8 @@ def ultralytics_teacher(file: Path, threads: int = 1) -> Teacher:
     AGPL-3.0: what that asks of you is yours to judge.
     """
     model = open_ultralytics(file, threads)
-    classes = {index: CLASS_NAMES.index(name) for index, name in model.names.items() if name in CLASS_NAMES}
+    found = {index: class_id_of(name) for index, name in model.names.items()}
+    classes = {index: class_id for index, class_id in found.items() if class_id is not None}
     if not classes:
         raise InvalidInputError(
             f"{file}: expected classes among {', '.join(CLASS_NAMES)}, got {list(model.names.values())[:10]}"

@@ -96,6 +96,27 @@ def test_a_teacher_labels_a_folder(labels: Path, pictures: Path) -> None:
     assert found.images[1].xyxy.tolist() == [[8, 8, 24, 56], [30, 20, 60, 40]]
     assert found.images[1].ignored.tolist() == [False, True]
     assert found.read(found.images[0]).shape == (64, 96, 3)
+    assert found.about == {
+        "teacher": "model.onnx",
+        "labelling": {"sure": 0.4, "unsure": 0.1, "frames": 3, "every": 2},
+    }
+
+
+def test_labels_that_are_there_are_not_written_over(labels: Path, teacher: Path, pictures: Path) -> None:
+    before = (labels / "labels.json").read_bytes()
+    with pytest.raises(InvalidInputError, match=r"labels.json: expected no labels here yet"):
+        run("label", pictures, "--teacher", teacher, "--output", labels)
+    assert (labels / "labels.json").read_bytes() == before
+
+
+def test_images_that_would_share_a_file_are_refused_before_anything_is_labelled(
+    teacher: Path, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pictures, tmp_path / "pictures")
+    shutil.copy(pictures / "6.png", tmp_path / "pictures" / "6.bmp")
+    with pytest.raises(InvalidInputError, match=r"6.png: expected an image file of its own, 6.jpg is that of .*6.bmp"):
+        run("label", tmp_path / "pictures", "--teacher", teacher, "--output", tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()
 
 
 def test_the_shipped_detector_labels_wherever_the_command_is_run(
@@ -103,7 +124,7 @@ def test_the_shipped_detector_labels_wherever_the_command_is_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert "7 images" in run("label", pictures, "--every", 1)
-    assert (tmp_path / "labels" / "labels.json").is_file()
+    assert read_coco(tmp_path / "labels" / "labels.json").about["teacher"] == "detector 1"
 
 
 def test_where_from_must_be_clear(teacher: Path) -> None:
@@ -145,6 +166,8 @@ def test_several_sets_are_all_converted_and_keep_their_pixels(kind: str, labels:
     sets = read_recordings(tmp_path / kind, tmp_path / "work")
     greys = [int(labelled.read(image).mean()) for labelled in sets for image in labelled]
     assert greys == pytest.approx([40] * 4 + [200] * 4, abs=3)
+    if kind == "coco":
+        assert [each["teacher"] for each in sets[0].about["sets"]] == ["model.onnx"] * 2
     assert sum(labelled.boxes_by_class()["person"] for labelled in sets) == 8
 
 

@@ -15,6 +15,7 @@ class Boxes:
     frames = np.array([1, 2])
     xyxy = np.array([[0.0, 0, 10, 20], [5, 5, 15, 25]])
     confidences = np.array([1.0, 0.0])
+    classes = np.array([1, 7])
 
 
 def found(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -122,6 +123,14 @@ def test_persons_of_a_sequence() -> None:
     hits = [found((0, 0, 10, 20, 0.5, 0)), found((5, 5, 15, 25, 0.9, 0)), found((1, 1, 9, 9, 0.4, 0))]
     assert person_ap50(hits, Boxes()) == pytest.approx(1)
     assert person_ap50([hits[1], hits[0], hits[2]], Boxes()) < 0.5
+
+
+def test_objects_of_a_sequence_have_their_classes() -> None:
+    boxes = Boxes()
+    boxes.classes = np.array([3, 9])
+    first, second, _ = sequence_truth(boxes, 3)
+    assert first.class_ids.tolist() == [2]
+    assert len(second.xyxy) == 0
 
 
 def test_wrong_use_is_named() -> None:

@@ -173,6 +173,36 @@ def test_every_entry_of_coco_json_is_read_whatever_the_others_hold(tmp_path: Pat
     assert {fault.name for fault in found} == {"1.jpg", "2.jpg", "3.jpg", "4.jpg", "labels.json"}
 
 
+def test_an_image_with_a_category_that_has_no_name_is_named_and_other_classes_are_counted(tmp_path: Path) -> None:
+    images = [{"id": number, "file_name": f"{number}.jpg", "width": 10, "height": 10} for number in (1, 2)]
+    rows = [(1, 7), (1, 9), (1, 9), (2, 4), (2, 7)]
+    annotations = [
+        {"id": n, "image_id": image, "category_id": kind, "bbox": [0, 0, 4, 4]} for n, (image, kind) in enumerate(rows)
+    ]
+    (tmp_path / "labels.json").write_text(json.dumps(coco(images=images, annotations=annotations)))
+    found: list[Fault] = []
+    labelled = read_coco(tmp_path / "labels.json", fault=found.append)
+    assert [(fault.name, fault.kind) for fault in found] == [("2.jpg", "unreadable labels")]
+    assert "annotation 3: expected a category of labels.json, got 4" in found[0].detail
+    assert labelled.boxes_by_class() == {"person": 2}
+    assert labelled.about == {"other_classes": {"dog": 2}}
+
+
+def test_images_of_one_id_are_faults(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": f"{name}.jpg", "width": 10, "height": 10} for name in "ab"]
+    (tmp_path / "labels.json").write_text(json.dumps(coco(images=images)))
+    found: list[Fault] = []
+    read_coco(tmp_path / "labels.json", fault=found.append)
+    assert [(fault.name, fault.kind) for fault in found] == [(f"{name}.jpg", "unreadable labels") for name in "ab"]
+    assert "id of its own, 1 is that of b.jpg too" in found[0].detail
+
+
+def test_what_is_known_of_labels_travels_with_them(tmp_path: Path) -> None:
+    about = {"teacher": "detector 3", "labelling": {"sure": 0.4}}
+    write_coco(tmp_path / "labels.json", LabelledImages(tmp_path, (LabelledImage("a.jpg", 10, 10),), about=about))
+    assert read_coco(tmp_path / "labels.json").about == about
+
+
 def test_voc_counts_pixels_from_one(tmp_path: Path) -> None:
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "a.xml").write_text(
@@ -180,9 +210,11 @@ def test_voc_counts_pixels_from_one(tmp_path: Path) -> None:
         "<object><name>motorbike</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>10</xmax><ymax>8</ymax></bndbox>"
         "</object><object><name>cat</name></object></annotation>"
     )
-    (image,) = read_voc(tmp_path)
+    labelled = read_voc(tmp_path)
+    (image,) = labelled
     assert image.xyxy.tolist() == [[0, 0, 10, 8]]
     assert image.class_ids.tolist() == [3]
+    assert labelled.about == {"other_classes": {"cat": 1}}
 
 
 def coco(**changes: object) -> dict[str, object]:

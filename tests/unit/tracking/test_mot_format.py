@@ -34,6 +34,12 @@ def test_rows_are_read_as_corners_and_sorted_by_frame(tmp_path: Path) -> None:
     assert boxes.ids.tolist() == [8, 7, 7]
     assert boxes.xyxy.tolist() == [[1.5, 2, 4.5, 6], [0, 0, 1, 1], [10, 20, 15, 26]]
     assert boxes.confidences.tolist() == [0.25, 1, 1]
+    assert boxes.classes.tolist() == [1, 1, 1]
+
+
+def test_mot16_has_a_class_where_mot15_has_the_world(tmp_path: Path) -> None:
+    rows = "1,1,0,0,5,5,1,3,0.5\n1,2,0,0,5,5,1,-1,-1\n1,3,0,0,5,5,1,7\n1,4,0,0,5,5,1,3.5,2,0\n"
+    assert read_boxes(written(tmp_path, rows)).classes.tolist() == [3, 1, 7, 1]
 
 
 def test_an_empty_file_has_no_boxes(tmp_path: Path) -> None:
@@ -53,6 +59,7 @@ GOOD = "1,1,0,0,5,5,1,-1,-1,-1\n\n"
         ("1.5,2,0,0,5,5,1", "row 3: expected a whole frame number"),
         ("10,2,0,0,5,5,1", "row 3: expected a whole frame number from 1 to 9"),
         ("1,2.5,0,0,5,5,1", "row 3: expected a whole id"),
+        ("1,2,0,0,5,5,1,3.5,1", "row 3: expected a whole class in column 8"),
         ("1,2,0,0,-5,5,1", "row 3: expected width and height of 0 or more"),
         ("1,-1,0,0,5,5,1", "row 3: expected an id above 0"),
         ("1,1,3,0,5,5,1", "row 3: expected an id at most once in a frame"),

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from pathcast.core import Detections, InvalidInputError
 from pathcast.detection.coco_json import write_coco
+from pathcast.detection.corrections import corrected
 from pathcast.detection.labelled import LabelledImage, LabelledImages, with_own_identities
+from pathcast.detection.yolo_names import ASSUMED
 from pathcast.training.detector import prepare_images
 from pathcast.training.detector_data import SplitSettings, prepare, read_prepared, split
 from pathcast.training.labelling import LabellingSettings, RecordedFrame, label
@@ -51,6 +53,28 @@ def test_every_camera_is_cut_by_time_with_gaps() -> None:
     assert seconds_of(parts["test"], "a") == list(range(80, 101))
     assert seconds_of(parts["train"], "b") == list(range(33))
     assert seconds_of(parts["test"], "b") == list(range(40, 51))
+
+
+def test_of_a_short_recording_a_gap_takes_a_twentieth_and_leaves_something_to_choose_the_epoch_by() -> None:
+    parts = split(recording("a", 21), SplitSettings(val=0.1, test=0.2, gap_s=2))
+    assert {part: seconds_of(labelled, "a") for part, labelled in parts.items()} == {
+        "train": list(range(13)),
+        "val": [14],
+        "test": [16, 17, 18, 19, 20],
+    }
+
+
+@pytest.mark.parametrize(
+    ("shares", "sizes"),
+    [
+        ({"val": 0.25, "test": 0.0}, (73, 26, 0)),
+        ({"val": 0.0, "test": 0.25}, (73, 0, 26)),
+        ({"val": 0.0, "test": 0.0}, (101, 0, 0)),
+    ],
+)
+def test_before_a_part_that_is_not_wanted_there_is_no_gap(shares: dict[str, float], sizes: tuple[int, ...]) -> None:
+    parts = split(recording("a", 101), SplitSettings(**shares, gap_s=2))
+    assert tuple(len(parts[part]) for part in ("train", "val", "test")) == sizes
 
 
 def test_a_held_out_camera_is_test_alone() -> None:
@@ -153,6 +177,50 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
         prepare([recording("a", 3, tmp_path)], tmp_path / "data")
 
 
+@pytest.mark.parametrize(("val", "images"), [(0.0, 0), (0.2, 4)])
+def test_nothing_to_choose_the_epoch_by_is_an_error(val: float, images: int, tmp_path: Path) -> None:
+    source = recording("a", 21, tmp_path / "raw")
+    for second in range(21):
+        noise(source.root / f"a/{second:04d}.png", second)
+    empty = tuple(image.chosen([False]) if 12 <= number < 17 else image for number, image in enumerate(source))
+    with pytest.raises(
+        InvalidInputError, match=rf"part val has none \(images: train \d+, val {images}, test"
+    ) as caught:
+        prepare([LabelledImages(source.root, empty)], tmp_path / "data", SplitSettings(val=val, test=0.2, gap_s=0))
+    assert "val of each recording, stills_val" in str(caught.value.hint)
+
+
+def test_the_card_says_who_labelled_and_what_people_corrected(tmp_path: Path) -> None:
+    about = {"teacher": "detector 3", "labelling": {"sure": 0.4}}
+    source = recording("gate", 21, tmp_path / "yard")
+    for second in range(21):
+        noise(source.root / f"gate/{second:04d}.png", second)
+    back = LabelledImages(Path(), source.images[3:5])
+    labelled, _ = corrected(corrected(LabelledImages(source.root, source.images, about=about), back)[0], back)
+    write_coco(source.root / "labels.json", labelled)
+    card = prepare_images(source.root / "labels.json", tmp_path / "data", {})
+    counts = {"images": 4, "kept": 4, "changed": 0, "added": 0, "removed": 0}
+    assert card["sets"] == [{"name": "yard", "images": 21, **about, "corrected": counts}]
+    assert "teacher" not in card["about"]
+
+
+def test_what_is_left_out_or_assumed_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raw = tmp_path / "raw"
+    video(raw / "monday" / "gate.avi", 40)
+    for number in range(20):
+        noise(raw / "set" / "images" / f"{number}.png", number)
+        (raw / "set" / "labels").mkdir(exist_ok=True)
+        (raw / "set" / "labels" / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.4\n16 0.5 0.5 0.2 0.4\n")
+    card = prepare_images(raw, tmp_path / "data", {})
+    said = [
+        f"{raw}/monday/gate.avi: left out, a video without labels needs a teacher",
+        f"{raw}/set: class numbers are {ASSUMED}",
+        f"{raw}/set: 20 boxes of classes that the detector does not have: 20 COCO's 16",
+    ]
+    assert caplog.messages == card["about"]["notes"] == said
+    assert card["sets"] == [{"name": "set", "images": 20, "class_names": ASSUMED, "other_classes": {"COCO's 16": 20}}]
+
+
 def test_two_sets_of_one_name_and_their_people_stay_apart(tmp_path: Path) -> None:
     sets = []
     for day in ("monday", "tuesday"):
@@ -246,6 +314,23 @@ def test_a_mot_sequence_keeps_identities_times_and_what_to_ignore(tmp_path: Path
     assert labelled.images[0].xyxy.tolist() == [[10, 10, 20, 30]]
 
 
+def test_a_mot_sequence_says_which_objects_it_has(tmp_path: Path) -> None:
+    folder = mot_folder(tmp_path / "gate")
+    # A pedestrian, a car, a standing person who is not scored, a reflection, and what hides people.
+    rows = [(1, 1), (1, 3), (0, 7), (1, 12), (1, 9)]
+    text = "".join(f"1,{n},10,10,10,20,{flag},{kind},1\n" for n, (flag, kind) in enumerate(rows, start=1))
+    (folder / "gt" / "gt.txt").write_text(text)
+    labelled = read_mot(folder, tmp_path / "work")
+    first = labelled.images[0]
+    assert first.class_ids.tolist() == [0, 2, 0, 0]
+    assert first.ignored.tolist() == [False, False, True, True]
+    assert first.track_ids.tolist() == [1, 2, 3, 4]
+    assert labelled.about == {"other_classes": {"MOT's 9": 1}}
+    (folder / "gt" / "gt.txt").write_text("1,1,10,10,10,20,1,14,1\n")
+    with pytest.raises(InvalidInputError, match="classes of MOT16, 1 to 13 in column 8, got 14"):
+        read_mot(folder, tmp_path / "work")
+
+
 def test_a_mot_sequence_has_its_images_where_it_says(tmp_path: Path) -> None:
     folder = mot_folder(tmp_path / "gate")
     (folder / "img1").rename(folder / "frames")
@@ -311,7 +396,7 @@ def test_all_layouts_below_a_folder_are_found(tmp_path: Path) -> None:
     told: list[str] = []
     sets = read_recordings(tmp_path, tmp_path / "work", note=told.append)
     assert sorted(len(each) for each in sets) == [1, 6]
-    assert len(told) == 2
+    assert told == [f"{tmp_path}/pictures: class numbers are {ASSUMED}"]
     (only,) = read_recordings(tmp_path, tmp_path / "work", without=("gate",))
     assert only.boxes_by_class() == {"car": 1}
 

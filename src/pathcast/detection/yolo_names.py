@@ -1,0 +1,66 @@
+"""Which class a number of YOLO text is: read from what the tools that write such sets leave beside the labels.
+
+Ultralytics writes `data.yaml` with `names` (https://docs.ultralytics.com/datasets/detect), LabelImg and Label Studio
+`classes.txt` with a name a line, darknet and CVAT the same as `obj.names`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.detection.classes import CLASS_NAMES, COCO_CLASS_IDS
+
+YAML_FILE = "data.yaml"
+_FILES = (YAML_FILE, "dataset.yaml", "classes.txt", "obj.names")
+ASSUMED = f"COCO's 80, assumed, for none of {', '.join(_FILES)} is beside the labels"
+_COCO = {number: f"COCO's {number}" for number in range(80)} | dict(zip(COCO_CLASS_IDS, CLASS_NAMES, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedClasses:
+    """The names of a set's class numbers; `source` is the file that has them, or ASSUMED."""
+
+    names: Mapping[int, str]
+    source: str
+
+
+def read_class_names(directory: Path) -> NumberedClasses:
+    """From the first such file in the set's folder, its `labels` or the folder around; else COCO's 80 are assumed.
+
+    Raises InvalidInputError where the file is there and has no names.
+    """
+    for place in (directory, directory / "labels", directory.absolute().parent):
+        for path in (place / name for name in _FILES):
+            if path.is_file():
+                names = _names_in(path)
+                return NumberedClasses({number: str(name).strip() for number, name in names.items()}, path.name)
+    return NumberedClasses(_COCO, ASSUMED)
+
+
+def write_class_names(directory: Path) -> None:
+    """Write `directory`/data.yaml: the platform's classes by their own numbers, and where the images are."""
+    text = yaml.safe_dump({"train": "images", "names": dict(enumerate(CLASS_NAMES))}, sort_keys=False)
+    (directory / YAML_FILE).write_text(text, encoding="utf-8")
+
+
+def _names_in(path: Path) -> Mapping[int, object]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".yaml":
+            return {number: line for number, line in enumerate(text.splitlines()) if line.strip()}
+        document = yaml.safe_load(text)
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"{path}: not readable: {error}") from error
+    names = document.get("names") if isinstance(document, dict) else None
+    found = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(found, dict) or not all(isinstance(number, int) for number in found):
+        raise InvalidInputError(
+            f"{path}: names: expected a list of class names, or names by number, got {names!r}",
+            hint="for example `names: [person, car]`; without such a file the numbers are taken for COCO's 80",
+        )
+    return found
