@@ -57,7 +57,7 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml
 
 bench: install ## Every benchmark that needs no platform, the figures in bench/NAME.json
 	@mkdir -p bench
-	@for name in tracker training; do $(BIN)/pathcast bench $$name --json bench/$$name.json || exit 1; done
+	@for name in detector tracker training; do $(BIN)/pathcast bench $$name --json bench/$$name.json || exit 1; done
 
 compile: install ## Compile the Kubeflow pipelines into build/pipelines
 	@$(BIN)/pathcast pipeline compile --output build/pipelines

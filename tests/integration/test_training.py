@@ -20,12 +20,12 @@ EPOCHS, STEPS_PER_EPOCH, BATCH = 4, 5, 64
 DETECTOR_STEPS = 20
 KILL_SEED = 20261121
 
-# A forecaster whose worker W, in epoch E, is killed by SIGKILL before it has computed batch B; once.
+# A family whose worker W, in epoch E, is killed by SIGKILL before it has computed batch B; once.
 DYING_FAMILY = """
 import os, signal
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pathcast.training.forecaster import FAMILY as FORECASTER
+from {module} import FAMILY as LIVING
 
 WORKER, EPOCH, BATCH, MARK = {worker}, {epoch}, {batch}, Path({mark!r})
 
@@ -45,7 +45,7 @@ class Dying:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield batch
 
-FAMILY = replace(FORECASTER, task=lambda folder, settings: Dying(FORECASTER.task(folder, settings)))
+FAMILY = replace(LIVING, task=lambda folder, settings: Dying(LIVING.task(folder, settings)))
 """
 
 # A detector that keeps its last weights, however well they do after a few steps.
@@ -103,15 +103,20 @@ def largest_difference(first: TrainedModel, second: TrainedModel) -> float:
     return max(float(np.abs(first.weights[name] - second.weights[name]).max()) for name in first.weights)
 
 
+def write_dying_family(folder: Path, module: str, epochs: int, steps_per_epoch: int) -> int:
+    """The family of `module` as `dying_family`, killed at a step by chance; the worker that it happens to."""
+    random = np.random.default_rng(KILL_SEED)
+    worker, step = int(random.integers(2)), int(random.integers(1, epochs * steps_per_epoch))
+    epoch, batch = divmod(step, steps_per_epoch)
+    (folder / "dying_family.py").write_text(
+        DYING_FAMILY.format(module=module, worker=worker, epoch=epoch + 1, batch=batch, mark=str(folder / "mark"))
+    )
+    return worker
+
+
 @pytest.mark.timeout(900)
 def test_two_workers_one_of_them_killed_learn_what_one_process_does(tmp_path: Path) -> None:
-    random = np.random.default_rng(KILL_SEED)
-    worker, step = int(random.integers(2)), int(random.integers(1, EPOCHS * STEPS_PER_EPOCH))
-    (tmp_path / "dying_family.py").write_text(
-        DYING_FAMILY.format(
-            worker=worker, epoch=step // STEPS_PER_EPOCH + 1, batch=step % STEPS_PER_EPOCH, mark=str(tmp_path / "mark")
-        )
-    )
+    worker = write_dying_family(tmp_path, "pathcast.training.forecaster", EPOCHS, STEPS_PER_EPOCH)
     walks = write_walks(tmp_path / "walks.txt")
     options = (f"--epochs={EPOCHS}", f"--batch-size={BATCH}", "--set=checkpoint_steps=2")
     alone, _ = train(tmp_path, "dying_family:FAMILY", "one", walks, *options)
@@ -126,15 +131,20 @@ def test_two_workers_one_of_them_killed_learn_what_one_process_does(tmp_path: Pa
 
 
 @pytest.mark.timeout(900)
-def test_two_workers_take_the_steps_of_a_detector_that_one_takes_in_two_pieces(tmp_path: Path) -> None:
+def test_two_workers_one_of_them_killed_take_the_steps_of_a_detector_that_one_takes_in_two_pieces(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "last_family.py").write_text(LAST_FAMILY)
+    worker = write_dying_family(tmp_path, "last_family", 2, DETECTOR_STEPS // 2)
     (tmp_path / "street").mkdir()
     labels = tmp_path / "street" / "labels.json"
     write_coco(labels, labelled_scenes(labels.parent, frames=40))
     settings = {"width": 0.125, "input_width": 160, "input_height": 128, "samples": 4 * DETECTOR_STEPS}
+    settings["checkpoint_steps"] = 2
     options = ("--epochs=2", "--batch-size=8", *(f"--set={name}={value}" for name, value in settings.items()))
-    alone, _ = train(tmp_path, "last_family:FAMILY", "one", labels, *options, "--accumulate=2")
-    together, _ = train(tmp_path, "last_family:FAMILY", "two", labels, *options, "--workers=2")
+    alone, _ = train(tmp_path, "dying_family:FAMILY", "one", labels, *options, "--accumulate=2")
+    together, said = train(tmp_path, "dying_family:FAMILY", "two", labels, *options, "--workers=2", "--restarts=1")
+    assert f"worker {worker} of 2 was killed by SIGKILL; all were stopped" in said
     assert together.record["workers"] == 2
     assert together.record["losses"] == pytest.approx(alone.record["losses"], abs=1e-5)
     assert largest_difference(alone, together) <= 1e-5

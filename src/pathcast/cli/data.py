@@ -161,11 +161,8 @@ def weights(
 
 
 def _read(source: Path, work: Path, *, go_on: bool = False) -> list[LabelledImages]:
-    from rich.console import Console
+    from functools import partial
 
     from pathcast.training.recordings import read_recordings
 
-    def note(text: str) -> None:
-        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
-
-    return read_recordings(source, work, note=note, go_on=go_on)
+    return read_recordings(source, work, note=partial(typer.echo, err=True), go_on=go_on)

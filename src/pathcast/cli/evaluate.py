@@ -29,10 +29,10 @@ def evaluate() -> None:
 def evaluate_detector(
     data: Path = typer.Option(
         ...,
-        help="COCO JSON; or a folder: YOLO's text layout (images/, labels/; COCO's 80 ids), Pascal VOC, masks of "
-        "moving objects, or a MOT sequence (seqinfo.ini, gt/) and its video.",
+        help="COCO JSON; or a folder with one: YOLO's text layout (images/, labels/), Pascal VOC, masks of moving "
+        "objects, or a MOT sequence (seqinfo.ini, gt/) and its video.",
     ),
-    camera: str | None = typer.Option(None, help="Of COCO JSON, the images of this camera alone."),
+    camera: str | None = typer.Option(None, help="The images of this camera alone."),
     model: Path | None = typer.Option(None, help="A served-signature ONNX file; without it, what Triton serves."),
     name: str = typer.Option("detector", help="The served model's name."),
     score_threshold: float = typer.Option(0.001, min=0, max=1, help="Weaker detections are left out."),
@@ -100,28 +100,23 @@ def evaluate_detector(
 
 
 def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
-    from pathcast.core.errors import InvalidInputError
-    from pathcast.detection.coco_json import read_coco
-    from pathcast.detection.motion_masks import read_motion_masks
-    from pathcast.detection.voc_xml import read_voc
-    from pathcast.detection.yolo_text import read_yolo
+    from functools import partial
 
-    readers = (("Annotations", read_voc), ("groundtruth", read_motion_masks), ("images", read_yolo))
-    read = (
-        read_coco if data.suffix == ".json" else next((each for mark, each in readers if (data / mark).is_dir()), None)
-    )
-    if camera is not None and read is not read_coco:
-        raise InvalidInputError(f"--camera {camera}: {data} is not COCO JSON")
-    if read is not None:
-        labelled = read(data).where(lambda image: camera is None or image.camera == camera)
-        return len(labelled), ((labelled.read(image), image.truth()) for image in labelled)
+    from pathcast.core.errors import InvalidInputError
+    from pathcast.training.recordings import read_recordings
+
     sequences = sorted(path.parent for path in data.rglob("seqinfo.ini"))
-    if len(sequences) == 1:
+    if len(sequences) == 1 and camera is None:
         return _read_sequence(sequences[0])
-    raise InvalidInputError(
-        f"{data}: expected images/ and labels/, or one MOT sequence (seqinfo.ini), found {len(sequences)} sequences",
-        hint="name the folder of one data set",
-    )
+    # Frames are written for sequences alone.
+    sets = [] if sequences else read_recordings(data, data, note=partial(typer.echo, err=True))
+    if len(sets) != 1:
+        raise InvalidInputError(
+            f"{data}: expected one set of labels, or one MOT sequence without --camera, found {len(sequences or sets)}",
+            hint="name the file or the folder of one",
+        )
+    labelled = sets[0].where(lambda image: camera is None or image.camera == camera)
+    return len(labelled), ((labelled.read(image), image.truth()) for image in labelled)
 
 
 def _read_sequence(folder: Path) -> tuple[int, Labelled]:

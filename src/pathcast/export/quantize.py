@@ -37,8 +37,12 @@ _LATENCY_RUNS, _WARM_UP = 60, 3
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """What eight bits cost and gained: average precisions (fractions) and times (ms, one thread, side by side)."""
+    """What eight bits cost and gained on so many `images`.
 
+    Average precisions are fractions, times in ms of one thread, side by side.
+    """
+
+    images: int
     model: onnx.ModelProto
     map50: float
     map50_before: float
@@ -47,9 +51,26 @@ class Quantised:
     ms: float
     ms_before: float
 
+    def drops(self) -> Mapping[str, float]:
+        """How much average precision eight bits lose."""
+        return {"map50": self.map50_before - self.map50, "map50_95": self.map50_95_before - self.map50_95}
+
+    def accepted(self, map_drop: float = MAP_DROP) -> bool:
+        """Whether AP50 and AP50-95 drop by `map_drop` at the most."""
+        return all(drop <= map_drop for drop in self.drops().values())
+
+    def require_accepted(self, map_drop: float = MAP_DROP) -> None:
+        """Raise GateFailedError where they drop by more."""
+        if not self.accepted(map_drop):
+            raise GateFailedError(
+                f"int8: expected drops of at most {map_drop} on {self.images} images, got {dict(self.drops())}",
+                hint="calibrate with frames of the same cameras, or serve float32",
+            )
+
     def figures(self) -> Mapping[str, float]:
         """Plain numbers for JSON and for the model card."""
         return {
+            "accepted": self.accepted(),
             "map50": self.map50,
             "map50_float32": self.map50_before,
             "map50_95": self.map50_95,
@@ -72,13 +93,10 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
         return None if batch is None else {self._name: batch}
 
 
-def quantise_detector(
-    file: Path, calibration: LabelledImages, judged: LabelledImages, *, map_drop: float = MAP_DROP
-) -> Quantised:
-    """The served `file` in eight bits, calibrated on frames and judged on others.
+def quantise_detector(file: Path, calibration: LabelledImages, judged: LabelledImages) -> Quantised:
+    """The served `file` in eight bits, calibrated on frames and measured on others: not yet accepted.
 
-    Raises GateFailedError where AP50 or AP50-95 on `judged` drops by more than `map_drop`, InvalidInputError where
-    a set is empty or the file is not a detector.
+    Raises InvalidInputError where a set is empty or the file is not a detector.
     """
     if not len(calibration) or not judged.boxes_by_class():
         raise InvalidInputError("quantisation: expected frames to calibrate with and labelled ones to judge on")
@@ -89,14 +107,7 @@ def quantise_detector(
     before = evaluate_network(onnx_predictor(file), judged, size)
     after = evaluate_network(onnx_predictor(data), judged, size)
     ms_before, ms = (float(np.median(times)) for times in side_by_side(file, data))
-    result = Quantised(model, after.map50, before.map50, after.map50_95, before.map50_95, ms, ms_before)
-    drops = {"map50": before.map50 - after.map50, "map50_95": before.map50_95 - after.map50_95}
-    if not all(drop <= map_drop for drop in drops.values()):
-        raise GateFailedError(
-            f"int8: expected drops of at most {map_drop} on {len(judged)} images, got {drops}",
-            hint="calibrate with frames of the same cameras, or serve float32",
-        )
-    return result
+    return Quantised(len(judged), model, after.map50, before.map50, after.map50_95, before.map50_95, ms, ms_before)
 
 
 def side_by_side(*files: Path | bytes, runs: int = _LATENCY_RUNS) -> list[Float64Array]:

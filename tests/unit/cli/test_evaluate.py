@@ -22,7 +22,14 @@ def evaluate(*arguments: object) -> None:
 
 
 def test_a_folder_of_no_known_layout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="found 0 sequences"):
+    with pytest.raises(InvalidInputError, match="expected COCO JSON, YOLO text, .*found none"):
+        evaluate("--data", tmp_path, "--model", identity(tmp_path / "model.onnx"))
+
+
+def test_of_several_sets_one_must_be_named(tmp_path: Path) -> None:
+    for name in ("train.json", "val.json"):
+        (tmp_path / name).write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(InvalidInputError, match="expected one set of labels, .*found 2"):
         evaluate("--data", tmp_path, "--model", identity(tmp_path / "model.onnx"))
 
 
@@ -39,6 +46,7 @@ def test_a_sequence_without_its_video_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", [True, False])
 def test_a_model_of_another_signature_is_refused(tmp_path: Path, broken: bool) -> None:
     (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((8, 8, 3), np.uint8))
     model = identity(tmp_path / "model.onnx")
     if broken:

@@ -234,6 +234,11 @@ def test_a_detector_is_scored_on_coco_json_by_camera(labels: Path, teacher: Path
     for name in ("precision_recall.png", "confusion.png"):
         assert cv2.imread(str(tmp_path / "plots" / name)).std() > 1
     scores = json.loads(target.read_text())
+    # The folder that `pathcast label` wrote has images/ as YOLO's text has.
+    shutil.copytree(labels / "images", tmp_path / "own" / "images")
+    shutil.copy(labels / "labels.json", tmp_path / "own")
+    run("evaluate", "detector", "--data", tmp_path / "own", "--model", teacher, "--json", target)
+    assert json.loads(target.read_text())["classes"] == scores["classes"]
     assert scores["images"] == 4
     assert scores["classes"] == {"person": {"ap50": pytest.approx(1.0), "ap50_95": pytest.approx(1.0)}}
     with pytest.raises(InvalidInputError, match="at least one box that counts"):
