@@ -115,6 +115,8 @@ def on_cluster(task: dsl.PipelineTask, *, gpus: object = None, nodes: object = N
     if step.retries:
         task.set_retry(step.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
     kubernetes.set_timeout(task, step.minutes * 60)
+    # By it a step that is tried again knows what its try before has noted.
+    kubernetes.use_field_path_as_env(task, "PATHCAST_RUN", "metadata.labels['pipeline/runid']")
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.use_config_map_as_env(task, CONFIG, _ADDRESSES | ({} if OBJECT_STORE in step.uses else _NO_KEY))
     for server in step.uses:

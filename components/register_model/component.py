@@ -23,7 +23,7 @@ def register_model(
     from pathlib import Path
 
     from pathcast.core.settings import load_settings
-    from pathcast.training.lifecycle import read_metrics, read_verdict, register_model
+    from pathcast.training.lifecycle import GATES, read_metrics, read_verdict, register_model
 
     verdicts = (data_verdict, parity_verdict, metric_verdict, latency_verdict)
     return register_model(
@@ -34,4 +34,5 @@ def register_model(
         Path(dataset.path),
         read_metrics(Path(metrics.path)),
         [read_verdict(Path(each.path)) for each in verdicts],
+        gates=GATES,
     )

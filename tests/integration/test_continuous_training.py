@@ -20,10 +20,9 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.monitoring.settings import MonitorSettings
-from pathcast.registry.gates import SMOKE_TEST
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.registration import Registration
-from pathcast.registry.verdicts import Verdict
+from pathcast.registry.verdicts import SMOKE_TEST, Verdict
 from pathcast.serving.remote_models import RemoteForecaster
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.cameras import upsert_camera

@@ -18,6 +18,10 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.local.ports import choose_ports
+from pathcast.registry.publishing import ModelLifecycle
+from pathcast.registry.registration import Registration
+from pathcast.registry.verdicts import SMOKE_TEST, Verdict
+from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
 from pathcast.training.drift import end_training
 from tests.support.kfp_api import TOKEN, KfpApi, serving
@@ -29,6 +33,7 @@ pytestmark = pytest.mark.integration
 
 MINUTE = timedelta(minutes=1)
 CAMERA = "hurried"
+SHIPPED = Path(__file__).parents[2] / "model_repo" / "forecaster"
 END = datetime.now(UTC).replace(second=0, microsecond=0)
 
 
@@ -75,7 +80,7 @@ def test_faster_walkers_are_shown_told_and_measured(
         assert word in result.output
     assert "<td>speed</td>" in report.read_text()
     # What is owed for alarms at other cameras of the platform may come along.
-    own = [body for _, _, body in told.received if body["camera_id"] == CAMERA]
+    own = [body for _, _, body in told.received if body.get("camera_id") == CAMERA]
     assert [body["event"] for body in own] == ["alarm"]
     assert "secretword" not in result.output
     # The recorder shows what was found.
@@ -225,6 +230,24 @@ def test_an_alarm_starts_one_training(
     assert result.exit_code == 1
     assert "does not answer" in result.output
     assert json.loads(target.read_text())["trainings"][0]["status"] == "failed"
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_champion_that_does_not_serve_is_put_right_and_told(
+    platform: Platform, platform_settings: PlatformSettings, told: Receiver
+) -> None:
+    file, lifecycle = SHIPPED / "1" / "model.onnx", ModelLifecycle(platform_settings)
+    version = lifecycle.register("forecaster", Registration(onnx_path=file, card="# as shipped\n"))
+    lifecycle.publish("forecaster", version, file, (SHIPPED / "config.pbtxt").read_text(), card="# as shipped\n")
+    lifecycle.record("forecaster", version, Verdict(SMOKE_TEST, True, "right"))
+    lifecycle.promote("forecaster", version)
+    with TritonClient(platform_settings.triton_grpc) as client:
+        client.unload("forecaster")
+        for _ in range(2):
+            assert judge(platform, 1).exit_code == 0
+        assert client.ready("forecaster", str(version))
+    astray = [body for _, _, body in told.received if body["event"] == "champion_astray"]
+    assert [(body["champion"], body["mended"]) for body in astray] == [(version, True)]
 
 
 @pytest.mark.parametrize(

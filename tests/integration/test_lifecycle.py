@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,11 +27,13 @@ from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import ModelLifecycle, challenger_of
 from pathcast.registry.tracking import ModelRegistry
-from pathcast.registry.verdicts import Verdict
+from pathcast.registry.verdicts import REPLAY, SMOKE_TEST, Verdict
 from pathcast.serving.triton_client import TritonClient
 from pathcast.training import lifecycle as steps
 from pathcast.training.ending import finish
+from pathcast.training.family import Selection
 from pathcast.training.jobs import Crew
+from pathcast.training.pipeline_step import RUN
 from pathcast.training.prepared import prepare
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
@@ -47,16 +50,21 @@ def _addresses(platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
 
 
+def run_pipeline(platform: Platform, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`pathcast pipeline run train_model` for the toy family."""
+    command = [sys.executable, "-m", "pathcast", "pipeline", "run", "train_model", "--set", f"family={FAMILY}"]
+    command += [*arguments, "--state-dir", str(platform.state_dir)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run(
+        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=1500, check=False
+    )
+
+
 @pytest.fixture(scope="module")
 def champion(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The outcome of the whole pipeline, run for a family that the project does not know."""
     target = tmp_path_factory.mktemp("run") / "outcome.json"
-    command = [sys.executable, "-m", "pathcast", "pipeline", "run", "train_model", "--set", f"family={FAMILY}"]
-    command += ["--set", "min_samples=100", "--state-dir", str(platform.state_dir), "--json", str(target)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(
-        command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, timeout=1500, check=False
-    )
+    done = run_pipeline(platform, "--set", "min_samples=100", "--json", str(target))
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-4000:]
     return dict(json.loads(target.read_text()))
 
@@ -82,7 +90,8 @@ def made(champion: dict[str, object], tmp_path_factory: pytest.TempPathFactory) 
 def registered(platform_settings: PlatformSettings, made: Path) -> int:
     """A version that passed every gate so far and is not deployed yet."""
     return steps.register_model(
-        platform_settings, FAMILY, made / "trained", made / "exported", made / "data", {"mae": 0.04}, ()
+        *(platform_settings, FAMILY, made / "trained", made / "exported", made / "data", {"mae": 0.04}, ()),
+        gates=(SMOKE_TEST, REPLAY),
     )
 
 
@@ -139,6 +148,9 @@ def test_a_sixth_family_goes_from_data_to_champion(
     assert served(platform_settings) == str(champion["champion"])
     tags = ModelRegistry(platform_settings.mlflow_tracking_uri).tags(MODEL, int(str(champion["version"])))
     assert {"data_version", "git_commit"} <= set(tags)
+    assert tags["gates"].split() == list(steps.GATES)
+    assert tags["trial_run"]
+    assert "{{" not in tags["trial_run"]
 
 
 @pytest.mark.usefixtures("unchanged")
@@ -200,6 +212,7 @@ def test_a_challenger_that_is_worse(
     evaluation, verdicts = steps.evaluate_model(platform_settings, FAMILY, worse, made / "data", tmp_path)
     assert [verdict.passed for verdict in verdicts] == [False, True]
     assert "the champion's" in verdicts[0].reason
+    assert verdicts[0].against == champion["champion"]
     refused(platform_settings, champion, made, worse, verdicts[0], told)
 
 
@@ -276,7 +289,7 @@ def test_what_could_not_be_told_is_told_by_the_next_run(
     )
     told.answers = [500, 500, 500, 204]
     for attempts in (3, 4, 4):
-        finish(platform_settings, FAMILY, "test-run", "a node went away" if attempts == 3 else None, run="1")
+        finish(platform_settings, FAMILY, "test-run", "a node went away" if attempts == 3 else None, run="lonely")
         assert len(told.received) == attempts
     messages = [body for _, _, body in told.received]
     assert {message["version"] for message in messages} == {version}
@@ -306,8 +319,8 @@ def test_what_nobody_could_be_told_while_the_registry_was_away_is_owed_still(
         registry.fails = lambda *_: True
         away = platform_settings.model_copy(update={"mlflow_tracking_uri": SecretStr(registry.address)})
         with pytest.raises(PathcastError, match="MLflow"):
-            finish(away, FAMILY, "lost-run", "a node went away", run="1")
-    finish(platform_settings, FAMILY, "test-run", None, run="2")
+            finish(away, FAMILY, "lost-run", "a node went away", run="registry")
+    finish(platform_settings, FAMILY, "test-run", None, run="1")
     messages = [body for _, _, body in told.received]
     assert messages[0] == messages[1]
     assert messages[0]["reason"].startswith("a node went away; the registry does not answer: ")
@@ -321,7 +334,7 @@ def test_without_the_database_people_are_told_at_once_or_by_the_next_run(
     told.answers = [400, 204]
     for attempt in (1, 2):
         with pytest.raises(ServiceUnavailableError, match="could not connect to the database"):
-            finish(away, FAMILY, "lost-run", "a node went away" if attempt == 1 else None, run="1")
+            finish(away, FAMILY, "lost-run", "a node went away" if attempt == 1 else None, run="database")
     messages = [body for _, _, body in told.received]
     assert len(messages) == 2
     assert "a node went away" in json.dumps(messages[0])
@@ -336,6 +349,7 @@ def test_a_store_that_vanishes_half_way(
     steps.publish_model(platform_settings, FAMILY, registered, made / "exported")
     steps.deploy_model(platform_settings, FAMILY, registered, "1")
     assert steps.smoke_test(platform_settings, FAMILY, registered, made / "exported", made / "data").passed
+    ModelLifecycle(platform_settings).record(MODEL, registered, Verdict(REPLAY, True, "alike"))
     platform.kill("object_store")
     try:
         with pytest.raises(ServiceUnavailableError, match="the object store failed"):
@@ -343,7 +357,7 @@ def test_a_store_that_vanishes_half_way(
         served(platform_settings)
         assert "the object store failed" in failures(platform_settings)["promote_model"]
         with pytest.raises(ServiceUnavailableError, match="the object store failed"):
-            finish(platform_settings, FAMILY, "test-run", "promote-model failed", run="1")
+            finish(platform_settings, FAMILY, "test-run", "promote-model failed", run="store")
         message = only_message(told, champion, "the object store failed")
         assert "the champion may not serve" in message["text"]
         assert "the champion may not serve" in failures(platform_settings)["roll_back"]
@@ -363,13 +377,56 @@ def test_a_wrong_setting_of_the_monitor_keeps_no_champion_from_serving(
 @pytest.mark.usefixtures("unchanged")
 def test_a_version_that_was_never_tried(platform_settings: PlatformSettings, made: Path, registered: int) -> None:
     steps.publish_model(platform_settings, FAMILY, registered, made / "exported")
-    with pytest.raises(GateFailedError, match="never tried on a live endpoint"):
+    with pytest.raises(GateFailedError, match="got no verdict of smoke_test, replay"):
+        steps.promote_model(platform_settings, FAMILY, registered)
+    lifecycle = ModelLifecycle(platform_settings)
+    lifecycle.record(MODEL, registered, Verdict(SMOKE_TEST, True, "right"))
+    with pytest.raises(GateFailedError, match="got no verdict of replay"):
         steps.promote_model(platform_settings, FAMILY, registered)
 
 
-def test_a_family_without_stored_labels_says_so(platform_settings: PlatformSettings, tmp_path: Path) -> None:
-    from pathcast.training.family import Selection
+@pytest.mark.usefixtures("unchanged")
+def test_of_a_step_that_is_tried_again_the_last_try_counts(
+    platform_settings: PlatformSettings, champion: dict[str, object], told: Receiver, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    registry = ModelRegistry(platform_settings.mlflow_tracking_uri)
 
+    def select(run: str, source: str) -> list[str]:
+        """What is noted after a try that fails, or after one that does not."""
+        monkeypatch.setenv(RUN, run)
+        with suppress(PathcastError):
+            steps.select_data(platform_settings, FAMILY, tmp_path / "raw", Selection((), 1.0, {"source": source}))
+        kept = [each for each in registry.failures(MODEL) if each.name == "select_data" and "/nowhere" in each.reason]
+        return [each.reason for each in kept]
+
+    (earlier,) = select("run-1", "/nowhere/1")
+    (second, first) = select("run-2", "/nowhere/2")
+    assert first == earlier
+    assert second != first
+    (third, first) = select("run-2", "/nowhere/3")
+    assert "/nowhere/3" in third
+    file = tmp_path / "data.csv"
+    file.write_text("x\n")
+    assert select("run-2", str(file)) == [earlier]
+    for _ in range(2):  # the last step is tried again as well
+        finish(platform_settings, FAMILY, "run-1's name", "select-data failed", run="run-1")
+    assert "/nowhere/1" in only_message(told, champion, "/nowhere/1")["reason"]
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_step_that_fails_ends_in_the_last_step(
+    platform: Platform, champion: dict[str, object], told: Receiver, platform_settings: PlatformSettings
+) -> None:
+    """The whole pipeline, in processes: Kubeflow's own exit handler runs what restores, keeps and tells."""
+    done = run_pipeline(platform, "--set", 'selection={"source": "/nowhere"}')
+    assert done.returncode == 1, done.stdout
+    message = only_message(told, champion, "/nowhere")
+    assert (message["event"], message["step"]) == ("training_failed", "select_data")
+    assert "/nowhere" in failures(platform_settings)["select_data"]
+
+
+def test_a_family_without_stored_labels_says_so(platform_settings: PlatformSettings, tmp_path: Path) -> None:
     toy_family.FILES_ONLY = replace(toy_family.FAMILY, name="files_only", select=None)
     with pytest.raises(PathcastError, match="nothing that the platform stores is labelled"):
         steps.select_data(platform_settings, "support.toy_family:FILES_ONLY", tmp_path / "raw", Selection((), 1.0))

@@ -25,12 +25,11 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import render_config
 from pathcast.local.platform import Platform
 from pathcast.monitoring.settings import MonitorSettings
-from pathcast.registry.gates import IN_SERVICE, SMOKE_TEST
 from pathcast.registry.publishing import REPLACED, ModelLifecycle, challenger_of, publish_model
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
-from pathcast.registry.verdicts import Verdict
+from pathcast.registry.verdicts import IN_SERVICE, NO_CHAMPION, SMOKE_TEST, Verdict
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.model_lock import model_lock
 from pathcast.training.champion import keep_serving
@@ -104,7 +103,7 @@ def test_a_challenger_is_on_trial_beside_the_champion(
     assert factor(client) == 2.0
     assert lifecycle.deploy_challenger(MODEL, version, run="1") == challenger_of(MODEL)
     assert (factor(client), factor(client, challenger_of(MODEL))) == (2.0, 3.0)
-    with pytest.raises(GateFailedError, match="never tried"):
+    with pytest.raises(GateFailedError, match="got no verdict of smoke_test"):
         lifecycle.promote(MODEL, version)
 
     verdict = lifecycle.smoke_test(MODEL, version, ONES, {"y": np.full((2, 3), 6.0)})
@@ -401,6 +400,21 @@ def test_a_trial_is_ended_by_its_own_run_alone(
     assert registry.alias(MODEL, CHALLENGER) is None
 
 
+def test_a_version_is_promoted_in_the_place_of_the_champion_that_it_was_compared_with(
+    lifecycle: ModelLifecycle, register: Callable[..., int], registry: ModelRegistry
+) -> None:
+    model = "compared"
+    first, second, third = (register(value, model=model) for value in (1.0, 2.0, 3.0))
+    for version, champion in ((first, NO_CHAMPION), (second, first), (third, first)):
+        lifecycle.record(model, version, PASSED)
+        lifecycle.record(model, version, Verdict("metric", True, "better", against=champion))
+    for version in (first, second, second):  # it may be promoted once more
+        lifecycle.promote(model, version)
+    with pytest.raises(GateFailedError, match=f"compared with the champion, version {second}; got metric with {first}"):
+        lifecycle.promote(model, third)
+    assert registry.alias(model, CHAMPION) == second
+
+
 def test_a_rollback_skips_versions_that_were_rolled_back_from(
     lifecycle: ModelLifecycle, register: Callable[..., int], registry: ModelRegistry, client: TritonClient
 ) -> None:
@@ -484,7 +498,7 @@ def test_the_commands_show_and_switch(
         return f"{result.output}{result.exception or ''}"
 
     version = register(9.0)
-    assert "never tried" in run("promote", MODEL, str(version), expected=1)
+    assert "got no verdict of smoke_test" in run("promote", MODEL, str(version), expected=1)
     lifecycle.record(MODEL, version, PASSED)
 
     def shown_by(*arguments: str) -> str:

@@ -20,10 +20,9 @@ from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
-from pathcast.registry.gates import SMOKE_TEST
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.registration import Registration
-from pathcast.registry.verdicts import Verdict
+from pathcast.registry.verdicts import SMOKE_TEST, Verdict
 from pathcast.serving.remote_models import RemoteForecaster
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.archive import FrameArchive
@@ -147,7 +146,7 @@ def test_a_challenger_that_replays_worse_is_not_promoted(
     with TritonClient(platform_settings.triton_grpc) as client:
         assert client.ready(served_as, str(worse))
     verdict = replay_interval(platform_settings, MODEL, worse, [CAMERA], MINUTES)
-    assert not verdict.passed
+    assert (verdict.passed, verdict.against) == (False, champion)
     # The gate asks the live challenger, the command had its file: the answers are the same.
     assert verdict.numbers["challenger_ade"] == pytest.approx(figures["challenger_ade"], rel=1e-4)
     with pytest.raises(GateFailedError, match="failed replay: .* worse, expected at most 5%"):

@@ -38,11 +38,13 @@ class Message:
 
 
 def owe(connection: psycopg.Connection, family: str, message: Message) -> None:
-    """Keep a message about the family until it is delivered."""
+    """Keep a message about the family until it is delivered; one that is owed already changes nothing."""
     with database_errors("keep a message"):
         connection.execute(
-            "INSERT INTO owed_messages (family, title, body, facts) VALUES (%s, %s, %s, %s)",
-            (family, message.title, message.text, Jsonb(dict(message.facts))),
+            "INSERT INTO owed_messages (family, title, body, facts) SELECT %(family)s, %(title)s, %(body)s, %(facts)s "
+            "WHERE NOT EXISTS (SELECT FROM owed_messages "
+            "WHERE (family, title, body) = (%(family)s, %(title)s, %(body)s))",
+            {"family": family, "title": message.title, "body": message.text, "facts": Jsonb(dict(message.facts))},
         )
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
-from pathcast.registry.verdicts import Verdict
+from pathcast.registry.verdicts import REPLAY, SMOKE_TEST, Verdict
 from pathcast.serving.replay_diff import CONFIDENCE as REPLAY_CONFIDENCE
 from pathcast.serving.replay_diff import ReplayDiff
 from pathcast.training.family import Evaluation, Gate, ReplayGate
@@ -20,9 +20,6 @@ from pathcast.training.family import Evaluation, Gate, ReplayGate
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 LATENCY_RUNS = 30
-REPLAY, SMOKE_TEST = "replay", "smoke_test"
-IN_SERVICE = "in_service"
-"""No gate before a promotion: people have rolled back from the version."""
 SMOKE_REQUESTS = 20
 TOLERANCE = 1e-3
 """Of answers: relative and absolute. A family's own export is stricter, in its own units."""

@@ -16,12 +16,12 @@ from minio import Minio
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.parity import file_answers
-from pathcast.registry.gates import IN_SERVICE, SMOKE_TEST, Arrays, smoke_gate
+from pathcast.registry.gates import Arrays, smoke_gate
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository, PublishedModel
 from pathcast.registry.switching import serve_version, serves, take_away
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, FailedRun, ModelRegistry
-from pathcast.registry.verdicts import Verdict, failed, read_verdicts, verdict_tags
+from pathcast.registry.verdicts import IN_SERVICE, NO_CHAMPION, SMOKE_TEST, Verdict, failed, read_verdicts, verdict_tags
 from pathcast.serving.replicas import replica_addresses
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
@@ -32,6 +32,8 @@ from pathcast.training.provenance import git_commit
 REPLACED = "replaced_version"
 """Tag of a champion: the version that served before it, which a roll-back returns to."""
 
+_GATES = "gates"
+"""Tag of a version: the gates that it has to pass, separated by blanks."""
 _TRIED_BY = "trial_run"
 """Tag of a version: the run that has put it on trial last."""
 _TOLD = "refusal_told"
@@ -92,10 +94,11 @@ class ModelLifecycle:
     def register(self, model: str, given: Registration) -> int:
         """Make the file a version in the registry and in the lineage, which serves nobody; return its number.
 
-        The version's tags name the code's commit, the SHA-256 of the file and that of the data card as well.
+        The version's tags name the code's commit, the SHA-256 of the file and that of the data card, and the gates to
+        pass as well.
         """
         sha256 = hashlib.sha256(given.onnx_path.read_bytes()).hexdigest()
-        tags = {"git_commit": git_commit() or "unknown", "sha256": sha256}
+        tags = {"git_commit": git_commit() or "unknown", "sha256": sha256, _GATES: " ".join(given.gates)}
         if given.data_card:
             card = json.dumps(dict(given.data_card), sort_keys=True, default=str)
             tags["data_card_sha256"] = hashlib.sha256(card.encode()).hexdigest()
@@ -136,9 +139,13 @@ class ModelLifecycle:
         """Write the file of a published version to `target`."""
         self._repository.fetch(model, version, target)
 
-    def note_failure(self, model: str, run: str, reason: str) -> None:
-        """Keep in the registry that a run for `model` failed, and why."""
-        self._registry.log_failure(model, run, reason)
+    def note_failure(self, model: str, name: str, reason: str, *, run: str = "") -> None:
+        """Keep in the registry what failed for `model` (a step, or a run), and why; once for the run of that id."""
+        self._registry.log_failure(model, name, reason, run=run)
+
+    def forget_failure(self, model: str, name: str, *, run: str) -> None:
+        """What was noted of that name and run no longer holds."""
+        self._registry.forget_failure(model, name, run=run)
 
     def failures(self, model: str) -> list[FailedRun]:
         """What failed for `model`, newest first."""
@@ -211,12 +218,12 @@ class ModelLifecycle:
     def promote(self, model: str, version: int) -> None:
         """Make a version the champion.
 
-        Raises GateFailedError where a gate has failed or the smoke test was never passed, or where Triton does
-        not serve the version; in each case the champion before serves on.
+        Raises GateFailedError where a gate has failed or was never passed, or has compared the version with another
+        champion than the present one, or where Triton does not serve it; in each case the champion before serves on.
         """
         with self._locked(model, f"promote version {version}"):
-            self._require_gates(model, version)
             champion = self._registry.alias(model, CHAMPION)
+            self._require_gates(model, version, champion)
             with self._crowning(model, version, champion):
                 if champion is not None and champion != version:
                     self._registry.tag(model, version, {REPLACED: str(champion)})
@@ -287,15 +294,24 @@ class ModelLifecycle:
     def _locked(self, model: str, work: str) -> AbstractContextManager[None]:
         return model_lock(self._settings.database_url, model, work, wait_s=self._wait_s)
 
-    def _require_gates(self, model: str, version: int) -> None:
-        verdicts = self.verdicts(model, version)
+    def _require_gates(self, model: str, version: int, champion: int | None) -> None:
+        tags, new_run = self._registry.tags(model, version), f"pathcast pipeline run train_model --set family={model}"
+        name, verdicts = f"model {model} version {version}", read_verdicts(tags)
         if refused := failed(verdicts):
             reasons = "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in refused)
-            raise GateFailedError(f"model {model} version {version} failed {reasons}", hint="the champion serves on")
-        if not any(verdict.gate == SMOKE_TEST for verdict in verdicts):
+            raise GateFailedError(f"{name} failed {reasons}", hint="the champion serves on")
+        passed = [verdict.gate for verdict in verdicts]
+        if missing := [gate for gate in tags.get(_GATES, SMOKE_TEST).split() if gate not in passed]:
             raise GateFailedError(
-                f"model {model} version {version}: never tried on a live endpoint",
-                hint=f"pathcast pipeline run train_model, or pathcast models import, try a {model} before it serves",
+                f"{name}: expected every gate passed, got no verdict of {', '.join(missing)}",
+                hint=f"{new_run}, or pathcast models import, asks them all",
+            )
+        compared = {verdict.gate: verdict.against for verdict in verdicts if verdict.against is not None}
+        stale = [f"{gate} with {was or 'none'}" for gate, was in compared.items() if was != (champion or NO_CHAMPION)]
+        if stale and version != champion:
+            raise GateFailedError(
+                f"{name}: expected it compared with the champion, version {champion or 'none'}; got {', '.join(stale)}",
+                hint=f"the champion has changed since; {new_run} compares with this one",
             )
 
     def _before(self, model: str, champion: int) -> int | None:

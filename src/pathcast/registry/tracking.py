@@ -35,7 +35,7 @@ from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _ARTIFACT_FOLDER, _WEIGHTS_FOLDER, _DATA_CARD = "model", "weights", "data_card.json"
-_TOLD = "told"
+_TOLD, _RUN = "told", "run"
 # MLflow's own seven repetitions make a command wait four minutes for an absent server; these take some 7 s.
 _REPETITIONS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 
@@ -124,12 +124,24 @@ class ModelRegistry:
         except MlflowException as error:
             raise translated(error) from error
 
-    def log_failure(self, model: str, run: str, reason: str) -> None:
-        """Keep a failed run in the model's experiment, with its reason."""
+    def log_failure(self, model: str, name: str, reason: str, *, run: str = "") -> None:
+        """Keep in the model's experiment what failed (a step, or a run) and why; of one run the last reason of each."""
         try:
-            tags = {"failure": reason[:5000], "pipeline_run": run}
-            run_id = self._client.create_run(self._experiment(model), tags=tags, run_name=run).info.run_id
-            self._client.set_terminated(run_id, status="FAILED")
+            noted = self._noted(model, name, run)
+            for run_id in noted:
+                self._client.set_tag(run_id, "failure", reason[:5000])
+            if not noted:
+                tags = {"failure": reason[:5000], "pipeline_run": name, _RUN: run}
+                run_id = self._client.create_run(self._experiment(model), tags=tags, run_name=name).info.run_id
+                self._client.set_terminated(run_id, status="FAILED")
+        except MlflowException as error:
+            raise translated(error) from error
+
+    def forget_failure(self, model: str, name: str, *, run: str) -> None:
+        """Delete what was kept of that name and run."""
+        try:
+            for run_id in self._noted(model, name, run):
+                self._client.delete_run(run_id)
         except MlflowException as error:
             raise translated(error) from error
 
@@ -187,6 +199,12 @@ class ModelRegistry:
             marks = tuple(sorted(alias for alias, version in aliases.items() if int(version) == number))
             versions.append(RegisteredModel(model, number, _moment(item.creation_timestamp), marks, dict(item.tags)))
         return sorted(versions, key=lambda version: version.version)
+
+    def _noted(self, model: str, name: str, run: str) -> list[str]:
+        """The ids of MLflow's runs that keep such a failure; none without a run."""
+        wanted = f"attributes.status = 'FAILED' AND tags.pipeline_run = '{name}' AND tags.{_RUN} = '{run}'"
+        found = self._client.search_runs([self._experiment(model)], wanted) if run else ()
+        return [each.info.run_id for each in found]
 
     def _log_run(self, model: str, given: Registration) -> str:
         created = self._client.create_run(self._experiment(model), tags=dict(given.tags), run_name=given.onnx_path.stem)

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+SMOKE_TEST, REPLAY = "smoke_test", "replay"
+IN_SERVICE = "in_service"
+"""No gate before a promotion: people have rolled back from the version."""
+NO_CHAMPION = 0
+
 _PREFIX = "gate."
 _LONGEST_TAG = 5000
 """MLflow's limit for a tag's value, in characters."""
@@ -14,12 +19,17 @@ _LONGEST_TAG = 5000
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a gate let a version pass, why, and the figures it went by."""
+    """Whether a gate let a version pass, why, and the figures it went by.
+
+    `against` is the version that it was compared with, NO_CHAMPION where there was none to beat; a gate that compares
+    with no champion leaves it out.
+    """
 
     gate: str
     passed: bool
     reason: str
     numbers: Mapping[str, float] = field(default_factory=dict)
+    against: int | None = None
 
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:
@@ -29,6 +39,8 @@ def verdict_tags(verdict: Verdict) -> dict[str, str]:
     {'gate.parity': '{"passed":true,"reason":"equal","numbers":{"largest":0.5}}'}
     """
     kept = {"passed": verdict.passed, "reason": verdict.reason[: _LONGEST_TAG // 2], "numbers": dict(verdict.numbers)}
+    if verdict.against is not None:
+        kept["against"] = verdict.against
     return {f"{_PREFIX}{verdict.gate}": msgspec.json.encode(kept).decode()}
 
 

@@ -41,7 +41,12 @@ def finish(settings: PlatformSettings, family: str, name: str, failure: str | No
     except PathcastError as error:
         left_undone = error
         with _printed("that the champion was not restored is not noted"):
-            lifecycle.note_failure(model, "roll_back", f"the champion may not serve, or a trial goes on: {error}")
+            lifecycle.note_failure(
+                model, "roll_back", f"the champion may not serve, or a trial goes on: {error}", run=run
+            )
+    if failure:
+        with _printed("that the run failed is not noted"):
+            lifecycle.note_failure(model, name, failure, run=run)
     with _printed("the end of this run is not noted"):
         end_training(settings, model, run, succeeded=failure is None)
     with _printed("nobody was told"):
@@ -73,8 +78,6 @@ def _news(lifecycle: ModelLifecycle, model: str, name: str, failure: str | None)
     since = SystemClock().now() - OWED_FOR
     try:
         champion = lifecycle.champion(model)
-        if failure:
-            lifecycle.note_failure(model, name, failure)
         failures = lifecycle.untold_failures(model, since)
         refusals = lifecycle.untold_refusals(model, since)
     except PathcastError as error:

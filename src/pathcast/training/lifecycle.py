@@ -7,7 +7,7 @@ Steps hand folders to each other: raw data → prepared data → trained model �
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from pathcast.export.parity import file_answers
 from pathcast.registry.gates import latency_gate, metric_gate, parity_gate
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.registration import Registration
-from pathcast.registry.verdicts import Verdict, failed
+from pathcast.registry.verdicts import NO_CHAMPION, REPLAY, SMOKE_TEST, Verdict, failed
 from pathcast.training import raw_files
 from pathcast.training.family import Evaluation, Family, Selection, find_family
 from pathcast.training.jobs import Crew, Training, launch_training
@@ -30,6 +30,8 @@ from pathcast.training.pipeline_step import step, whole_numbers
 from pathcast.training.prepared import open_prepared, prepare
 from pathcast.training.search_space import TRACKER
 
+GATES = ("data", "parity", "metric", "latency", SMOKE_TEST, REPLAY)
+"""What a version that a pipeline has made passes before it serves."""
 STARTS = ("random", "shipped", "champion")
 EXPORTED_ONNX = Path("1") / "model.onnx"
 CONFIG, CARD = "config.pbtxt", "README.md"
@@ -178,7 +180,8 @@ def evaluate_model(
     champion = ModelLifecycle(settings).fetch_champion(found.name, scratch / "champion.onnx")
     before = None if champion is None else found.evaluate(scratch / "champion.onnx", folder)
     latency = latency_gate(found.gate, exported / EXPORTED_ONNX, found.examples(exported / EXPORTED_ONNX, folder))
-    return challenger, (metric_gate(found.gate, challenger, before), latency)
+    metric = replace(metric_gate(found.gate, challenger, before), against=champion or NO_CHAMPION)
+    return challenger, (metric, latency)
 
 
 @step
@@ -190,8 +193,12 @@ def register_model(
     prepared: Path,
     metrics: Mapping[str, float],
     verdicts: Iterable[Verdict],
+    *,
+    gates: Sequence[str] = (SMOKE_TEST,),
 ) -> int:
     """Make it a version in the registry, with its data card, its code's commit and what the gates said so far.
+
+    It is promoted when it has passed all of `gates`.
 
     A model that failed a gate is registered as well: the reason stands where people look for it.
     """
@@ -209,6 +216,7 @@ def register_model(
         data_card=data.card,
         example={name: values[:1] for name, values in examples.items()},
         weights=trained,
+        gates=gates,
     )
     version = lifecycle.register(found.name, given)
     for verdict in verdicts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
@@ -13,6 +14,9 @@ from pathcast.core.settings import load_settings
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.training.family import find_family
 
+RUN = "PATHCAST_RUN"
+"""The variable with the run's id, on a cluster, where a step may be tried more than once."""
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -20,19 +24,28 @@ Result = TypeVar("Result")
 def step(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """A step of a pipeline: what ends it is kept in the registry, under the step's name, before the run ends.
 
-    Kubeflow tells the last step only which one failed. `work` has a parameter `family`.
+    Kubeflow tells the last step only which one failed. Of a step that is tried again the last try counts. `work` has
+    a parameter `family`.
     """
 
     @wraps(work)
     def kept(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        given, run = signature(work).bind(*arguments, **named).arguments, os.environ.get(RUN, "")
+
+        def registry() -> tuple[ModelLifecycle, str]:
+            return ModelLifecycle(given.get("settings") or load_settings()), find_family(given["family"]).name
+
+        # Where the registry is what failed, the step's own log has to do.
+        if run:
+            with suppress(PathcastError):
+                lifecycle, model = registry()
+                lifecycle.forget_failure(model, work.__name__, run=run)
         try:
             return work(*arguments, **named)
         except Exception as error:
-            given = signature(work).bind(*arguments, **named).arguments
-            # Where the registry is what failed, the step's own log has to do.
             with suppress(PathcastError):
-                lifecycle = ModelLifecycle(given.get("settings") or load_settings())
-                lifecycle.note_failure(find_family(given["family"]).name, work.__name__, str(error))
+                lifecycle, model = registry()
+                lifecycle.note_failure(model, work.__name__, str(error), run=run)
             raise
 
     return kept

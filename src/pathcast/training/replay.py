@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +15,9 @@ from pathcast.core.camera import Camera
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.observation import Observation
 from pathcast.core.settings import PlatformSettings
-from pathcast.registry.gates import REPLAY, replay_gate
+from pathcast.registry.gates import replay_gate
 from pathcast.registry.publishing import ModelLifecycle, challenger_of
-from pathcast.registry.verdicts import Verdict
+from pathcast.registry.verdicts import NO_CHAMPION, REPLAY, Verdict
 from pathcast.serving.frame_analyzer import Detector, Forecaster
 from pathcast.serving.local_models import FileDetector, FileForecaster
 from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
@@ -96,7 +96,10 @@ def replay_interval(
 ) -> Verdict:
     """The gate: the last `minutes` of the busiest of `cameras` (none: all) through the version and the champion."""
     found, lifecycle = find_family(family), ModelLifecycle(settings)
-    verdict = _judge(settings, found, family, version, lifecycle.champion(found.name), cameras, minutes)
+    champion = lifecycle.champion(found.name)
+    verdict = _judge(settings, found, family, version, champion, cameras, minutes)
+    if found.replay is not None:
+        verdict = replace(verdict, against=champion or NO_CHAMPION)
     lifecycle.record(found.name, version, verdict)
     return verdict
 

@@ -12,9 +12,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from pathcast.core.errors import ServiceUnavailableError
+from pathcast.monitoring.outbox import Message, delivered, owe, owed
 from pathcast.storage.connection import connect
 from pathcast.storage.migrate import migrate
+from pathcast.storage.model_lock import model_lock
 from tests.integration.storage.cluster_logins import as_user, make_roles
 
 PROJECT = Path(__file__).parents[3]
@@ -24,10 +28,12 @@ def test_logins_may_do_their_work_and_no_more(cluster_database: str) -> None:
     make_roles(cluster_database, "1")
     make_roles(cluster_database, "2")
 
-    def login(name: str, database: str = "pathcast", suffix: str = "2") -> psycopg.Connection:
+    def address(name: str, database: str = "pathcast", suffix: str = "2") -> SecretStr:
         role = name if name == "mlflow" else f"pathcast_{name}"
-        password = f"{name}%27s%20%25word%20{suffix}"
-        return connect(as_user(cluster_database, role, password, database), application_name="tests")
+        return as_user(cluster_database, role, f"{name}%27s%20%25word%20{suffix}", database)
+
+    def login(name: str, database: str = "pathcast", suffix: str = "2") -> psycopg.Connection:
+        return connect(address(name, database, suffix), application_name="tests")
 
     owner = as_user(cluster_database, "pathcast_owner", "owner%27s%20%25word%202", "pathcast").get_secret_value()
     for _ in range(2):
@@ -50,6 +56,18 @@ def test_logins_may_do_their_work_and_no_more(cluster_database: str) -> None:
             assert connection.execute("SELECT count(*) FROM cameras").fetchone() == (1,)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(insert)
+    for name in ("lifecycle", "monitor"):
+        with login(name) as connection:
+            owe(connection, name, Message("title", "text", {}))
+            (number,) = owed(connection, name)
+            delivered(connection, number)
+            assert owed(connection, name) == {}
+    with (
+        model_lock(address("lifecycle"), "detector", "promote version 4"),
+        pytest.raises(ServiceUnavailableError, match=r"by promote version 4, process \d+ at "),
+        model_lock(address("monitor"), "detector", "compare", wait_s=0.1),
+    ):
+        pass
     with login("mlflow", "mlflow") as connection:
         connection.execute("CREATE TABLE runs ()")
     for wrong in (("mlflow", "pathcast"), ("recorder", "mlflow"), ("recorder", "pathcast", "1")):

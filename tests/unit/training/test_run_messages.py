@@ -1,11 +1,12 @@
-"""What people read when a training run gave no new champion."""
+"""What people read when a training run gave no new champion, or the champion did not serve."""
 
 from __future__ import annotations
 
 import pytest
 
+from pathcast.core.errors import ServiceUnavailableError
 from pathcast.registry.verdicts import Verdict
-from pathcast.training.run_messages import failure_message, refusal_message
+from pathcast.training.run_messages import astray_message, failure_message, refusal_message
 
 
 def test_a_failure_says_which_step_why_who_serves_and_what_next() -> None:
@@ -15,6 +16,8 @@ def test_a_failure_says_which_step_why_who_serves_and_what_next() -> None:
     assert "Next: mend that, then `pathcast pipeline run continuous_training --set family=forecaster" in message.text
     assert message.facts["event"] == "training_failed"
     assert "No version of toy serves." in failure_message("toy", [("run", "why")], None).text
+    unknown = failure_message("toy", [("run", "why")], None, champion_known=False)
+    assert "The champion of before is to serve on." in unknown.text
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,7 @@ def test_a_failure_says_which_step_why_who_serves_and_what_next() -> None:
         ("latency", "Train a smaller network"),
         ("smoke_test", "pathcast logs triton"),
         ("replay", "`pathcast replay --model forecaster --version 4`"),
-        ("in_service", "pathcast models compare forecaster"),
+        ("in_service", "Nothing has to be done: people have rolled it back"),
     ],
 )
 def test_a_refusal_says_what_each_gate_calls_for(gate: str, hint: str) -> None:
@@ -35,6 +38,17 @@ def test_a_refusal_says_what_each_gate_calls_for(gate: str, hint: str) -> None:
     assert "Version 3 serves on." in message.text
     assert hint in message.text
     assert message.facts["version"] == 4
+
+
+def test_a_champion_that_did_not_serve_is_said_to_serve_again_or_how_it_can() -> None:
+    mended = astray_message("toy", "Triton at t:8001 did not serve version 3", 3, None)
+    assert mended.text.startswith(
+        "Triton at t:8001 did not serve version 3. Version 3 serves on.\nNext: look for what "
+    )
+    problem = ServiceUnavailableError("the object store failed")
+    still = astray_message("toy", "Triton at t:8001 did not serve version 3", 3, problem)
+    assert "It does not yet: the object store failed\nNext: `pathcast models promote toy 3`." in still.text
+    assert (mended.facts["mended"], still.facts["mended"]) == (True, False)
 
 
 def test_what_failed_besides_is_not_hidden() -> None:
