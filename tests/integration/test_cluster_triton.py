@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from support.bright import bright_square, write_bright_detector
 from tritonclient.grpc import InferenceServerClient
 
+from pathcast.export.triton_config import render_config
 from pathcast.local.ports import choose_ports
 from pathcast.local.triton import TritonPorts, remove_leftover_memory, server_command
 from pathcast.local.triton_install import install_triton
+from pathcast.registry.mot import write_mot
+from pathcast.serving import StreamClient
 from pathcast.serving.triton_client import TritonClient
 
 pytestmark = pytest.mark.integration
@@ -47,6 +51,11 @@ def test_the_cluster_s_command_line_serves_every_model_that_can_be_served(tmp_pa
     shutil.copytree(repository / "forecaster", repository / "plain")
     shutil.rmtree(repository / "plain" / "configs")
     (repository / "plain" / "config.pbtxt").write_text(text.replace('"forecaster"', '"plain"', 1))
+    detector = write_bright_detector(tmp_path / "bright.onnx")
+    (repository / "detector" / "1").mkdir(parents=True)
+    shutil.copy(detector, repository / "detector" / "1" / "model.onnx")
+    (repository / "detector" / "config.pbtxt").write_text(render_config("detector", detector))
+    write_mot(repository / "mot")
     # A version that waits for its trial has no configuration yet, and keeps nobody from starting.
     (repository / "waiting" / "1").mkdir(parents=True)
     (repository / "README.md").write_text("# Model repository\n")
@@ -64,7 +73,7 @@ def test_the_cluster_s_command_line_serves_every_model_that_can_be_served(tmp_pa
     try:
         with TritonClient(f"127.0.0.1:{ports.grpc}") as client:
             end = time.monotonic() + READY_LIMIT_S
-            while not (client.ready("forecaster") and client.ready("plain")):
+            while not all(client.ready(model) for model in ("forecaster", "plain", "detector", "mot")):
                 assert server.poll() is None, log.read_text()[-3_000:]
                 assert time.monotonic() < end, log.read_text()[-3_000:]
                 time.sleep(0.2)
@@ -72,6 +81,10 @@ def test_the_cluster_s_command_line_serves_every_model_that_can_be_served(tmp_pa
             observed = np.zeros((1, 8, 2), np.float32)
             for model in ("forecaster", "plain"):
                 assert client.infer(model, {"observed": observed}).outputs["paths"].shape == (1, 20, 12, 2)
+        with StreamClient(f"127.0.0.1:{ports.grpc}", fps=10) as stream:
+            seen = [stream.send(bright_square(96, 32 + frame, 32, 32)) for frame in range(6)]
+        assert len(seen[-1].detections) > 0
+        assert len(seen[-1].tracks) > 0
         with InferenceServerClient(f"127.0.0.1:{ports.grpc}") as plain:
             limits = {model: plain.get_model_config(model).config.max_batch_size for model in ("forecaster", "plain")}
         assert limits == {"forecaster": 17, "plain": 1024}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ Progress = Callable[[], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Latencies:
-    """Milliseconds for each frame (n,), each the least of some rounds, measured in turns.
+    """Milliseconds for each frame (n,), measured in turns.
 
     `alone` is the detector's request and, where forecasts were due, the forecaster's with as many tracks.
     `by_hand` is that with what a client needs around it: decoding the JPEG, fitting it to the detector's input,
@@ -46,6 +46,19 @@ class Latencies:
     by_hand: Float64Array
     pixels: Float64Array
     jpeg: Float64Array
+
+    @classmethod
+    def best(cls, rounds: Sequence[Self]) -> Self:
+        """Every frame with its best round, for each of the four by itself.
+
+        What remains is what the work on that frame costs, and not what else went on on the machine.
+        """
+        return cls(*(np.min([getattr(each, field.name) for each in rounds], axis=0) for field in fields(cls)))
+
+    @classmethod
+    def every(cls, rounds: Sequence[Self]) -> Self:
+        """The frames of all rounds, as they came."""
+        return cls(*(np.concatenate([getattr(each, field.name) for each in rounds]) for field in fields(cls)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,17 +95,11 @@ def jpegs(images: Sequence[UInt8Array], quality: int = 85) -> list[bytes]:
 
 def measure_latencies(
     address: str, images: Sequence[UInt8Array], fps: float, rounds: int, on_frame: Progress
-) -> Latencies:
-    """One stream of RGB `images`, through shared memory, on an otherwise idle server, `rounds` times over.
-
-    Every frame counts with its best round, for each of the three by itself: what remains is what the work on that
-    frame costs, and not what else went on on the machine.
-    """
+) -> list[Latencies]:
+    """One stream of RGB `images`, through shared memory, on an otherwise idle server, `rounds` times over."""
     compressed = jpegs(images)
     gc.freeze()  # the clip's images and the libraries are not for the collector to look through during a request
-    every = [_round(address, images, compressed, fps, on_frame) for _ in range(rounds)]
-    names = [field.name for field in fields(Latencies)]
-    return Latencies(**{name: np.min([getattr(each, name) for each in every], axis=0) for name in names})
+    return [_round(address, images, compressed, fps, on_frame) for _ in range(rounds)]
 
 
 def _round(
