@@ -29,5 +29,9 @@ class ServiceUnavailableError(PathcastError):
     """A server did not answer in time, or answered that it cannot serve now. Safe to retry."""
 
 
+class ModelProcessEndedError(ServiceUnavailableError):
+    """A model's process in the server has died; the server does not start it again by itself."""
+
+
 class GateFailedError(PathcastError):
     """A model did not pass a check that it must pass before it serves."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pathcast.core.errors import InvalidInputError
 
 _START_OF_IMAGE = b"\xff\xd8"
@@ -9,11 +11,16 @@ _END_OF_IMAGE = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 # SOF0-SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_EXIF = 0xE1
+_ORIENTATION, _SIDEWAYS = 0x0112, range(5, 9)
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:
     """(width, height) in pixels from the frame header of a JPEG (ITU-T T.81, B.1.1) that ends as one should.
+
+    They are those of the upright image, as whatever decodes it gives it: where Exif says that it was taken with the
+    camera on its side, the stored rows are its columns.
 
     Raises InvalidInputError where the start or end marker or the frame header is missing. Zero bytes
     behind the end marker are allowed, as some cameras pad.
@@ -27,7 +34,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _frame_header(data: bytes) -> tuple[int, int]:
-    position = 2
+    position, on_its_side = 2, False
     while position + 4 <= len(data):
         if data[position] != 0xFF:
             raise InvalidInputError(f"JPEG: expected a marker at byte {position}, got {data[position]:#04x}")
@@ -43,9 +50,31 @@ def _frame_header(data: bytes) -> tuple[int, int]:
             width = int.from_bytes(data[position + 7 : position + 9], "big")
             if not width or not height:
                 raise InvalidInputError(f"JPEG: expected a positive size, got {width}x{height}")
-            return width, height
+            return (height, width) if on_its_side else (width, height)
         elif marker == _START_OF_SCAN:
             raise InvalidInputError("JPEG: image data before a frame header")
         else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+            end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+            if marker == _EXIF:
+                on_its_side = _on_its_side(data[position + 4 : end])
+            position = end
     raise InvalidInputError(f"JPEG: no frame header in {len(data)} bytes, the image is cut off")
+
+
+def _on_its_side(segment: bytes) -> bool:
+    """Whether an Exif segment (CIPA DC-008, 4.6) has the orientation of an image that lies on its side."""
+    order: Literal["little", "big"]
+    if segment.startswith(b"Exif\0\0II"):
+        order = "little"
+    elif segment.startswith(b"Exif\0\0MM"):
+        order = "big"
+    else:
+        return False
+    fields = segment[6:]
+
+    def number(position: int, size: int) -> int:
+        return int.from_bytes(fields[position : position + size], order)
+
+    first = number(4, 4) + 2
+    entries = range(first, first + 12 * number(first - 2, 2), 12)
+    return any(number(entry, 2) == _ORIENTATION and number(entry + 8, 2) in _SIDEWAYS for entry in entries)

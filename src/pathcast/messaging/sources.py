@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import cv2
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
+from pathcast.core.natural_order import natural_order
 from pathcast.messaging.jpeg import jpeg_size
 
 DEFAULT_QUALITY = 95
@@ -132,7 +133,7 @@ class VideoFile:
 
 
 class ImageFolder:
-    """The images of a folder in the order of their names; JPEG files pass through as they are."""
+    """The images of a folder in the order of their names, numbers by value; JPEG files pass through as they are."""
 
     def __init__(
         self,
@@ -146,7 +147,8 @@ class ImageFolder:
         """Raises InvalidInputError where the folder is missing, has no images, or `fps` is not given."""
         if not path.is_dir():
             raise InvalidInputError(f"image folder {path}: no such folder", hint="check the path")
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+        images = (file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+        found = sorted(images, key=natural_order)
         if not found:
             raise InvalidInputError(f"image folder {path}: no images in it", hint="expected .jpg, .png, .bmp or .ppm")
         self._fps = _checked_fps(f"image folder {path}", fps)

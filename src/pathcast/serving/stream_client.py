@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.camera import Camera
 from pathcast.core.clock import Clock, SystemClock, to_nanoseconds
-from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.core.errors import InvalidInputError, ModelProcessEndedError, PathcastError, ServiceUnavailableError
 from pathcast.core.frame import check_utc
 from pathcast.core.observation import Observation
 from pathcast.messaging.observation_codec import decode_observation
@@ -107,9 +107,8 @@ class StreamClient:
         """The first request; the server does not replace a model's process that has died, so it is told to."""
         try:
             return self._request(inputs, start=True)
-        except ServiceUnavailableError:
-            if not self._client.repair(self._model):
-                raise
+        except ModelProcessEndedError:
+            self._client.repair(self._model)
         return self._request(inputs, start=True)
 
     def _request(

@@ -116,7 +116,8 @@ class StreamSessions:
         for item, answer in zip(taken, self._analyze(taken), strict=True):
             answers[item.row] = answer
         for request in requests:
-            if request.end:
+            session = self._sessions.get(request.sequence)
+            if request.end and session is not None and session.client == request.client:
                 self._close(request.sequence)
         return answers
 

@@ -16,7 +16,7 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.core.errors import InvalidInputError, ModelProcessEndedError, PathcastError, ServiceUnavailableError
 from pathcast.serving.model_metadata import Inference, ModelMetadata, SequenceStep, random_sequence
 from pathcast.serving.shared_regions import (
     NAME_PREFIX,
@@ -35,7 +35,6 @@ _RETRYABLE = {
     "StatusCode.CANCELLED",
     "StatusCode.RESOURCE_EXHAUSTED",
 }
-_DEAD_PROCESS = "Stub process"
 _UNKNOWN_REGION = "Unable to find shared memory region"
 _POLL_S = 0.05
 _CONTROL_TIMEOUT_S = 10.0
@@ -63,7 +62,8 @@ class TritonClient:
     both on one host; without, everything travels in messages. The answers are the same.
 
     All methods raise `ServiceUnavailableError` when the server, or the model's process in it, does not answer
-    in time or is not there (safe to retry), `InvalidInputError` for inputs that do not fit the model, and
+    in time or is not there (safe to retry; where the process has died, it is a `ModelProcessEndedError`, and `repair`
+    has to come first), `InvalidInputError` for inputs that do not fit the model, and
     `PathcastError` for everything else the server refuses. After a restart of the server the client goes on
     by itself; models must be loaded again, since the server starts with none.
 
@@ -112,15 +112,22 @@ class TritonClient:
         """
         self._check_inputs(model, version, inputs, optional)
         how = _Asked(model, version, self._timeout_s if timeout_s is None else timeout_s, outputs, sequence)
-        with self._errors(f"inference with {_label(model, version)}"):
+        doing = f"inference with {_label(model, version)}"
+        with self._errors(doing):
             try:
                 if self._regions is None:
                     return self._infer_inline(how, inputs)
                 return self._infer_shared(self._regions, how, inputs)
             except InferenceServerException as error:
-                if _DEAD_PROCESS in (error.message() or ""):
-                    self._broken.add(model)
-                raise
+                message = error.message() or ""
+                # By its name: a model that calls another may tell of that one's process.
+                if f"Stub process '{model}_" not in message:
+                    raise
+                self._broken.add(model)
+                raise ModelProcessEndedError(
+                    f"Triton at {self.address}, {doing}: the model's process has ended ({message})",
+                    hint="`repair` unloads and loads the model",
+                ) from error
 
     def metadata(self, model: str, version: str = "") -> ModelMetadata:
         """The signature of a loaded model; asked once, then remembered until the model is loaded or unloaded."""
@@ -335,10 +342,6 @@ class TritonClient:
     def _translated(self, error: InferenceServerException, doing: str) -> PathcastError:
         status, message = error.status() or "", error.message() or ""
         where = f"Triton at {self.address}, {doing}: "
-        if _DEAD_PROCESS in message:
-            return ServiceUnavailableError(
-                f"{where}the model's process has ended ({message})", hint="`repair` unloads and loads the model"
-            )
         if "no available versions" in message or "is not ready" in message or status == "StatusCode.NOT_FOUND":
             return ServiceUnavailableError(f"{where}{message}", hint="load the model first")
         if status in _RETRYABLE:

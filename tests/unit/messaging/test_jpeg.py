@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,27 @@ def test_size_of_other_kinds_of_jpeg(flags: tuple[int, ...]) -> None:
 
 def test_padding_behind_the_end_is_allowed() -> None:
     assert jpeg_size(encoded(8, 8) + bytes(5)) == (8, 8)
+
+
+def turned(jpeg: bytes, order: str, orientation: int) -> bytes:
+    """The JPEG with an Exif segment that says how the camera was held, as TIFF fields of that byte order."""
+    tiff = struct.pack(f"{order}HIHHHIHHHHIHHI", 42, 8, 2, 0x0100, 3, 1, 99, 0, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0" + (b"II" if order == "<" else b"MM") + tiff
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_the_size_is_that_of_the_upright_image(order: str, orientation: int) -> None:
+    jpeg = turned(encoded(40, 30), order, orientation)
+    height, width = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB).shape[:2]
+    assert jpeg_size(jpeg) == (width, height) == ((30, 40) if orientation in (5, 6, 7, 8) else (40, 30))
+
+
+def test_a_damaged_exif_segment_says_nothing() -> None:
+    whole = turned(encoded(40, 30), "<", 6)
+    for damaged in (whole.replace(b"II", b"XX", 1), whole.replace(struct.pack("<I", 8), struct.pack("<I", 10**9), 1)):
+        assert jpeg_size(damaged) == (40, 30)
 
 
 def test_every_truncation_is_rejected() -> None:

@@ -127,6 +127,12 @@ def test_folder_is_sorted_and_jpegs_pass_through(tmp_path: Path) -> None:
     assert [image.index for image in open_source(str(tmp_path), fps=5, first_frame=1, frame_count=2)] == [1, 2]
 
 
+def test_numbers_in_names_count_by_value(tmp_path: Path) -> None:
+    for number in (10, 1, 2):
+        cv2.imwrite(str(tmp_path / f"frame_{number}.png"), picture(number))
+    assert [number_in(image.jpeg) for image in ImageFolder(tmp_path, fps=5)] == [1, 2, 10]
+
+
 def test_a_broken_image_leaves_a_visible_gap(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), picture(number))

@@ -180,6 +180,8 @@ def test_a_stranger_with_the_same_sequence_changes_nothing(bench):
         for start in (False, True):
             (refused,) = bench.ask(a_request(1, index, offset=100, client="two", start=start))
             assert "belongs to another client" in refused.message
+        (refused,) = bench.ask(StreamRequest("1", start=False, end=True, client="two"))
+        assert "belongs to another client" in refused.message
     assert plain(seen) == undisturbed
 
 

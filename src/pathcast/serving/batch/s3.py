@@ -83,6 +83,13 @@ def fetch_file(client: Minio, address: str, target: Path) -> bool:
     return True
 
 
+def remove(client: Minio, address: str) -> None:
+    """Remove the object `address`, if there is one."""
+    bucket, key = _split(address)
+    with _store_errors(address):
+        client.remove_object(bucket, key)
+
+
 def store(client: Minio, file: Path, address: str) -> None:
     """Write the file as the object `address`, in place of an older one."""
     bucket, key = _split(address)

@@ -41,6 +41,7 @@ TABLES: Mapping[str, tuple[pa.Schema, Callable[[Sequence[Observation]], pa.Table
     "forecasts.parquet": (FORECASTS, forecasts_table),
     "forecast_scores.parquet": (SCORES, scores_table),
 }
+RESULT_FILES = (MOT_FILE, *TABLES, VIDEO_FILE)
 _KIND, _VERSION = "batch", 1
 _PROGRESS = "progress"
 
@@ -87,7 +88,7 @@ class BatchFolder:
             values, _ = decode_state(path.read_bytes(), _KIND, _VERSION)
             progress = Progress(**values)
             self._check(progress.run)
-        whole = {_PROGRESS} | {f"{number:06d}-{name}" for number in range(progress.segments) for name in self._names()}
+        whole = {_PROGRESS} | {f"{number:06d}-{name}" for number in range(progress.segments) for name in RESULT_FILES}
         for file in self._work.iterdir():
             if file.name not in whole:
                 file.unlink()
@@ -96,7 +97,7 @@ class BatchFolder:
     def clear(self) -> None:
         """Forget every run of this folder."""
         shutil.rmtree(self._work, ignore_errors=True)
-        for name in (REPORT_FILE, *self._names()):
+        for name in (REPORT_FILE, *RESULT_FILES):
             (self.out / name).unlink(missing_ok=True)
 
     def part(self, segment: int, name: str) -> Path:
@@ -140,9 +141,6 @@ class BatchFolder:
 
     def _fresh(self, name: str) -> _Replacing:
         return _Replacing(self._work / f"joined-{name}", self.out / name)
-
-    def _names(self) -> tuple[str, ...]:
-        return (MOT_FILE, *TABLES, VIDEO_FILE)
 
 
 class _Replacing:

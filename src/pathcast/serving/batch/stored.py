@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from minio import Minio
+
 from pathcast.core.camera import Camera
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.serving.batch import s3
 from pathcast.serving.batch.run import BatchSettings, run_batch, run_identity
-from pathcast.serving.batch.segments import REPORT_FILE
+from pathcast.serving.batch.segments import REPORT_FILE, RESULT_FILES
 from pathcast.serving.batch.videos import VIDEO_SUFFIXES, camera_name, open_video
 from pathcast.serving.remote_models import served_models
 from pathcast.serving.triton_client import TritonClient
@@ -56,8 +59,9 @@ def analyse_video(
 ) -> dict[str, Any]:
     """Detect, track and forecast with the served models; tables, video and report go to `output`/NAME in the store.
 
-    Returns the report, with `video` and `stored_at`. What is there already of the very same run is not made again;
-    one that was cut short goes on from the workspace. Raises PathcastError while another process works on the same.
+    Returns the report, with `video` and `stored_at`. What is there already of the very same run is not made again,
+    results of another are replaced: of another model, say, after a promotion. A run that was cut short goes on from
+    the workspace. Raises PathcastError while another process works on the same.
     """
     client = s3.connect(settings)
     target = f"{output.rstrip('/')}/{_place(address)}"
@@ -67,18 +71,34 @@ def analyse_video(
         with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as triton:
             detect, forecast, models = served_models(triton, detector)
             run = BatchSettings(Camera(camera_name(path)), EPOCH, models, TrackerSettings(), annotate)
-            # What is left of a run with other models or another video is none of this one's.
-            folder = work / run_identity(video, run)
-            folder.mkdir(exist_ok=True)
-            s3.fetch_file(client, f"{target}/{REPORT_FILE}", folder / REPORT_FILE)
-            report = run_batch(video, folder, detect, forecast, run)
-        for file in sorted(folder.iterdir()):
-            if file.is_file() and file.name != REPORT_FILE:
-                s3.store(client, file, f"{target}/{file.name}")
-        # The report last: where it is, the rest is there as well.
-        s3.store(client, folder / REPORT_FILE, f"{target}/{REPORT_FILE}")
+            identity = run_identity(video, run)
+            report = _stored_report(client, target, work)
+            if report.get("run") != identity:
+                # What is left of a run with other models or another video is none of this one's.
+                folder = work / identity
+                folder.mkdir(exist_ok=True)
+                report = run_batch(video, folder, detect, forecast, run)
+                _replace(client, target, folder)
         shutil.rmtree(work)
     return {**report, "video": address, "stored_at": target}
+
+
+def _stored_report(client: Minio, target: str, work: Path) -> dict[str, Any]:
+    """What the results at `target` say of themselves; nothing where there are none."""
+    file = work / REPORT_FILE
+    if not s3.fetch_file(client, f"{target}/{REPORT_FILE}", file):
+        return {}
+    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return report
+
+
+def _replace(client: Minio, target: str, folder: Path) -> None:
+    """Put the results in `folder` to `target`, the report last: where it is, the rest is there as well."""
+    for name in (REPORT_FILE, *RESULT_FILES):
+        s3.remove(client, f"{target}/{name}")
+    for name in (*RESULT_FILES, REPORT_FILE):
+        if (folder / name).is_file():
+            s3.store(client, folder / name, f"{target}/{name}")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.natural_order import natural_order
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -48,16 +49,15 @@ class Video:
             yield image
 
     def fingerprint(self) -> str:
-        """What tells this video from another: names, sizes, and the first and last MiB of a file."""
+        """What tells this video from another: names, sizes, and the first and last MiB of each file."""
         digest = hashlib.sha256(repr(self.frames_per_second).encode())
         for path in self.images or (self.path,):
             length = path.stat().st_size
             digest.update(f"{path.name} {length};".encode())
-            if not self.images:
-                with path.open("rb") as file:
-                    digest.update(file.read(_PROBED_BYTES))
-                    file.seek(max(0, length - _PROBED_BYTES))
-                    digest.update(file.read(_PROBED_BYTES))
+            with path.open("rb") as file:
+                digest.update(file.read(_PROBED_BYTES))
+                file.seek(max(_PROBED_BYTES, length - _PROBED_BYTES))
+                digest.update(file.read(_PROBED_BYTES))
         return digest.hexdigest()
 
     def _images(self, first: int) -> Iterator[UInt8Array]:
@@ -86,10 +86,12 @@ class Video:
 def open_video(path: Path, frames_per_second: float | None = None) -> Video:
     """The video at `path`, a file or a folder of images; the given rate stands before the file's own.
 
+    Images come in the order of their names, numbers in them by value.
     Raises InvalidInputError where there is nothing to read, or no rate is known.
     """
     if path.is_dir():
-        images = tuple(sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES))
+        files = (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        images = tuple(sorted(files, key=natural_order))
         if not images:
             raise InvalidInputError(f"{path}: expected a folder of images or videos, found neither")
         return Video(path, _rate(path, frames_per_second), len(images), images)
@@ -107,12 +109,20 @@ def open_video(path: Path, frames_per_second: float | None = None) -> Video:
 
 
 def find_videos(path: Path) -> list[Path]:
-    """The videos at `path`: itself, or, where it is a folder of video files, these."""
-    if path.is_dir():
-        videos = sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
-        if videos:
-            return videos
-    return [path]
+    """The videos at `path`: itself, or, where it is a folder of video files, these.
+
+    Raises InvalidInputError where two have the same name but for the suffix: their results are named after it.
+    """
+    videos: dict[str, Path] = {}
+    for file in sorted(path.iterdir()) if path.is_dir() else ():
+        if file.suffix.lower() in VIDEO_SUFFIXES:
+            other = videos.setdefault(file.stem, file)
+            if other != file:
+                raise InvalidInputError(
+                    f"{file}: expected a name of its own, its results would be written to those of {other.name}",
+                    hint="rename one of the two, or run them apart",
+                )
+    return list(videos.values()) or [path]
 
 
 def camera_name(path: Path) -> str:

@@ -56,11 +56,32 @@ def test_a_folder_of_videos_is_each_of_them_and_one_of_images_is_one(clip: Path,
     assert open_video(clip, 5).expected == 70
 
 
+def test_two_videos_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("gate.mp4", "gate.avi"):
+        (tmp_path / name).touch()
+    with pytest.raises(InvalidInputError, match=r"gate\.mp4: expected a name of its own, .* those of gate\.avi"):
+        find_videos(tmp_path)
+
+
 def test_a_fingerprint_tells_videos_apart(clip: Path) -> None:
     same, other_rate = open_video(clip, 10).fingerprint(), open_video(clip, 11).fingerprint()
     assert open_video(clip, 10).fingerprint() == same != other_rate
     cv2.imwrite(str(clip / "0070.png"), picture(70))
     assert open_video(clip, 10).fingerprint() != same
+
+
+def test_an_image_of_the_same_name_and_size_is_another(tmp_path: Path) -> None:
+    prints = set()
+    for shade in (1, 2):
+        cv2.imwrite(str(tmp_path / "0.bmp"), np.full((8, 8, 3), shade, np.uint8))
+        prints.add(open_video(tmp_path, 10).fingerprint())
+    assert len(prints) == 2
+
+
+def test_numbers_in_the_names_of_images_count_by_value(tmp_path: Path) -> None:
+    for number in (10, 1, 2):
+        cv2.imwrite(str(tmp_path / f"frame_{number}.png"), picture(number))
+    assert [path.stem for path in open_video(tmp_path, 10).images] == ["frame_1", "frame_2", "frame_10"]
 
 
 @pytest.mark.parametrize(
