@@ -331,7 +331,7 @@ def _experiment(resource: Json, landscape: Landscape) -> Iterator[Finding]:
             "spec.trialTemplate.trialParameters",
             f"expected those of spec.parameters, got {sorted(declared.values())}",
         )
-    used = set(re.findall(r"\$\{trialParameters\.(\w+)\}", json.dumps(trial)))
+    used = set(re.findall(r"\$\{trialParameters\.([^}]+)\}", json.dumps(trial)))
     if used != declared.keys():
         yield "spec.trialTemplate.trialSpec", f"expected {sorted(declared)} used, got {sorted(used)}"
     names = [at(item, "name") for item in at(trial, "spec", "template", "spec", "containers") or ()]

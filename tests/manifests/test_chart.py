@@ -97,6 +97,14 @@ def test_values_that_cannot_be_meant_are_refused(settings: tuple[str, ...], mess
     assert message in caught.value.stderr
 
 
+def test_the_trackers_settings_reach_the_analyzer_as_json(tmp_path: Path) -> None:
+    values = tmp_path / "tracker.yaml"
+    values.write_text("analyzer: {tracker: {confirm_hits: 2, motion.measurement_std: 0.1}}")
+    found = environment(containers(parse(render([CHART / "ci" / "minimal.yaml", values])))["analyzer"])
+    assert json.loads(found["PATHCAST_ANALYZER_TRACKER"]) == {"confirm_hits": 2, "motion.measurement_std": 0.1}
+    assert "PATHCAST_ANALYZER_TRACKER" not in environment(containers(rendered("ci/minimal.yaml"))["analyzer"])
+
+
 def test_every_value_is_described_and_set_as_described() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     Draft202012Validator.check_schema(schema)

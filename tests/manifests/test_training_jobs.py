@@ -14,6 +14,7 @@ import pytest
 import yaml
 from kubernetes import config
 from support.kubernetes_api import KubernetesApi, Moment, pod, serving
+from support.sequences import make_sequence
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
@@ -24,7 +25,8 @@ from pathcast.training.family import find_family
 from pathcast.training.job_objects import DAY_S, JobRequest, tf_job, train_job
 from pathcast.training.job_run import JobRun
 from pathcast.training.jobs import Crew, Training
-from pathcast.training.search_space import Choice, Real
+from pathcast.training.search_space import TRACKER, Choice, Range, Real, Whole
+from pathcast.training.tracker_tuning import SPACE as TRACKER_SPACE
 from tests.manifests.checker import check
 from tests.manifests.objects import Json, at, pods
 from tests.manifests.schemas import schema_faults
@@ -92,28 +94,33 @@ def test_the_experiment_that_deployments_shows_is_the_one_that_tune_writes(tmp_p
     assert shown.read_text() == made, "make golden rewrites it after an intended change"
 
 
-@pytest.mark.parametrize("family", ["forecaster", "detector", "signs", "actions"])
+SEARCHES = {name: (find_family(name).search, "ema=0.99") for name in ("forecaster", "detector", "signs", "actions")}
+SEARCHES["tracker"] = (TRACKER_SPACE, "confirm_hits=3")
+
+
+@pytest.mark.parametrize("family", SEARCHES)
 def test_katib_searches_where_the_family_says(family: str, tmp_path: Path) -> None:
-    text = written_experiment(tmp_path, family, "--set", "ema=0.99")
+    space, fixed = SEARCHES[family]
+    text = written_experiment(tmp_path, family, "--set", fixed)
     experiment = yaml.safe_load(text)
     around = built("training/katib")
     assert [str(fault) for fault in check([experiment], around)] == []
-    found: dict[str, Real | Choice] = {}
+    found: dict[str, Range] = {}
     for parameter in experiment["spec"]["parameters"]:
-        space = parameter["feasibleSpace"]
+        feasible = parameter["feasibleSpace"]
         if parameter["parameterType"] == "double":
-            log = space.get("distribution") == "logUniform"
-            found[parameter["name"]] = Real(float(space["min"]), float(space["max"]), log=log)
+            log = feasible.get("distribution") == "logUniform"
+            found[parameter["name"]] = Real(float(feasible["min"]), float(feasible["max"]), log=log)
+        elif parameter["parameterType"] == "int":
+            found[parameter["name"]] = Whole(int(feasible["min"]), int(feasible["max"]))
         else:
-            found[parameter["name"]] = Choice(tuple(json.loads(value) for value in space["list"]))
-    searched = dict(find_family(family).search)
-    del searched["ema"]
-    assert found == searched
+            found[parameter["name"]] = Choice(tuple(json.loads(value) for value in feasible["list"]))
+    assert found == {name: place for name, place in space.items() if name != fixed.partition("=")[0]}
     (trial,) = pods(experiment)
     command = trial.containers[0]["command"]
-    assert command[:3] == ["pathcast", "train", family]
+    assert command[:3] == ["pathcast", *(("evaluate", family) if family == TRACKER else ("train", family))]
     settings = {part.removeprefix("--set=") for part in command if part.startswith("--set=")}
-    assert settings == {"ema=0.99", *(f"{name}=${{trialParameters.{name}}}" for name in found)}
+    assert settings == {fixed, *(f"{name}=${{trialParameters.{name}}}" for name in found)}
 
 
 def test_katib_reads_the_lines_that_a_training_prints() -> None:
@@ -123,6 +130,21 @@ def test_katib_reads_the_lines_that_a_training_prints() -> None:
         (found,) = re.findall(pattern, line)
         assert found[0] == experiment["spec"]["objective"]["objectiveMetricName"]
         assert float(found[1]) in (0.8213, 1.2e-05)
+
+
+def test_katib_reads_the_line_that_the_tracker_s_trial_prints_and_its_command_is_one(tmp_path: Path) -> None:
+    experiment = yaml.safe_load(written_experiment(tmp_path, "tracker"))
+    assert experiment["spec"]["objective"] == {"type": "maximize", "objectiveMetricName": "hota"}
+    (trial,) = pods(experiment)
+    command = trial.containers[0]["command"]
+    lows = {parameter["name"]: parameter["feasibleSpace"]["min"] for parameter in experiment["spec"]["parameters"]}
+    filled = [re.sub(r"\$\{trialParameters\.(.+)\}", lambda found: lows[found[1]], part) for part in command[1:]]
+    make_sequence(tmp_path, "walkers", seed=1)
+    result = CliRunner().invoke(app, [part.replace("/data/prepared", str(tmp_path)) for part in filled])
+    assert result.exit_code == 0, result.output
+    (pattern,) = at(experiment, "spec", "metricsCollectorSpec", "source", "filter", "metricsFormat")
+    ((name, value, *_),) = re.findall(pattern, result.output)
+    assert (name, result.output.splitlines()[-1]) == ("hota", f"hota {value}")
 
 
 LABELS = {"tfjob": "training.kubeflow.org/replica-index", "trainjob": "batch.kubernetes.io/job-completion-index"}

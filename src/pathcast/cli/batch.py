@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.tracker_options import SET_HELP, chosen_settings
 from pathcast.core.settings import STATE_DIR, load_settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def batch(
     camera_motion: bool = typer.Option(
         False, "--camera-motion/--fixed-camera", help="The camera moves: read its motion from the images."
     ),
+    fix: list[str] = typer.Option([], "--set", help=SET_HELP),
     video: bool = typer.Option(True, "--video/--no-video", help="Write the annotated video too."),
     workers: int = typer.Option(2, min=1, help="Frames that --detector works on at a time, one thread each."),
     restart: bool = typer.Option(False, help="Replace what is in the folder instead of going on with it."),
@@ -73,7 +75,7 @@ def batch(
     # All are opened before any is worked on, so that a wrong one is told at once.
     videos = {out if len(paths) == 1 and path == place else out / path.stem: open_video(path, rate) for path in paths}
     detect, forecast, models = _models(detector, detector_model, forecaster, workers, state_dir)
-    tracker = _tracker(camera_motion)
+    tracker = chosen_settings(fix, camera_motion)
     if appearance is not None:
         detect, look = _embedding(detect, appearance, tracker, workers)
         models = (*models, look)
@@ -145,12 +147,6 @@ def _models(
     return remote, served, names
 
 
-def _tracker(camera_motion: bool) -> TrackerSettings:
-    from pathcast.tracking.settings import CameraMotionSettings, TrackerSettings
-
-    return TrackerSettings(camera_motion=CameraMotionSettings() if camera_motion else None)
-
-
 def _embedding(detector: Detector, path: Path, tracker: TrackerSettings, workers: int) -> tuple[Detector, str]:
     from pathcast.serving.appearance_model import EmbeddingDetector, FileAppearance
 
@@ -189,4 +185,12 @@ def _show(reports: dict[str, dict[str, Any]], models: tuple[str, ...], out: Path
     for stage in ("decode", "detect", "track", "forecast", "draw", "encode", "write"):
         spent = (f"{report['stage_ms'].get(stage, 0):.2f}" for report in values)
         table.add_row(f"{stage}, ms a frame", *spent)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for name, report in reports.items():
+        if report["frames"] < report["frames_claimed"]:
+            console.print(
+                f"{name}: ended early, after {report['frames']} of {report['frames_claimed']} frames that it claims",
+                style="yellow",
+                markup=False,
+            )

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from pathcast.cli.evaluate import app
-from pathcast.cli.tracker_contestants import Contestant, installed_peers, ours
+from pathcast.cli.tracker_contestants import OURS, Contestant, installed_peers, ours
+from pathcast.cli.tracker_options import SET_HELP, chosen_settings
 from pathcast.core import Detections, FrameTracks, InvalidInputError
 from pathcast.core.arrays import UInt8Array
 from pathcast.detection.classes import PERSON
@@ -29,6 +32,7 @@ from pathcast.tracking.mot_format import (
     read_sequence_info,
     to_detections,
 )
+from pathcast.training.tracker_tuning import find_sequences
 
 if TYPE_CHECKING:
     from pathcast.serving.local_models import FileDetector
@@ -65,6 +69,7 @@ def evaluate_tracker(
     camera_motion: bool = typer.Option(
         False, "--camera-motion/--fixed-camera", help="Read the camera's motion from the video too."
     ),
+    fix: list[str] = typer.Option([], "--set", help=SET_HELP),
     results: Path | None = typer.Option(
         None, help="Folder with a MOT file NAME.txt for each sequence, of any tracker: score these results too."
     ),
@@ -81,7 +86,7 @@ def evaluate_tracker(
     found = None if detector is None else _open(detector)
     sequences = {item.info.name: item for item in _read(data, detections, found, first_frame)}
     embeds = found is not None and found.embeds
-    contestants = ours(appearance, camera_motion, embeds) | installed_peers(with_peers, console)
+    contestants = ours(chosen_settings(fix, camera_motion), appearance, embeds) | installed_peers(with_peers, console)
     measured: dict[str, dict[str, Any]] = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         frames = sum(len(item.detections) for item in sequences.values())
@@ -89,7 +94,7 @@ def evaluate_tracker(
         for name, make in contestants.items():
             progress.update(task, description=name)
             scored: dict[str, ScoredSequence] = {}
-            seconds: dict[str, float] = {}
+            seconds: dict[str, list[float]] = {}
             for key, item in sequences.items():
                 boxes, seconds[key] = _track(make(), item, lambda: progress.advance(task))
                 scored[key] = ScoredSequence(item.ground_truth, boxes, item.info.length)
@@ -97,6 +102,8 @@ def evaluate_tracker(
     if results is not None:
         measured[results.name] = _summary({key: _submitted(results, item) for key, item in sequences.items()}, {})
     _print(console, measured, sorted(sequences))
+    # For programs that read what is printed, such as Katib's metrics collector.
+    console.print(f"hota {measured[OURS]['hota']}", highlight=False)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode({"trackers": measured})))
 
@@ -108,16 +115,7 @@ def _open(detector: Path) -> FileDetector:
 
 
 def _read(data: list[Path], names: list[str], detector: FileDetector | None, first: int) -> list[_Sequence]:
-    folders = []
-    for root in data:
-        found = sorted(path.parent for path in root.rglob("seqinfo.ini"))
-        if not found:
-            raise InvalidInputError(
-                f"{root}: expected a MOT sequence or a folder of them, found no seqinfo.ini",
-                hint="a sequence is a folder with seqinfo.ini, gt/gt.txt and det/det.txt",
-            )
-        folders += found
-    return [_read_sequence(folder, names, detector, first) for folder in folders]
+    return [_read_sequence(folder, names, detector, first) for folder in find_sequences(data)]
 
 
 def _read_sequence(folder: Path, names: list[str], detector: FileDetector | None, first: int) -> _Sequence:
@@ -177,10 +175,10 @@ def _images(folder: Path, info: SequenceInfo, first: int) -> Iterator[UInt8Array
         raise InvalidInputError(f"{video}: expected {info.length} frames, got {frames}")
 
 
-def _track(contestant: Contestant, item: _Sequence, on_frame: Callable[[], None]) -> tuple[MotBoxes, float]:
-    """The boxes of one tracker, and the seconds its updates took."""
+def _track(contestant: Contestant, item: _Sequence, on_frame: Callable[[], None]) -> tuple[MotBoxes, list[float]]:
+    """The boxes of one tracker, and the seconds that each of its updates took."""
     tracks: dict[int, FrameTracks] = {}
-    spent = 0.0
+    spent = []
     images: Iterable[UInt8Array | None] = [None] * len(item.detections)
     if contestant.looks:
         images = _images(item.folder, item.info, item.first)
@@ -190,28 +188,35 @@ def _track(contestant: Contestant, item: _Sequence, on_frame: Callable[[], None]
         converted = contestant.convert(detections, image)
         before = time.perf_counter()
         result = contestant.update(converted, captured_at, image)
-        spent += time.perf_counter() - before
+        spent.append(time.perf_counter() - before)
         tracks[frame] = contestant.tracks(result)
         on_frame()
     return from_tracks(tracks), spent
 
 
 def _submitted(folder: Path, item: _Sequence) -> ScoredSequence:
+    """The given results; of the ground truth, given as results, what counts: not the rows that it marks by 0."""
     boxes = read_boxes(folder / f"{item.info.name}.txt", length=item.info.length, identified=True)
-    return ScoredSequence(item.ground_truth, boxes.select(boxes.frames >= item.first), item.info.length)
+    marked = set(_rows(item.ground_truth.select(item.ground_truth.confidences == 0)))
+    counts = np.array([row not in marked for row in _rows(boxes)], dtype=bool)
+    return ScoredSequence(item.ground_truth, boxes.select(counts & (boxes.frames >= item.first)), item.info.length)
 
 
-def _summary(results: dict[str, ScoredSequence], seconds: dict[str, float]) -> dict[str, Any]:
-    """The figures over all and of each; `seconds` is empty for results that were made elsewhere."""
+def _rows(boxes: MotBoxes) -> list[tuple[float, ...]]:
+    """Frame, id, box and confidence of each row."""
+    return [tuple(row) for row in np.column_stack((boxes.frames, boxes.ids, boxes.xyxy, boxes.confidences)).tolist()]
+
+
+def _summary(results: dict[str, ScoredSequence], seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """The figures over all and of each; `seconds` of each update is empty for results that were made elsewhere."""
     overall, each = evaluate(results)
-    frames = sum(result.length for result in results.values())
     return {
-        **_figures(overall, sum(seconds.values()) if seconds else None, frames),
-        "sequences": {key: _figures(each[key], seconds.get(key), results[key].length) for key in results},
+        **_figures(overall, [spent for updates in seconds.values() for spent in updates]),
+        "sequences": {key: _figures(each[key], seconds.get(key, [])) for key in results},
     }
 
 
-def _figures(scores: TrackingScores, seconds: float | None, frames: int) -> dict[str, float | None]:
+def _figures(scores: TrackingScores, seconds: list[float]) -> dict[str, float | None]:
     return {
         "hota": round(scores.hota, 3),
         "mota": round(scores.mota, 3),
@@ -220,7 +225,7 @@ def _figures(scores: TrackingScores, seconds: float | None, frames: int) -> dict
         "fragments": scores.fragments,
         "false_positives": scores.false_positives,
         "misses": scores.misses,
-        "ms_per_update": None if seconds is None else round(1000 * seconds / frames, 4),
+        "ms_per_update": round(1000 * fmean(seconds), 4) if seconds else None,
     }
 
 

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from pathcast.core import Detections, FrameTracks, PathcastError
 from pathcast.core.arrays import UInt8Array
 from pathcast.tracking.peers import Peer, peers, ultralytics_peers
-from pathcast.tracking.settings import CameraMotionSettings, TrackerSettings
+from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.tracker import Tracker
 
 OURS = "pathcast"
@@ -35,10 +36,11 @@ class Contestant:
 Makers = dict[str, Callable[[], Contestant]]
 
 
-def ours(appearance: Path | None, camera_motion: bool, embeds: bool) -> Makers:
+def ours(settings: TrackerSettings, appearance: Path | None, embeds: bool) -> Makers:
     """The tracker by itself, and with each of the options that were asked for, and with all.
 
-    `appearance` is a re-identification model; `embeds`: the detections bear embeddings of their detector.
+    Camera motion is asked for where `settings` have it. `appearance` is a re-identification model; `embeds`: the
+    detections bear embeddings of their detector.
     """
     looks: dict[str, tuple[Look, bool]] = {}
     if embeds:
@@ -46,16 +48,16 @@ def ours(appearance: Path | None, camera_motion: bool, embeds: bool) -> Makers:
     if appearance is not None:
         from pathcast.serving.appearance_model import FileAppearance, embedded
 
-        model, least = FileAppearance(appearance), TrackerSettings().high_score
+        model, least = FileAppearance(appearance), settings.high_score
         looks["appearance"] = (partial(embedded, model, least_score=least), True)
-    makers: Makers = {OURS: partial(_tracker, TrackerSettings(appearance=None), None, images=False)}
+    still = replace(settings, camera_motion=None)
+    makers: Makers = {OURS: partial(_tracker, replace(still, appearance=None), None, images=False)}
     for name, (look, images) in looks.items():
-        makers[f"{OURS} + {name}"] = partial(_tracker, TrackerSettings(), look, images=images)
-    if camera_motion:
-        moving = TrackerSettings(camera_motion=CameraMotionSettings())
+        makers[f"{OURS} + {name}"] = partial(_tracker, still, look, images=images)
+    if settings.camera_motion is not None:
         for name, (look, _) in looks.items():
-            makers[f"{OURS} + {name} + camera motion"] = partial(_tracker, moving, look, images=True)
-        makers[f"{OURS} + camera motion"] = partial(_tracker, moving, None, images=True)
+            makers[f"{OURS} + {name} + camera motion"] = partial(_tracker, settings, look, images=True)
+        makers[f"{OURS} + camera motion"] = partial(_tracker, settings, None, images=True)
     return makers
 
 

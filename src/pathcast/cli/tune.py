@@ -71,13 +71,14 @@ def tune(
     from pathcast.training.tuning import Study
 
     study = Study(search, target, seed=seed)
-    study.open(resume=resume)
+    study.check(resume=resume)
     left = max(trials - len(study.ended()), 0)
     with console.status("measuring how long a trial takes"):
         estimate = _estimate(left, parallel, threads, search.open().seconds())
     _announce(console, estimate, price)
     if not yes:
         typer.confirm("Start?", abort=True)
+    study.open(resume=resume)
     uri = tracking_at(mlflow, state_dir, console)
     runs = None
     if uri is not None:
@@ -145,16 +146,10 @@ def _search(
 def _write_experiment(family: str, fix: list[str], trials: Trials, target: Path) -> None:
     import yaml
 
-    from pathcast.training.family import find_family
-    from pathcast.training.katib import experiment
+    from pathcast.training.katib import experiment, family_trial, tracker_trial
 
-    if family == TRACKER:
-        raise InvalidInputError(
-            "--katib: the tracker learns nothing that Katib's trials would train",
-            hint="pathcast tune tracker, or the pipeline `tune` with family=tracker",
-        )
-    found = find_family(family)
-    document = experiment(found.name, family, found.search, pairs("--set", fix), trials)
+    trial = tracker_trial() if family == TRACKER else family_trial(family, trials.threads)
+    document = experiment(trial, pairs("--set", fix), trials)
     target.write_text(yaml.safe_dump(document, sort_keys=False, width=120), encoding="utf-8")
 
 
@@ -186,8 +181,8 @@ def _report(console: Console, search: Search, summary: Mapping[str, Any], target
         highlight=False,
     )
     chosen = " ".join(f"--set {name}={json_text.dumps(value)}" for name, value in summary["settings"].items())
-    if search.name != TRACKER:
-        console.print(f"pathcast train {search.name} {chosen}", markup=False, highlight=False, soft_wrap=True)
+    use = "evaluate tracker" if search.name == TRACKER else f"train {search.name}"
+    console.print(f"pathcast {use} {chosen}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:

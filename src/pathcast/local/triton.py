@@ -16,12 +16,13 @@ from rich.console import Console
 
 from pathcast.core.errors import PathcastError
 from pathcast.local.triton_install import CODE_VARIABLE, TritonInstallation, install_triton, python_library_dir
+from pathcast.serving.mot import TRACKER_VARIABLE
 
 SHARED_MEMORY_DIR = Path("/dev/shm")  # noqa: S108
 LOAD_LIMIT_S = 120
 """Longest a model process may take to start; without a limit, one that can't start blocks its model for ever."""
 
-_PASSED_ON = ("HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE")
+_PASSED_ON = ("HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", TRACKER_VARIABLE)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack
+from typing import Any
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -28,7 +29,7 @@ from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.cameras import read_camera
 from pathcast.storage.positions import StreamPosition, read_checkpoint, write_checkpoint
-from pathcast.tracking.settings import TrackerSettings
+from pathcast.tracking.settings import tracker_settings
 
 SERVICE = "analyzer"
 
@@ -41,7 +42,8 @@ class AnalyzerSettings(BaseSettings):
 
     `batch_frames` bounds how many frames are decoded and detected at once. `checkpoint_s` bounds the work
     repeated after a kill. `max_age_s`, where set, skips the frames of live cameras that are older when
-    read; they are counted, never silently lost, and stay in the archive.
+    read; they are counted, never silently lost, and stay in the archive. `tracker` are settings of the tracker that
+    are not its defaults, by name, as `settings` in the best.json of `pathcast tune tracker`.
     """
 
     model_config = SettingsConfigDict(env_prefix="PATHCAST_ANALYZER_", frozen=True, extra="ignore")
@@ -51,6 +53,7 @@ class AnalyzerSettings(BaseSettings):
     batch_frames: int = 16
     checkpoint_s: float = 2.0
     max_age_s: float | None = None
+    tracker: dict[str, Any] = {}
 
 
 class AnalyzerWorker:
@@ -71,7 +74,8 @@ class AnalyzerWorker:
     ) -> None:
         """Connect to everything and take up at the last checkpoint.
 
-        Raises ServiceUnavailableError where a server is away or the detector is not loaded yet.
+        Raises ServiceUnavailableError where a server is away or the detector is not loaded yet, InvalidInputError
+        where the tracker has no such setting.
         """
         self._platform = platform
         self._settings = settings
@@ -134,7 +138,7 @@ class AnalyzerWorker:
             RemoteForecaster(client, settings.forecaster),
             self._camera,
             self._metrics.stage,
-            TrackerSettings(),
+            tracker_settings(settings.tracker),
             DetectionClassifier(lambda model: open_classifier(client, model)),
         )
         opening.callback(self._analyzer.close)

@@ -182,7 +182,7 @@ class FrameAnalyzer:
         """Take up where `state` was taken; returns its cameras. Raises InvalidInputError on damaged bytes.
 
         A camera whose calibration has come or gone since then keeps its identities, but its positions have
-        another unit, so its trajectories start again.
+        another unit, so its trajectories start again. Tracks go on with the tracker's settings of now.
         """
         values, arrays = decode_state(state, _KIND, _VERSION)
         self._forecaster.served = self._forecaster.served or values["forecaster_served"]
@@ -191,7 +191,8 @@ class FrameAnalyzer:
             ledger = ForecastLedger.restore(ledger_state)
             if ledger.units != camera.units:
                 ledger = ForecastLedger(camera.camera_id, camera.units)
-            tracker, seen_by = Tracker.restore(tracker_state), values.get("seen_by", {}).get(camera_id, "")
+            tracker = Tracker.restore(tracker_state, self._tracker_settings)
+            seen_by = values.get("seen_by", {}).get(camera_id, "")
             self._sessions[camera_id] = _Session(camera, tracker, ledger, arrays[camera_id], seen_by)
         return tuple(values["sessions"])
 

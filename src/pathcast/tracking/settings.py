@@ -6,9 +6,12 @@ synthetic camera motion, missed detections and clutter added.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
+
+from pathcast.core.errors import InvalidInputError
 
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -131,3 +134,28 @@ class TrackerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coast_hits: Count = 6
     appearance: AppearanceSettings | None = AppearanceSettings()
     camera_motion: CameraMotionSettings | None = None
+
+
+_DEFAULTS = TrackerSettings()
+
+
+def tracker_settings(values: Mapping[str, Any], base: TrackerSettings = _DEFAULTS) -> TrackerSettings:
+    """The settings `base` with `values` in their place; a dot leads into a group of settings.
+
+    Raises InvalidInputError where there is no such setting, as in a group that is off, or the value does not fit.
+
+    >>> tracker_settings({"motion.measurement_std": 0.1, "confirm_hits": 2}).motion.measurement_std
+    0.1
+    """
+    settings: dict[str, Any] = msgspec.to_builtins(base)
+    for name, value in values.items():
+        group, _, own = name.rpartition(".")
+        place = settings.get(group) if group else settings
+        if not isinstance(place, dict) or own not in place:
+            off = f"; {group} is off" if group in settings and place is None else ""
+            raise InvalidInputError(f"tracker: no setting {name}{off}", hint="see pathcast.tracking.settings")
+        place[own] = value
+    try:
+        return msgspec.convert(settings, TrackerSettings)
+    except msgspec.ValidationError as error:
+        raise InvalidInputError(f"tracker settings: {error}", hint="see pathcast.tracking.settings") from error

@@ -136,8 +136,8 @@ class Tracker:
         )
 
     @classmethod
-    def restore(cls, data: bytes) -> Self:
-        """The tracker whose `state` this was; it goes on exactly as that one would have.
+    def restore(cls, data: bytes, settings: TrackerSettings | None = None) -> Self:
+        """The tracker whose `state` this was; it goes on exactly as that one would have, or with other `settings`.
 
         Raises InvalidInputError where `data` is not the state of a tracker.
         """
@@ -151,10 +151,10 @@ class Tracker:
             or (wholes[_SEEN_US] > memory.now_us).any()
         ):
             raise InvalidInputError("tracker state: ids or times contradict each other")
-        tracker = cls(memory.settings)
+        tracker = cls(memory.settings if settings is None else settings)
         tracker._reals, tracker._wholes, tracker._looks = memory.reals, wholes, memory.looks
         tracker._next_id, tracker._now_us, tracker._sway = memory.next_id, memory.now_us, memory.sway
-        if tracker._camera_motion is not None:
+        if tracker._camera_motion is not None and tracker.settings.camera_motion == memory.settings.camera_motion:
             tracker._camera_motion.previous = memory.picture
         return tracker
 

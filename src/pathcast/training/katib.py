@@ -1,4 +1,4 @@
-"""A family's search as an Experiment of Katib (kubeflow.org/v1beta1), whose trials are `pathcast train`, a Job each."""
+"""A search as an Experiment of Katib (kubeflow.org/v1beta1), whose trials are `pathcast` commands, a Job each."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.training.search_space import Choice, Range, Real, Space, without
+from pathcast.training.family import find_family
+from pathcast.training.search_space import TRACKER, Choice, Range, Real, Space, without
+from pathcast.training.tracker_tuning import SPACE
 
 NAMESPACE = "pathcast-search"
 _USER = 10001
 _CLAIM = "search-data"
 _SCRATCH = "/tmp"  # noqa: S108 - in the container, a volume of its own
-_SCORE = r"(score) ([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
-"""Matches what a training prints for each epoch: "epoch 3/40: loss 0.51, score 0.82"."""
+_PREPARED = "--data=/data/prepared"
+_NUMBER = r"([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +29,47 @@ class Trials:
     image: str
 
 
-def experiment(name: str, family: str, space: Space, fixed: Mapping[str, str], trials: Trials) -> dict[str, Any]:
-    """The Experiment `name` that searches `space` for `family`, as `pathcast train` knows it.
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a trial runs: `command`, with a `--set` for each setting; it prints `metric` and its value."""
 
-    `fixed` settings are the same in all trials.
+    name: str
+    command: tuple[str, ...]
+    space: Space
+    metric: str
+    maximize: bool
+
+
+def family_trial(family: str, threads: int) -> Trial:
+    """A training, which prints a line for each epoch: "epoch 3/40: loss 0.51, score 0.82"."""
+    found = find_family(family)
+    command = ("pathcast", "train", family, _PREPARED, f"--output={_SCRATCH}/trial", f"--threads={threads}")
+    return Trial(found.name, command, found.search, "score", maximize=False)
+
+
+def tracker_trial() -> Trial:
+    """The tracker over all sequences, whose last line is "hota 61.2"."""
+    return Trial(TRACKER, ("pathcast", "evaluate", "tracker", _PREPARED, "--no-peers"), SPACE, "hota", maximize=True)
+
+
+def experiment(trial: Trial, fixed: Mapping[str, Any], trials: Trials) -> dict[str, Any]:
+    """The Experiment that searches where `trial` says; `fixed` settings are the same in all trials.
+
     Trials read the folder `prepared` of the claim `search-data`, as pods that keep to Pod Security "restricted".
     Raises InvalidInputError where everything is fixed, or choices are no plain values.
     """
-    searched = without(space, fixed)
+    searched = without(trial.space, fixed)
     settings = [f"--set={name}={value}" for name, value in fixed.items()]
     settings += [f"--set={name}=${{trialParameters.{name}}}" for name in searched]
-    command = ["pathcast", "train", family, "--data=/data/prepared", f"--output={_SCRATCH}/trial"]
     return {
         "apiVersion": "kubeflow.org/v1beta1",
         "kind": "Experiment",
-        "metadata": {"name": name.replace("_", "-"), "namespace": NAMESPACE},
+        "metadata": {"name": trial.name.replace("_", "-"), "namespace": NAMESPACE},
         "spec": {
-            "objective": {"type": "minimize", "objectiveMetricName": "score"},
+            "objective": {
+                "type": "maximize" if trial.maximize else "minimize",
+                "objectiveMetricName": trial.metric,
+            },
             "algorithm": {"algorithmName": "tpe"},
             "earlyStopping": {
                 "algorithmName": "medianstop",
@@ -58,12 +84,12 @@ def experiment(name: str, family: str, space: Space, fixed: Mapping[str, str], t
             "parameters": [{"name": name, **_feasible(place)} for name, place in searched.items()],
             "metricsCollectorSpec": {
                 "collector": {"kind": "StdOut"},
-                "source": {"filter": {"metricsFormat": [_SCORE]}},
+                "source": {"filter": {"metricsFormat": [f"({trial.metric}) {_NUMBER}"]}},
             },
             "trialTemplate": {
                 "primaryContainerName": "trial",
                 "trialParameters": [{"name": name, "reference": name} for name in searched],
-                "trialSpec": _job([*command, f"--threads={trials.threads}", *settings], trials),
+                "trialSpec": _job([*trial.command, *settings], trials),
             },
         },
     }

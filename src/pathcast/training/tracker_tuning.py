@@ -23,7 +23,7 @@ from pathcast.tracking.mot_format import (
     read_sequence_info,
     to_detections,
 )
-from pathcast.tracking.settings import TrackerSettings
+from pathcast.tracking.settings import TrackerSettings, tracker_settings
 from pathcast.tracking.tracker import Tracker
 from pathcast.training.prepared import content_version
 from pathcast.training.search_space import TRACKER, Real, Space, Whole, starting_point
@@ -51,22 +51,6 @@ SPACE: Space = {
     "motion.acceleration_std": Real(0.05, 2.0, log=True),
     "motion.velocity_decay_s": Real(1.0, 60.0, log=True),
 }
-
-
-def tracker_settings(values: Mapping[str, Any]) -> TrackerSettings:
-    """The default settings with `values` in their place; a dot leads into a group of settings.
-
-    >>> tracker_settings({"motion.measurement_std": 0.1, "confirm_hits": 2}).motion.measurement_std
-    0.1
-    """
-    settings: dict[str, Any] = msgspec.to_builtins(TrackerSettings())
-    for name, value in values.items():
-        group, _, own = name.rpartition(".")
-        place = settings[group] if group else settings
-        if own not in place:
-            raise InvalidInputError(f"tracker: no setting {name}", hint="see pathcast.tracking.settings")
-        place[own] = value
-    return msgspec.convert(settings, TrackerSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +129,27 @@ class _OpenTrackerSearch:
 
 
 def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
-    """The MOT sequences at or below the given folders; InvalidInputError where there is none."""
-    found = [path.parent for place in places for path in sorted(place.rglob("seqinfo.ini"))]
-    if not found:
-        raise InvalidInputError(
-            f"{', '.join(map(str, places))}: expected MOT sequences, found no seqinfo.ini",
-            hint="a sequence is a folder with seqinfo.ini, gt/gt.txt and det/det.txt",
-        )
-    return tuple(found)
+    """The MOT sequences at or below the given folders.
+
+    Raises InvalidInputError where a folder has none, or two have one name.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        folders = sorted(path.parent for path in place.rglob("seqinfo.ini"))
+        if not folders:
+            raise InvalidInputError(
+                f"{place}: expected a MOT sequence or a folder of them, found no seqinfo.ini",
+                hint="a sequence is a folder with seqinfo.ini, gt/gt.txt and det/det.txt",
+            )
+        for folder in folders:
+            name = read_sequence_info(folder).name
+            other = found.setdefault(name, folder)
+            if other != folder:
+                raise InvalidInputError(
+                    f"{folder}: expected a name of its own, {other} is {name} too",
+                    hint="change `name` in a seqinfo.ini",
+                )
+    return tuple(found.values())
 
 
 def prepare_sequences(raw: Path, folder: Path) -> str:

@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -113,34 +114,39 @@ class Study:
     def exists(self) -> bool:
         return (self._folder / STUDY_FILE).exists()
 
+    def check(self, *, resume: bool) -> None:
+        """Raise what `open` would; nothing is written."""
+        if not self.exists:
+            return
+        if not resume:
+            raise InvalidInputError(
+                f"{self._folder / STUDY_FILE}: a search lies there", hint="go on with --resume, or remove the file"
+            )
+        before, facts = self._study().user_attrs.get(_FACTS), self._facts()
+        if before != facts:
+            raise InvalidInputError(f"{self._folder}: a search with {before} lies there, expected {facts}")
+
     def open(self, *, resume: bool) -> None:
         """Begin, or go on; trials that a killed process left are tried again.
 
         Raises InvalidInputError where there is a search already and `resume` is not asked for, or it is another.
         """
-        if self.exists and not resume:
-            raise InvalidInputError(
-                f"{self._folder / STUDY_FILE}: a search lies there", hint="go on with --resume, or remove the file"
-            )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        facts = json.loads(
-            json.dumps({**self.search.facts(), "fixed": dict(self.search.fixed), "searched": sorted(self._space)})
-        )
+        self.check(resume=resume)
         known = self.exists
+        self._folder.mkdir(parents=True, exist_ok=True)
         study = self._study()
         if not known:
-            study.set_user_attr(_FACTS, facts)
-            study.enqueue_trial({name: value for name, value in self.search.start().items() if name in self._space})
+            study.set_user_attr(_FACTS, self._facts())
+            study.enqueue_trial(self._start())
             return
-        before = study.user_attrs.get(_FACTS)
-        if before != facts:
-            raise InvalidInputError(f"{self._folder}: a search with {before} lies there, expected {facts}")
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
 
     def ended(self) -> list[FrozenTrial]:
         """The trials that are done, in the order of their beginning; failed ones count."""
+        if not self.exists:
+            return []
         done = (TrialState.COMPLETE, TrialState.PRUNED)
         return [t for t in self._study().get_trials(deepcopy=False) if t.state in done or _REASON in t.user_attrs]
 
@@ -224,13 +230,21 @@ class Study:
             on_trial(trial)
         return {trial.number for trial in new}
 
-    def _study(self, worker: int = 0) -> optuna.Study:
+    def _facts(self) -> dict[str, Any]:
+        """What must be the same when the search goes on, as JSON keeps it."""
+        facts = {**self.search.facts(), "fixed": dict(self.search.fixed), "searched": sorted(self._space)}
+        return dict(json.loads(json.dumps(facts)))
+
+    def _start(self) -> dict[str, Any]:
+        """The settings as they are, of those that are searched."""
+        return {name: value for name, value in self.search.start().items() if name in self._space}
+
+    def _study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         return optuna.create_study(
             study_name=_STUDY,
             storage=JournalStorage(JournalFileBackend(str(self._folder / STUDY_FILE))),
             direction="maximize" if self.search.maximize else "minimize",
-            sampler=optuna.samplers.TPESampler(seed=self._seed + worker),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS),
             load_if_exists=True,
         )
@@ -239,20 +253,26 @@ class Study:
         """What came out, for people and for JSON; PathcastError where no trial came to an end."""
         best, ended = self.best(), self.ended()
         states = [trial.state.name.lower() for trial in ended]
+        # Not by its number: a trial that was killed has another when it is tried again.
+        start = self._start().items()
+        as_they_were = [trial.value for trial in ended if start <= trial.params.items()]
         return {
             "family": self.search.name,
             "objective": self.search.value_name,
             "direction": "maximize" if self.search.maximize else "minimize",
             "best": best.value,
             "best_trial": best.number,
-            "start": next((trial.value for trial in ended if trial.number == 0), None),
+            "start": next(iter(as_they_were), None),
             "settings": {**self.search.fixed, **best.params},
             "trials": {state: states.count(state) for state in sorted(set(states))},
         }
 
     def work(self, take: Callable[[], bool], worker: int) -> None:
         """Run trials in this process as long as `take` gives one; `worker` tells its sampler from the others'."""
-        study, trials = self._study(worker), self.search.open()
+        study, trials = self._study(), self.search.open()
+        # With the trials so far in the seed: a search that goes on would draw its first trials once more.
+        seed = np.random.SeedSequence([self._seed, worker, len(study.get_trials(deepcopy=False))])
+        study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
 
         def objective(trial: optuna.Trial) -> float:
             def report(step: int, value: float) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,59 @@ def test_the_ground_truth_as_a_submission_scores_a_hundred(tmp_path: Path) -> No
     perfect = json.loads(file.read_text())["trackers"]["submission"]
     for scores in (perfect, *perfect["sequences"].values()):
         assert (scores["hota"], scores["mota"], scores["idf1"], scores["id_switches"]) == (100, 100, 100, 0)
+
+
+def test_rows_of_confidence_0_are_left_out_of_the_truth_alone(tmp_path: Path) -> None:
+    make_sequence(tmp_path, "one")
+    truth, submission = tmp_path / "one" / "gt" / "gt.txt", tmp_path / "submission"
+    submission.mkdir()
+    rows = truth.read_text().splitlines(keepends=True)
+    frame, identity, *box = rows[5].split(",")
+    marked = ",".join((frame, identity, *box[:4], "0", *box[5:]))
+    truth.write_text("".join((*rows[:5], marked, *rows[6:])))
+    # Some trackers write 0 for their confidence; to TrackEval these boxes count.
+    unsure = ",".join((frame, "3", *box[:4], "0", *box[5:]))
+    for name, own in (("truth", marked), ("unsure", unsure)):
+        (submission / "one.txt").write_text("".join((*rows[:5], own, *rows[6:])))
+        file = tmp_path / f"{name}.json"
+        arguments = ["--no-peers", "--data", str(tmp_path), "--results", str(submission), "--json", str(file)]
+        assert CliRunner().invoke(app, ["evaluate", "tracker", *arguments]).exit_code == 0
+    scores = {name: json.loads((tmp_path / f"{name}.json").read_text())["trackers"] for name in ("truth", "unsure")}
+    assert [figures["submission"]["false_positives"] for figures in scores.values()] == [0, 1]
+    assert scores["truth"]["submission"]["hota"] == 100
+
+
+def test_settings_reach_the_tracker(tmp_path: Path) -> None:
+    make_sequence(tmp_path, "one")
+    arguments = ["evaluate", "tracker", "--no-peers", "--data", str(tmp_path)]
+    usual = CliRunner().invoke(app, arguments)
+    blind = CliRunner().invoke(app, [*arguments, "--set", "new_score=0.95", "--set", "motion.size_ratio=0.4"])
+    for result in (usual, blind):
+        assert result.exit_code == 0, result.output
+    assert usual.output.splitlines()[-1].startswith("hota 9")
+    assert blind.output.splitlines()[-1] == "hota 0.0"
+    wrong = CliRunner().invoke(app, [*arguments, "--set", "high_score=2"])
+    assert isinstance(wrong.exception, InvalidInputError)
+
+
+def test_two_sequences_of_one_name_are_refused(tmp_path: Path) -> None:
+    make_sequence(tmp_path / "a", "one")
+    make_sequence(tmp_path / "b", "one")
+    result = CliRunner().invoke(app, ["evaluate", "tracker", "--no-peers", "--data", str(tmp_path)])
+    assert isinstance(result.exception, InvalidInputError)
+    assert "b/one: expected a name of its own" in str(result.exception)
+
+
+def test_the_time_is_that_of_the_updates_that_were_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_sequence(tmp_path, "one")
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
+    file = tmp_path / "scores.json"
+    arguments = ["--no-peers", "--data", str(tmp_path), "--first-frame", "9", "--json", str(file)]
+    result = CliRunner().invoke(app, ["evaluate", "tracker", *arguments])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(file.read_text())["trackers"]["pathcast"]
+    assert figures["ms_per_update"] == figures["sequences"]["one"]["ms_per_update"] == 1000
 
 
 def embedder(path: Path) -> None:

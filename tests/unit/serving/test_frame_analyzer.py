@@ -1,5 +1,6 @@
 """The analyzer's order, grouping, duplicates and state, with a detector that reads a frame's brightness."""
 
+import struct
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pathcast.core import Detections, Frame, FrameTracks, Observation, ServiceUnavailableError
 from pathcast.core.camera import Camera
 from pathcast.core.ground_plane import HomographyPlane
+from pathcast.messaging.jpeg import jpeg_size
 from pathcast.serving.blocks import whole_blocks
 from pathcast.serving.frame_analyzer import Duplicate, FrameAnalyzer, Rejected
 from pathcast.serving.frame_statistics import mean_appearance
@@ -283,3 +285,22 @@ def test_a_restored_analyzer_remembers_what_people_look_like():
     again.restore(analyzer.state(["near"]))
     (outcome,) = again.analyze([a_frame("near", 30)])
     assert whose(outcome) == [1, 2]
+
+
+def test_a_restored_analyzer_has_the_trackers_settings_of_now():
+    before = an_analyzer()
+    before.analyze([a_frame("near", 0)])
+    now = TrackerSettings(confirm_hits=7)
+    after = FrameAnalyzer(BrightnessDetector(), StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), now)
+    after.restore(before.state(["near"]))
+    assert after._sessions["near"].tracker.settings == now
+
+
+def test_a_frame_that_was_taken_on_the_side_is_seen_upright():
+    image = np.zeros((64, 96, 3), np.uint8)
+    exif = b"Exif\0\0MM" + struct.pack(">HIHHHIHHI", 42, 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    jpeg = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    frame = Frame("near", 0, START, *jpeg_size(jpeg), jpeg)
+    (outcome,) = an_analyzer().analyze([frame])
+    assert (outcome.width, outcome.height) == (64, 96)

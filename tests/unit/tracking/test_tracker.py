@@ -377,3 +377,14 @@ def test_looks_can_be_forgotten_and_identities_stay() -> None:
     tracker.forget_looks()
     seen = tracker.update(Detections([person(100)[0]], [0.9], [0], [[0, 0, 1]]), at(5))
     assert seen.track_ids.tolist() == [1]
+
+
+def test_a_restored_tracker_goes_on_with_other_settings() -> None:
+    narrow, wide = (TrackerSettings(camera_motion=CameraMotionSettings(width_px=width)) for width in (64, 96))
+    tracker = Tracker(narrow)
+    image = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
+    seen = Detections([[10, 10, 30, 60]], [0.99], [0])
+    first = tracker.update(seen, at(1), image)
+    again = Tracker.restore(tracker.state(), wide)
+    assert again.settings == wide
+    assert again.update(seen, at(2), image).track_ids.tolist() == first.track_ids.tolist() == [1]

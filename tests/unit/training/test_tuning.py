@@ -1,10 +1,14 @@
 """The search for settings, in this process: a parabola with its best point at 3."""
 
+import itertools
+
 import numpy as np
 import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState
+from typer.testing import CliRunner
 
+from pathcast.cli.main import app
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
 from pathcast.training.family import find_family
@@ -13,8 +17,8 @@ from pathcast.training.lifecycle import prepare_dataset
 from pathcast.training.prepared import prepare
 from pathcast.training.search_space import TRACKER, Choice, Real, Whole, starting_point, suggest, without
 from pathcast.training.search_steps import find_search
-from pathcast.training.tracker_tuning import SPACE, TrackerSearch, find_sequences, tracker_settings
-from pathcast.training.tuning import Estimate, Study
+from pathcast.training.tracker_tuning import SPACE, TrackerSearch, find_sequences
+from pathcast.training.tuning import STUDY_FILE, Estimate, Study
 
 FAILS_ABOVE = 9.0
 
@@ -100,6 +104,36 @@ def test_what_a_killed_process_left_is_tried_again(study, tmp_path):
     assert [trial.number for trial in again.ended()] == [0, 1, 2, killed.number + 1]
 
 
+def test_the_settings_as_they_were_are_found_also_where_their_trial_was_killed(study, tmp_path):
+    killed = study._study().ask({"x": optuna.distributions.FloatDistribution(-10.0, 10.0)})
+    assert killed.params == {"x": 2.0}
+    again = Study(Parabola(), tmp_path / "search")
+    again.open(resume=True)
+    work(again, 2)
+    assert again.summary()["start"] == 1.0
+
+
+def test_a_search_that_goes_on_tries_what_it_has_not_tried(study, tmp_path):
+    work(study, 4)
+    for wanted in (8, 12):
+        again = Study(Parabola(), tmp_path / "search")
+        again.open(resume=True)
+        work(again, 4)
+        drawn = [trial.params["x"] for trial in again.ended()]
+        assert len(set(drawn)) == len(drawn) == wanted
+
+
+def test_processes_draw_differently(tmp_path):
+    tried = set()
+    for worker, known in itertools.product((0, 1, 2), (1, 2, 3)):
+        study = Study(Parabola(), tmp_path / f"{worker}-{known}")
+        study.open(resume=False)
+        study.work(iter([True] * known + [False]).__next__, 0)
+        study.work(iter([True, False]).__next__, worker)
+        tried.add(study.ended()[-1].params["x"])
+    assert len(tried) == 9
+
+
 def test_another_search_in_the_same_folder_is_refused(study, tmp_path):
     with pytest.raises(InvalidInputError, match="a search lies there"):
         Study(Parabola(), tmp_path / "search").open(resume=False)
@@ -127,12 +161,7 @@ def test_spaces_draw_hold_and_leave_out():
         without(space, values)
 
 
-def test_tracker_settings_reach_into_groups_and_start_in_the_space():
-    settings = tracker_settings({"confirm_hits": 2, "motion.measurement_std": 0.1})
-    assert (settings.confirm_hits, settings.motion.measurement_std) == (2, 0.1)
-    for name in ("nothing", "motion.nothing"):
-        with pytest.raises(InvalidInputError, match=f"no setting {name}"):
-            tracker_settings({name: 1})
+def test_the_trackers_settings_start_in_the_space():
     assert TrackerSearch((), (), {}).start().keys() == SPACE.keys()
 
 
@@ -168,6 +197,9 @@ def test_sequences_are_prepared_for_a_search_without_their_images(tmp_path):
 def test_sequences_that_cannot_be_searched_are_named(tmp_path):
     write_sequence(tmp_path / "raw" / "a" / "one")
     write_sequence(tmp_path / "raw" / "b" / "one")
+    with pytest.raises(InvalidInputError, match=r"b/one: expected a name of its own, .*a/one is one too"):
+        find_sequences([tmp_path / "raw" / "a", tmp_path / "raw" / "b"])
+    write_sequence_info(tmp_path / "raw" / "b" / "one", SequenceInfo("other", 10, 2, 640, 480))
     with pytest.raises(InvalidInputError, match="a second sequence one"):
         prepare_dataset(TRACKER, tmp_path / "raw", tmp_path / "data", {})
     (tmp_path / "raw" / "a" / "one" / "det" / "det.txt").unlink()
@@ -178,6 +210,27 @@ def test_sequences_that_cannot_be_searched_are_named(tmp_path):
 def test_a_folder_without_sequences_is_named(tmp_path):
     with pytest.raises(InvalidInputError, match="found no seqinfo.ini"):
         find_sequences([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "message"),
+    [
+        ((), "n\n", None),
+        ((), "", None),
+        (("--set", "foo.bar=1", "--yes"), "", "no setting foo.bar"),
+        (("--set", "camera_motion.width_px=3", "--yes"), "", "no setting camera_motion.width_px; camera_motion is off"),
+        (("--set", "high_score=2", "--yes"), "", "high_score"),
+    ],
+)
+def test_a_search_that_does_not_begin_leaves_nothing_behind(tmp_path, options, answer, message):
+    write_sequence(tmp_path / "one")
+    search = ["tune", "tracker", "--data", tmp_path / "one", "--output", tmp_path / "out", *options]
+    result = CliRunner().invoke(app, [str(part) for part in search], input=answer)
+    assert result.exit_code == 1
+    assert not (tmp_path / "out" / STUDY_FILE).exists()
+    if message is not None:
+        assert isinstance(result.exception, InvalidInputError)
+        assert message in str(result.exception)
 
 
 def test_a_network_is_searched_by_its_validation_score(tmp_path):

@@ -8,3 +8,5 @@ from pathlib import Path
 
 MODEL = "mot"
 FOLDER = Path(__file__).parent
+TRACKER_VARIABLE = "PATHCAST_ANALYZER_TRACKER"
+"""The analyzer's tracker settings (JSON), in the environment of Triton: the endpoint sees what the analyzer sees."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,10 +17,11 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.observation import Observation
 from pathcast.core.trajectory import FUTURE_STEPS
 from pathcast.messaging.observation_codec import encode_observation
+from pathcast.serving.mot import TRACKER_VARIABLE
 from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
 from pathcast.serving.sibling_models import SiblingModels
 from pathcast.serving.stream_sessions import Answer, StreamRequest, StreamSessions
-from pathcast.tracking.settings import TrackerSettings
+from pathcast.tracking.settings import tracker_settings
 
 _GRACE_S = 5.0
 """Triton releases an idle sequence first, so that a frame that it let through always finds its session."""
@@ -40,7 +42,7 @@ class Endpoint:
         self._sessions = StreamSessions(
             RemoteDetector(models, names.get("detector", "detector"), max_batch=int(fields["max_batch_size"])),
             RemoteForecaster(models, names.get("forecaster", "forecaster")),
-            TrackerSettings(),
+            tracker_settings(json.loads(os.environ.get(TRACKER_VARIABLE, "{}"))),
             idle_limit_s=idle_us / 1e6 + _GRACE_S,
             clock=time.monotonic,
         )
