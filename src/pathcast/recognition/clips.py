@@ -50,9 +50,11 @@ class ClipSet:
 def find_clips(root: Path, *, split: int = 1) -> ClipSet:
     """The clips at `root`, by UCF101's lists (of `split`) where there are some, else by folders of classes.
 
-    Raises InvalidInputError where there is no clip, less than two classes, a class without a clip, or a list that
-    names what is not there.
+    Raises InvalidInputError where there is no folder, no clip, less than two classes, a class without a clip, or a list
+    that names what is not there.
     """
+    if not root.is_dir():
+        raise InvalidInputError(f"{root}: no such folder", hint="give the folder that holds one for each action")
     lists = sorted(root.rglob(_CLASS_LIST))
     found = _by_lists(root, lists[0].parent, split) if lists else _by_folders(root)
     if not found.files:

@@ -37,7 +37,7 @@ class FileDetector:
         session = open_session(path, content)
         if "boxes" not in {tensor.name for tensor in session.get_outputs()}:
             session = open_session(path, _served_form(path))
-        _require(path, session, "images", _DETECTOR_OUTPUTS)
+        require_tensors(path, session, "images", _DETECTOR_OUTPUTS)
         _, self._height, self._width, _ = session.get_inputs()[0].shape
         self._run = session
         self.embeds = _LOOKS in {tensor.name for tensor in session.get_outputs()}
@@ -69,7 +69,7 @@ class FileForecaster:
         self.version = hashlib.sha256(content).hexdigest()[:12]
         self.served = True
         self._session = open_session(path, content)
-        _require(path, self._session, "observed", _FORECASTER_OUTPUTS)
+        require_tensors(path, self._session, "observed", _FORECASTER_OUTPUTS)
 
     def forecast(self, observed: Float32Array) -> ForecastBatch:
         """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions in metres."""
@@ -95,13 +95,13 @@ def read_model(path: Path) -> bytes:
         raise InvalidInputError(f"model {path}: {error.strerror}", hint="give the path of an ONNX file") from error
 
 
-def open_session(path: Path, content: bytes) -> Any:
-    """A session of one thread; raises InvalidInputError that names `path` where onnxruntime refuses the model."""
+def open_session(path: Path, content: bytes, threads: int = 1) -> Any:
+    """A session of `threads` threads; InvalidInputError, naming `path`, where onnxruntime refuses the model."""
     # Here, since the services' images ask Triton and have no onnxruntime.
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -116,7 +116,8 @@ def _served_form(path: Path) -> bytes:
     return bytes(to_served(read_yolox(path)).SerializeToString())
 
 
-def _require(path: Path, session: Any, given: str, outputs: list[str]) -> None:
+def require_tensors(path: Path, session: Any, given: str, outputs: list[str]) -> None:
+    """Raise InvalidInputError, naming `path`, unless `given` is the only input and all of `outputs` are there."""
     inputs, found = ([tensor.name for tensor in tensors] for tensors in (session.get_inputs(), session.get_outputs()))
     if inputs != [given] or not set(outputs) <= set(found):
         raise InvalidInputError(

@@ -129,5 +129,5 @@ def _groups(files: list[ClipFile], backgrounds: list[Any], options: ClipOptions)
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    """A list of names, or one text with commas, as a command line gives it."""
-    return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    """A list of names, or as a command line gives it: one text with commas, a name of digits as a number."""
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else tuple(str(value).split(","))
