@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.circling import PLANE, analysed, seen
+from support.shipped_champion import crown_shipped
 
 from pathcast.core import Observation
 from pathcast.core.settings import PlatformSettings
@@ -21,8 +22,6 @@ from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.monitoring.settings import MonitorSettings
 from pathcast.registry.publishing import ModelLifecycle
-from pathcast.registry.registration import Registration
-from pathcast.registry.verdicts import SMOKE_TEST, Verdict
 from pathcast.serving.remote_models import RemoteForecaster
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.cameras import upsert_camera
@@ -33,7 +32,6 @@ from pathcast.training.forecaster import FAMILY
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3000)]
 
-SHIPPED = Path(__file__).parents[2] / "model_repo" / "forecaster"
 CAMERA, MODEL = "roundabout", "forecaster"
 PACE = 1.6
 WINDOW, REFERENCE = timedelta(minutes=2), timedelta(minutes=16)
@@ -54,12 +52,7 @@ THRESHOLD = next(signal.threshold for signal in FAMILY.monitoring.signals if sig
 @pytest.fixture(scope="module")
 def champion(platform_settings: PlatformSettings) -> int:
     """The shipped forecaster, which learned from people who walk more or less straight."""
-    lifecycle, file, card = ModelLifecycle(platform_settings), SHIPPED / "1" / "model.onnx", "# as shipped\n"
-    version = lifecycle.register(MODEL, Registration(onnx_path=file, card=card))
-    lifecycle.publish(MODEL, version, file, (SHIPPED / "config.pbtxt").read_text(), card=card)
-    lifecycle.record(MODEL, version, Verdict(SMOKE_TEST, True, "right"))
-    lifecycle.promote(MODEL, version)
-    return version
+    return crown_shipped(platform_settings, MODEL)
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,11 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.local.ports import choose_ports
-from pathcast.registry.publishing import ModelLifecycle
-from pathcast.registry.registration import Registration
-from pathcast.registry.verdicts import SMOKE_TEST, Verdict
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
 from pathcast.training.drift import end_training
 from tests.support.kfp_api import TOKEN, KfpApi, serving
+from tests.support.shipped_champion import crown_shipped
 from tests.support.streaming import Service, wait_until
 from tests.support.walkers import walk
 from tests.support.webhook import Receiver, receiving
@@ -33,7 +31,6 @@ pytestmark = pytest.mark.integration
 
 MINUTE = timedelta(minutes=1)
 CAMERA = "hurried"
-SHIPPED = Path(__file__).parents[2] / "model_repo" / "forecaster"
 END = datetime.now(UTC).replace(second=0, microsecond=0)
 
 
@@ -236,11 +233,7 @@ def test_an_alarm_starts_one_training(
 def test_a_champion_that_does_not_serve_is_put_right_and_told(
     platform: Platform, platform_settings: PlatformSettings, told: Receiver
 ) -> None:
-    file, lifecycle = SHIPPED / "1" / "model.onnx", ModelLifecycle(platform_settings)
-    version = lifecycle.register("forecaster", Registration(onnx_path=file, card="# as shipped\n"))
-    lifecycle.publish("forecaster", version, file, (SHIPPED / "config.pbtxt").read_text(), card="# as shipped\n")
-    lifecycle.record("forecaster", version, Verdict(SMOKE_TEST, True, "right"))
-    lifecycle.promote("forecaster", version)
+    version = crown_shipped(platform_settings, "forecaster")
     with TritonClient(platform_settings.triton_grpc) as client:
         client.unload("forecaster")
         for _ in range(2):
