@@ -138,7 +138,9 @@ def prepare(
         )
     card = {
         "about": dict(about or {}),
-        "sets": [{"name": each.root.name, "images": len(each), **each.about} for each in sets],
+        "sets": [
+            {"cameras": sorted({image.camera for image in each}), "images": len(each), **each.about} for each in sets
+        ],
         "split": {**asdict(rules), "rule": RULE},
         "parts": {part: describe(labelled) for part, labelled in parts.items()},
         "samples": {part: len(labelled) for part, labelled in parts.items()},

@@ -200,7 +200,7 @@ def test_the_card_says_who_labelled_and_what_people_corrected(tmp_path: Path) ->
     write_coco(source.root / "labels.json", labelled)
     card = prepare_images(source.root / "labels.json", tmp_path / "data", {})
     counts = {"images": 4, "kept": 4, "changed": 0, "added": 0, "removed": 0}
-    assert card["sets"] == [{"name": "yard", "images": 21, **about, "corrected": counts}]
+    assert card["sets"] == [{"cameras": ["gate"], "images": 21, **about, "corrected": counts}]
     assert "teacher" not in card["about"]
 
 
@@ -218,7 +218,9 @@ def test_what_is_left_out_or_assumed_is_said(tmp_path: Path, caplog: pytest.LogC
         f"{raw}/set: 20 boxes of classes that the detector does not have: 20 COCO's 16",
     ]
     assert caplog.messages == card["about"]["notes"] == said
-    assert card["sets"] == [{"name": "set", "images": 20, "class_names": ASSUMED, "other_classes": {"COCO's 16": 20}}]
+    assert card["sets"] == [
+        {"cameras": ["set"], "images": 20, "class_names": ASSUMED, "other_classes": {"COCO's 16": 20}}
+    ]
 
 
 def test_two_sets_of_one_name_and_their_people_stay_apart(tmp_path: Path) -> None:
