@@ -93,7 +93,7 @@ class _TwoCars:
 class _Straight:
     served = False
 
-    def forecast(self, observed: np.ndarray) -> object:
+    def forecast(self, observed: np.ndarray, neighbours: np.ndarray) -> object:
         return constant_velocity(observed)
 
 

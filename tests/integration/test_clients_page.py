@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
 
 from pathcast.local.ports import choose_ports
 from pathcast.local.triton import TritonPorts, remove_leftover_memory, server_command
@@ -148,6 +150,13 @@ def test_the_forecaster_example_goes_on_walking(run_example, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("version 1 ")
     assert len(out) == 13
+
+
+def test_a_forecaster_is_not_asked_without_neighbours(address):
+    tensor = InferInput("observed", [1, 8, 2], "FP32")
+    tensor.set_data_from_numpy(np.zeros((1, 8, 2), np.float32))
+    with InferenceServerClient(address) as client, pytest.raises(InferenceServerException, match="expected 2 inputs"):
+        client.infer("forecaster", [tensor])
 
 
 def test_the_stream_example_follows_the_people_of_a_real_clip(run_example, capsys):

@@ -7,13 +7,13 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from support.bright import bright_square, write_bright_detector
 from tritonclient.grpc import InferenceServerClient
 
 from pathcast.export.triton_config import render_config
+from pathcast.forecasting.walks import random_walks
 from pathcast.local.ports import choose_ports
 from pathcast.local.triton import TritonPorts, remove_leftover_memory, server_command
 from pathcast.local.triton_install import install_triton
@@ -78,9 +78,9 @@ def test_the_cluster_s_command_line_serves_every_model_that_can_be_served(tmp_pa
                 assert time.monotonic() < end, log.read_text()[-3_000:]
                 time.sleep(0.2)
             assert not client.ready("waiting")
-            observed = np.zeros((1, 8, 2), np.float32)
+            walker = random_walks(1, seed=0)
             for model in ("forecaster", "plain"):
-                assert client.infer(model, {"observed": observed}).outputs["paths"].shape == (1, 20, 12, 2)
+                assert client.infer(model, walker).outputs["paths"].shape == (1, 20, 12, 2)
         with StreamClient(f"127.0.0.1:{ports.grpc}", fps=10) as stream:
             seen = [stream.send(bright_square(96, 32 + frame, 32, 32)) for frame in range(6)]
         assert len(seen[-1].detections) > 0

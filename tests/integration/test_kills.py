@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pathcast.core.camera import read_camera_file
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
+from pathcast.forecasting.walks import random_walks
 from pathcast.local.platform import Platform
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
@@ -69,7 +69,7 @@ def platform(tmp_path_factory):
         settings = platform.settings()
         import_detector(settings, DETECTOR, frames=CLIP)
         model, config = FORECASTER / "1" / "model.onnx", (FORECASTER / "config.pbtxt").read_text()
-        given = Registration(onnx_path=model, card="", example={"observed": np.zeros((1, 8, 2), np.float32)})
+        given = Registration(onnx_path=model, card="", example=random_walks(1, seed=0))
         publish_model(settings, "forecaster", given, config)
         platform.up()
         yield platform

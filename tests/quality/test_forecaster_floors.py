@@ -41,10 +41,10 @@ def check(name: str, metrics: ForecastMetrics) -> None:
 
 
 def test_the_served_file_scores_as_the_network_does_and_stays_good(validation: Windows) -> None:
-    observed = validation.observed.astype(np.float32)
-    paths, log_probs = keras_predictor(restore_forecaster(shipped_forecaster()))(validation.observed)
+    inputs = validation.inputs()
+    paths, log_probs = keras_predictor(restore_forecaster(shipped_forecaster()))(inputs)
     session = open_session(ROOT / "model_repo" / "forecaster" / "1" / "model.onnx")
-    served_paths, served_log_probs = session.run(["paths", "log_probs"], {"observed": observed})
+    served_paths, served_log_probs = session.run(["paths", "log_probs"], inputs)
     assert np.abs(served_paths - paths).max() <= 1e-4
     assert np.abs(served_log_probs - log_probs).max() <= 1e-4
     served, own = (

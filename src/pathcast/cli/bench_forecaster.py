@@ -13,6 +13,8 @@ from pathcast.cli.bench import Row, app, report
 if TYPE_CHECKING:
     from pathcast.core.arrays import Float32Array
 
+    Inputs = dict[str, Float32Array]
+
 _AGENTS = (1, 100, 1000)
 _WARM_UP = 3
 
@@ -37,8 +39,8 @@ def bench_forecaster(
     if not model.is_file():
         raise InvalidInputError(f"{model}: no such file", hint="pathcast export forecaster writes it")
     session = open_session(model)
-    runs: dict[str, Callable[[Float32Array], object]] = {
-        "onnxruntime": lambda observed: session.run(["paths", "log_probs"], {"observed": observed})
+    runs: dict[str, Callable[[Inputs], object]] = {
+        "onnxruntime": lambda inputs: session.run(["paths", "log_probs"], inputs)
     }
     if triton:
         runs["Triton"] = _through_triton(name, state_dir)
@@ -46,11 +48,11 @@ def bench_forecaster(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("forecasting", total=len(_AGENTS) * rounds)
         for agents in _AGENTS:
-            observed = random_walks(agents, seed=agents)
+            inputs = random_walks(agents, seed=agents)
             spent: dict[str, list[float]] = {way: [] for way in runs}
             for turn in range(_WARM_UP + rounds):
                 for way, run in runs.items():
-                    milliseconds = _timed(run, observed)
+                    milliseconds = _timed(run, inputs)
                     if turn >= _WARM_UP:
                         spent[way].append(milliseconds)
                 progress.update(task, completed=len(rows) + turn)
@@ -58,11 +60,11 @@ def bench_forecaster(
     report(f"forecaster, {model}", rows, json)
 
 
-def _timed(run: Callable[[Float32Array], object], observed: Float32Array) -> float:
+def _timed(run: Callable[[Inputs], object], inputs: Inputs) -> float:
     import time
 
     started = time.perf_counter()
-    run(observed)
+    run(inputs)
     return 1000 * (time.perf_counter() - started)
 
 
@@ -83,10 +85,10 @@ def _rows(agents: int, spent: dict[str, list[float]]) -> list[Row]:
     return rows
 
 
-def _through_triton(name: str, state_dir: Path) -> Callable[[Float32Array], object]:
+def _through_triton(name: str, state_dir: Path) -> Callable[[Inputs], object]:
     from pathcast.core.settings import load_settings
     from pathcast.serving.triton_client import TritonClient
 
     settings = load_settings(state_dir)
     client = TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory)
-    return lambda observed: client.infer(name, {"observed": observed})
+    return lambda inputs: client.infer(name, inputs)

@@ -34,11 +34,11 @@ def export_forecaster(
     from pathcast.training.backend import use_tensorflow
 
     trained = shipped_forecaster() if model is None else TrainedForecaster.load(model)
-    observed = None if data is None else concatenate([read_test(data, scene) for scene in SCENES]).observed
+    windows = None if data is None else concatenate([read_test(data, scene) for scene in SCENES])
     use_tensorflow()
     from pathcast.export.forecaster import write_forecaster
 
-    exported = write_forecaster(trained, output, version, observed=observed)
+    exported = write_forecaster(trained, output, version, windows=windows)
     differences = exported.parity.differences
     Console().print(
         f"{exported.onnx_path}: parity over {exported.parity.samples} windows, paths {differences['paths']:.1e} m, "

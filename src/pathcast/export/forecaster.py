@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.export.onnx import to_onnx
 from pathcast.export.onnx_file import save_onnx
 from pathcast.export.parity import Arrays, Parity, check_parity
@@ -16,6 +15,7 @@ from pathcast.export.triton_config import ServingOptions, check_config, render_c
 from pathcast.forecasting.model import restore_forecaster
 from pathcast.forecasting.trained import TrainedForecaster
 from pathcast.forecasting.walks import random_walks
+from pathcast.forecasting.windows import Windows
 
 OUTPUTS = ("paths", "log_probs")
 PARITY_TOLERANCE = {"paths": 1e-4, "log_probs": 1e-4}
@@ -39,15 +39,15 @@ def write_forecaster(
     directory: Path,
     version: int = 1,
     *,
-    observed: Float64Array | None = None,
+    windows: Windows | None = None,
     model: str = "forecaster",
 ) -> ExportedForecaster:
     """Write `directory`/`version`/model.onnx and `directory`/config.pbtxt; nothing is written if parity fails.
 
-    `observed` (n, 8, 2) are the windows of the parity check, at most 4096 of them spread evenly; without any,
+    The parity check takes at most 4096 of the `windows`, spread evenly; without any,
     walks of random speed, heading and place. Raises GateFailedError where the file differs from the network.
     """
-    return write_network(restore_forecaster(trained), directory, version, observed=observed, model=model)
+    return write_network(restore_forecaster(trained), directory, version, windows=windows, model=model)
 
 
 def write_network(
@@ -55,17 +55,17 @@ def write_network(
     directory: Path,
     version: int = 1,
     *,
-    observed: Float64Array | None = None,
+    windows: Windows | None = None,
     model: str = "forecaster",
 ) -> ExportedForecaster:
     """`write_forecaster` for a network with its weights."""
     converted = to_onnx(network, OUTPUTS)
-    windows = random_walks(512, seed=0) if observed is None else _spread(observed)
+    inputs = random_walks(512, seed=0) if windows is None else _spread(windows).inputs()
 
     def reference(inputs: Arrays) -> Arrays:
-        return {name: np.asarray(values) for name, values in network(inputs["observed"], training=False).items()}
+        return {name: np.asarray(values) for name, values in network(dict(inputs), training=False).items()}
 
-    parity = check_parity(reference, converted.SerializeToString(), {"observed": windows}, tolerance=PARITY_TOLERANCE)
+    parity = check_parity(reference, converted.SerializeToString(), inputs, tolerance=PARITY_TOLERANCE)
     onnx_path = directory / str(version) / "model.onnx"
     save_onnx(converted, onnx_path)
     config = render_config(model, onnx_path, ServingOptions(max_batch_size=MAX_BATCH_SIZE, threads=1))
@@ -74,6 +74,5 @@ def write_network(
     return ExportedForecaster(onnx_path, config, parity)
 
 
-def _spread(observed: Float64Array) -> Float32Array:
-    chosen = np.linspace(0, len(observed) - 1, min(len(observed), _PARITY_WINDOWS)).round().astype(np.int64)
-    return np.asarray(observed[chosen], np.float32)
+def _spread(windows: Windows) -> Windows:
+    return windows.select(np.linspace(0, len(windows) - 1, min(len(windows), _PARITY_WINDOWS)).round().astype(np.int64))

@@ -23,7 +23,7 @@ IR_VERSION = 8
 
 
 def to_onnx(model: keras.Model, outputs: Sequence[str], *, batch: str = "batch") -> onnx.ModelProto:
-    """A network with one named input and a mapping of named outputs, as a checked ONNX model.
+    """A network with named inputs and a mapping of named outputs, as a checked ONNX model.
 
     The batch axis is symbolic, named `batch`; weights and arithmetic are float32 whatever the network was
     trained in. Raises PathcastError when the network has no output of a wanted name.
@@ -34,19 +34,18 @@ def to_onnx(model: keras.Model, outputs: Sequence[str], *, batch: str = "batch")
             f"export of {model.name}: expected outputs {list(outputs)}, {missing} not among the model's"
         )
     plain = float32_rebuild(model)
-    source = model.inputs[0]
-    signature = [tf.TensorSpec((None, *source.shape[1:]), source.dtype, name=source.name)]
+    signature = [tf.TensorSpec((None, *each.shape[1:]), each.dtype, name=each.name) for each in model.inputs]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-    def serve(values: Any) -> Any:
-        results = plain(values, training=False)
+    def serve(*values: Any) -> Any:
+        results = plain(keras.tree.pack_sequence_as(plain.input, values), training=False)
         return tuple(results[name] for name in outputs)
 
     converted, _ = tf2onnx.convert.from_function(
         serve, input_signature=signature, opset=OPSET, custom_op_handlers={"BlockLSTMV2": (_write_lstm, [])}
     )
     _rename(converted.graph, dict(zip([value.name for value in converted.graph.output], outputs, strict=True)))
-    _rename(converted.graph, {converted.graph.input[0].name: source.name})
+    _rename(converted.graph, {value.name: value.name.partition(":")[0] for value in converted.graph.input})
     for value in [*converted.graph.input, *converted.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = batch
     converted.graph.name = model.name

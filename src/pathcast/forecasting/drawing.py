@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pathcast.core.arrays import Float64Array
-from pathcast.forecasting.windows import Windows
+from pathcast.forecasting.windows import Windows, concatenate
 
 ENOUGH = 240
 """Windows that a recording must give at another pace to be played at it: fewer are few people over and over.
@@ -20,13 +20,13 @@ lets in are biwi_hotel's 13 (274 windows).
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowDraw:
-    """Windows to draw by chance: `paths` (n, 20, 2) and `chances` (n,), all above 0, which add up to 1.
+    """Windows to draw by `chances` (n,), all above 0, which add up to 1.
 
     Every recording counts the same, however long it is: a crowded square of an hour would else drown the street
     corner that moves, or is measured, differently.
     """
 
-    paths: Float64Array
+    windows: Windows
     chances: Float64Array
 
     @classmethod
@@ -41,17 +41,17 @@ class WindowDraw:
         shares = np.where(counts >= ENOUGH, 1.0, 0.0)
         shares[0] = 1.0
         shares /= shares.sum(axis=0) * len(recordings)
-        paths, chances = [], []
+        parts, chances = [], []
         for each, share, count in zip([windows, *played], shares, counts, strict=True):
             place = np.searchsorted(recordings, each.recordings)
             drawn = share[place] > 0
-            paths.append(each.paths[drawn])
+            parts.append(each.select(drawn))
             chances.append((share[place] / count[place])[drawn])
-        return cls(np.concatenate(paths), np.concatenate(chances))
+        return cls(concatenate(parts), np.concatenate(chances))
 
-    def __call__(self, count: int, random: np.random.Generator) -> Float64Array:
-        """(count, 20, 2): none twice where all are alike and enough."""
-        alike = count <= len(self.paths) and np.ptp(self.chances) == 0
+    def __call__(self, count: int, random: np.random.Generator) -> Windows:
+        """`count` windows: none twice where all are alike and enough."""
+        alike = count <= len(self.windows) and np.ptp(self.chances) == 0
         if alike:
-            return self.paths[random.permutation(len(self.paths))[:count]]
-        return self.paths[random.choice(len(self.paths), count, p=self.chances)]
+            return self.windows.select(random.permutation(len(self.windows))[:count])
+        return self.windows.select(random.choice(len(self.windows), count, p=self.chances))

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from pathcast.core.arrays import Float32Array, Float64Array
+from pathcast.core.arrays import Float32Array
 from pathcast.forecasting.analysis import Predictions
 from pathcast.forecasting.baselines import BASELINES
 from pathcast.forecasting.metrics import ForecastMetrics, mean_of_scenes, score, score_path
 from pathcast.forecasting.units import metres_per
 from pathcast.forecasting.windows import Windows
 
-Predictor = Callable[[Float64Array], tuple[Float32Array, Float32Array]]
-"""(n, 8, 2) observed → (n, M, 12, 2) paths and (n, M) log probabilities, lengths in metres."""
+Predictor = Callable[[Mapping[str, Float32Array]], tuple[Float32Array, Float32Array]]
+"""What `Windows.inputs` gives → (n, M, 12, 2) paths and (n, M) log probabilities, lengths in metres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def in_metres(metrics: ForecastMetrics) -> dict[str, Any]:
 
 def predict(predictor: Predictor, windows: Windows) -> Predictions:
     """What a model makes of windows, in their units."""
-    paths, log_probs = predictor(windows.in_metres().observed)
+    paths, log_probs = predictor(windows.inputs())
     return Predictions(windows, paths / np.float32(metres_per(windows.units)), log_probs)
 
 

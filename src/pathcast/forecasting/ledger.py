@@ -21,6 +21,7 @@ from pathcast.core.forecast import Forecast, ForecastScore
 from pathcast.core.track import FrameTracks
 from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS, STEP_NANOSECONDS
 from pathcast.forecasting.grid import MAX_GAP_NANOSECONDS
+from pathcast.forecasting.neighbours import nearest_others, scaled
 from pathcast.forecasting.units import metres_per
 
 _KIND, _VERSION = "forecast-ledger", 1
@@ -30,18 +31,22 @@ _KIND, _VERSION = "forecast-ledger", 1
 class Due:
     """The tracks to forecast at grid step `step`; parallel rows.
 
-    `observed` (n, 8, 2) float32: positions at steps step - 7 … step, in the camera's `units`.
+    `observed` (n, 8, 2) float32: positions at steps step - 7 … step, in the camera's `units`. `neighbours` (n, 8, 5):
+    who of all tracks is near at `step`, see `nearest_others`; tracks of one step so far are nobody's neighbour.
     """
 
     step: int
     track_ids: Int64Array
     class_ids: Int64Array
     observed: Float32Array
+    neighbours: Float64Array
     units: str
 
-    def in_metres(self) -> Float32Array:
-        """`observed` as a forecaster takes it; see `metres_per`."""
-        return self.observed * np.float32(metres_per(self.units))
+    def in_metres(self) -> tuple[Float32Array, Float32Array]:
+        """`observed` and `neighbours` as a forecaster takes them; see `metres_per`."""
+        metres = metres_per(self.units)
+        neighbours = scaled(self.neighbours, metres).astype(np.float32)
+        return self.observed * np.float32(metres), neighbours
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,8 +145,7 @@ class ForecastLedger:
             scores.extend(self._score(step, current.track_ids[sampled], points))
             ready = sampled & (current.steps >= OBSERVED_STEPS)
             if ready.any() and now - moment < STEP_NANOSECONDS:
-                observed = current.history[ready].astype(np.float32)
-                due = Due(step, current.track_ids[ready], current.class_ids[ready], observed, self.units)
+                due = self._due(step, current, ready, sampled & (current.steps > 1))
         return due, tuple(scores)
 
     def record(
@@ -203,6 +207,12 @@ class ForecastLedger:
             for index, (step, model, version) in enumerate(values["pending"])
         ]
         return ledger
+
+    def _due(self, step: int, live: _Live, ready: npt.NDArray[np.bool_], moving: npt.NDArray[np.bool_]) -> Due:
+        last = live.history[moving, -1]
+        neighbours = nearest_others(last, last - live.history[moving, -2])[ready[moving]]
+        observed = live.history[ready].astype(np.float32)
+        return Due(step, live.track_ids[ready], live.class_ids[ready], observed, neighbours, self.units)
 
     def _score(self, step: int, track_ids: Int64Array, points: Float64Array) -> Iterator[ForecastScore]:
         """Note where tracks are at `step`, and score the forecasts whose last step this is."""

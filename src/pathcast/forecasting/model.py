@@ -4,7 +4,9 @@ The perceptron gives the best guess of the M modes, the decoder the others. The 
 the origin at the last observed position, the recent heading along +x, lengths divided by the walker's own speed. So it
 knows neither place nor direction, and what it learns in one scene holds in another; lengths it does know, in metres
 (see `metres_per`), by thresholds and by how long a step is. It predicts corrections to walking straight on, with a
-velocity that it chooses among those observed; a fresh network forecasts close to straight lines.
+velocity that it chooses among those observed; a fresh network forecasts close to straight lines. Of the neighbours an
+attention-weighted mean and a maximum go to the perceptron, and with what the encoder made of the walk to the decoder
+and the probabilities.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from keras import ops
 from pathcast.core.arrays import Float32Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS, OBSERVED_STEPS
+from pathcast.forecasting.neighbours import NEIGHBOUR_VALUES, NEIGHBOURS
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster
 
@@ -37,6 +40,9 @@ DAMPING = 0.1
 
 _TINY = 1e-6
 """In metres: who gets no further has no heading."""
+
+_NEVER = 1e9
+"""Taken from the scores of neighbours who are not there."""
 
 _ROOT_FLOOR = 1e-8
 """In square metres: added below a root, whose slope would else be infinite at no change."""
@@ -103,6 +109,61 @@ class Roughness(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable(package="pathcast")
+class Surroundings(keras.layers.Layer):  # type: ignore[misc]
+    """Neighbours (n, K, 5) in the world → (n, K, 10) in the walker's frame, all 0 where nobody is.
+
+    Place in metres; velocity, own and relative to the walker's, by the walker's scale; the distance now, the least one
+    in the next 4.8 s if both walk on, and when that is as a share of them; and 1. Lengths by their logarithm, so that
+    who is far away does not drown the rest.
+    """
+
+    def call(self, neighbours: Any, along: Any, axes: Any, scale: Any, origin: Any) -> Any:
+        there = neighbours[:, :, 4:]
+        to_frame = ops.transpose(axes, (0, 2, 1))
+        place = ops.matmul(neighbours[:, :, :2] - origin, to_frame)
+        velocity = ops.matmul(neighbours[:, :, 2:4], to_frame) / scale
+        relative = velocity - along[:, -1:, :]
+        speed = ops.sum(ops.square(relative), axis=-1, keepdims=True) * scale
+        approach = -ops.sum(place * relative, axis=-1, keepdims=True)
+        meeting = ops.clip(approach / (speed + _TINY), 0.0, FUTURE_STEPS)
+        told = [
+            _shortened(place),
+            _shortened(velocity),
+            _shortened(relative),
+            ops.log(1.0 + _length(place)),
+            ops.log(1.0 + _length(place + meeting * scale * relative)),
+            meeting / FUTURE_STEPS,
+            there,
+        ]
+        return ops.concatenate(told, axis=-1) * there
+
+
+def _length(vectors: Any) -> Any:
+    """(..., 2) → (..., 1)."""
+    return ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + _ROOT_FLOOR)
+
+
+def _shortened(vectors: Any) -> Any:
+    """Vectors (..., 2) in their direction, as long as the logarithm of 1 + their length."""
+    length = _length(vectors)
+    return vectors * (ops.log(1.0 + length) / length)
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
+class Attention(keras.layers.Layer):  # type: ignore[misc]
+    """Encoded neighbours (n, K, u), their scores (n, K, 1) and who is there (n, K, 1) → (n, 2u), 0 where nobody is.
+
+    The mean of who is there weighted by the softmax of the scores, and the largest of each value, 0 or more.
+    """
+
+    def call(self, encoded: Any, scores: Any, there: Any) -> Any:
+        present = ops.transpose(there, (0, 2, 1))
+        weights = ops.softmax(ops.transpose(scores, (0, 2, 1)) + (present - 1.0) * _NEVER, axis=-1) * present
+        mean = ops.matmul(weights, encoded)[:, 0]
+        return ops.concatenate([mean, ops.max(encoded * there, axis=1)], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="pathcast")
 class ChosenVelocity(keras.layers.Layer):  # type: ignore[misc]
     """Choice (n, 8) and steps (n, 7, 2) → the velocity to walk on with (n, 1, 2).
 
@@ -150,22 +211,28 @@ class LeadingMode(keras.layers.Layer):  # type: ignore[misc]
 
 
 def build_forecaster(settings: ForecasterSettings) -> keras.Model:
-    """A fresh network: `observed` (n, 8, 2) absolute → `paths` (n, M, 12, 2) absolute and `log_probs` (n, M).
+    """A fresh network: `observed` (n, 8, 2), `neighbours` (n, 8, 5) → `paths` (n, M, 12, 2) and `log_probs` (n, M).
 
+    Positions are absolute, in metres; neighbours are as `nearest_others` says them, in any order.
     Initial weights come from Keras's global seed. In mixed precision the geometry stays in float32: a position in
     metres has no digits to lose.
     """
     observed = keras.Input((OBSERVED_STEPS, 2), name="observed", dtype="float32")
+    neighbours = keras.Input((NEIGHBOURS, NEIGHBOUR_VALUES), name="neighbours", dtype="float32")
     along, axes, scale, origin = WalkerFrame(settings.smallest_scale, name="walker_frame", dtype="float32")(observed)
     measured = Roughness(name="roughness", dtype="float32")(observed)
     known = ops.concatenate([ops.log(scale[:, :, 0]), measured], axis=-1)
+    seen = Surroundings(name="surroundings", dtype="float32")(neighbours, along, axes, scale, origin)
+    around = _attend(seen, neighbours[:, :, 4:], settings.neighbour_units)
     features = ops.concatenate(
         [along, along - along[:, -1:, :], keras.layers.RepeatVector(OBSERVED_STEPS - 1, name="known")(known)], axis=-1
     )
     encoded, hidden, cell = keras.layers.LSTM(
         settings.units, return_sequences=False, return_state=True, unroll=True, name="encoder"
     )(features)
-    context = keras.layers.Dense(settings.units, activation="silu", name="context")(encoded)
+    context = keras.layers.Dense(settings.units, activation="silu", name="context")(
+        ops.concatenate([encoded, around], axis=-1)
+    )
     context = keras.layers.Dropout(settings.dropout, name="dropout")(context)
     # What the decoder is told at every step is short, since it starts from the encoder's whole state.
     cue = keras.layers.Dense(max(settings.units // 4, 1), name="cue")(context)
@@ -176,7 +243,7 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     others = ops.reshape(others, (-1, FUTURE_STEPS, 2, settings.modes - 1))
     # The best guess learns beside the LSTMs, by a small network of its own: it errs less in places it never saw.
     # It is flat and sees all steps at once: the first four features of each, then what is known of them all, once.
-    guess = ops.concatenate([keras.layers.Flatten(name="steps")(features[:, :, :4]), known], axis=-1)
+    guess = ops.concatenate([keras.layers.Flatten(name="steps")(features[:, :, :4]), known, around], axis=-1)
     for layer in ("guess_first", "guess_second"):
         guess = keras.layers.Dense(settings.units, activation="silu", name=layer)(guess)
         guess = keras.layers.Dropout(settings.dropout, name=f"{layer}_dropout")(guess)
@@ -187,7 +254,16 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     paths = WalkOn(name="paths", dtype="float32")(corrections, velocity, axes, scale, origin)
     logits = keras.layers.Dense(settings.modes, name="logits")(context)
     log_probs = LeadingMode(name="log_probs", dtype="float32")(logits)
-    return keras.Model(observed, {"paths": paths, "log_probs": log_probs}, name="forecaster")
+    inputs, outputs = {"observed": observed, "neighbours": neighbours}, {"paths": paths, "log_probs": log_probs}
+    return keras.Model(inputs, outputs, name="forecaster")
+
+
+def _attend(seen: Any, there: Any, units: int) -> Any:
+    """What neighbours (n, K, 10) who are `there` (n, K, 1) tell together, (n, 2 units)."""
+    for layer in ("neighbour_first", "neighbour_second"):
+        seen = keras.layers.Dense(units, activation="silu", name=layer)(seen)
+    scores = keras.layers.Dense(1, name="attention_scores")(seen)
+    return Attention(name="attention", dtype="float32")(seen, scores, there)
 
 
 def _small() -> keras.initializers.Initializer:

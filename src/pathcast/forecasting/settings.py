@@ -13,7 +13,8 @@ class ForecasterSettings:
     """What must be known to build the network; stored beside its weights.
 
     `modes` paths per window; `units` of each LSTM, and of each of the two layers of the perceptron that gives the
-    best guess; `dropout` on what passes between encoder and decoder, and after each of those layers.
+    best guess; `neighbour_units` of each of the two layers through which that sees each neighbour; `dropout` on what
+    passes between encoder and decoder, and after each of the perceptron's layers.
     `smallest_scale` is added, in squares, to a window's own speed (its root mean square displacement per
     step) to form the length that the window is divided by, so that fast and slow walkers look alike and a
     person who stands still is not blown up; in metres.
@@ -23,9 +24,10 @@ class ForecasterSettings:
     units: int = 64
     dropout: float = 0.1
     smallest_scale: float = 0.05
+    neighbour_units: int = 32
 
     def __post_init__(self) -> None:
-        if self.modes < 2 or self.units < 1:
+        if self.modes < 2 or min(self.units, self.neighbour_units) < 1:
             raise InvalidInputError(f"forecaster: expected 2 modes or more and 1 unit or more, got {self}")
         if not 0 <= self.dropout < 1 or self.smallest_scale <= 0:
             raise InvalidInputError(f"forecaster: expected dropout in [0, 1) and a positive smallest_scale, got {self}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pathcast.core.arrays import Float64Array, Int64Array, frozen_array, require_finite
+from pathcast.core.arrays import Float32Array, Float64Array, Int64Array, frozen_array, require_finite
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS, METRES, OBSERVED_STEPS, Trajectory, check_units
+from pathcast.forecasting.neighbours import NEIGHBOUR_VALUES, NEIGHBOURS, neighbours_along, scaled
 from pathcast.forecasting.units import metres_per
 
 WINDOW_STEPS = OBSERVED_STEPS + FUTURE_STEPS
@@ -26,16 +28,26 @@ class Windows:
     `paths` (n, 20, 2) float64 in `units`, consecutive steps 0.4 s apart: the first 8 are observed, the
     other 12 are the future. `tracks` (n,) int64: windows of one track share a number, so that a split can
     keep them together. `recordings` (n,) int64: so do windows of one recording or camera, so that a large one
-    need not drown a small one; all one recording where none is given.
+    need not drown a small one; all one recording where none is given. `neighbours` (n, 8, 5) float64: who is near at
+    the last observed step, as `nearest_others` says it. `neighbours_backwards`: who is near at the last observed step
+    of the window played backwards, for learning alone. Nobody where not given.
     """
 
     paths: Float64Array
     tracks: Int64Array
     units: str
     recordings: Int64Array
+    neighbours: Float64Array
+    neighbours_backwards: Float64Array
 
     def __init__(
-        self, paths: npt.ArrayLike, tracks: npt.ArrayLike, units: str, recordings: npt.ArrayLike | None = None
+        self,
+        paths: npt.ArrayLike,
+        tracks: npt.ArrayLike,
+        units: str,
+        recordings: npt.ArrayLike | None = None,
+        neighbours: npt.ArrayLike | None = None,
+        neighbours_backwards: npt.ArrayLike | None = None,
     ) -> None:
         points = frozen_array("paths", paths, np.float64, (None, WINDOW_STEPS, 2))
         require_finite("paths", points)
@@ -44,13 +56,18 @@ class Windows:
         object.__setattr__(self, "units", check_units(units))
         numbers = np.zeros(len(points), np.int64) if recordings is None else recordings
         object.__setattr__(self, "recordings", frozen_array("recordings", numbers, np.int64, (len(points),)))
+        shape = (len(points), NEIGHBOURS, NEIGHBOUR_VALUES)
+        for name, given in (("neighbours", neighbours), ("neighbours_backwards", neighbours_backwards)):
+            others = frozen_array(name, np.zeros(shape) if given is None else given, np.float64, shape)
+            require_finite(name, others)
+            object.__setattr__(self, name, others)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
     def observed(self) -> Float64Array:
-        """(n, 8, 2): what a forecaster sees."""
+        """(n, 8, 2): where a forecaster sees the walker."""
         return self.paths[:, :OBSERVED_STEPS]
 
     @property
@@ -58,22 +75,33 @@ class Windows:
         """(n, 12, 2): what came."""
         return self.paths[:, OBSERVED_STEPS:]
 
+    def inputs(self) -> dict[str, Float32Array]:
+        """What a forecaster is told, by the served names: `observed` and `neighbours`, in metres."""
+        metres = self.in_metres()
+        return {"observed": metres.observed.astype(np.float32), "neighbours": metres.neighbours.astype(np.float32)}
+
     def select(self, rows: npt.NDArray[np.bool_] | Int64Array) -> Windows:
         """The windows under a boolean mask, or at the given indices in their order."""
-        return Windows(self.paths[rows], self.tracks[rows], self.units, self.recordings[rows])
+        return Windows(units=self.units, **{name: values[rows] for name, values in self.arrays().items()})
+
+    def arrays(self) -> dict[str, Any]:
+        """The parallel arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "units"}
 
     def in_metres(self) -> Windows:
         """The same windows as the network sees them; see `metres_per`."""
         if self.units == METRES:
             return self
-        return Windows(self.paths * metres_per(self.units), self.tracks, METRES, self.recordings)
+        metres = metres_per(self.units)
+        others = scaled(self.neighbours, metres), scaled(self.neighbours_backwards, metres)
+        return Windows(self.paths * metres, self.tracks, METRES, self.recordings, *others)
 
     def faster(self, pace: float) -> Windows:
-        """The windows of the same tracks played `pace` times as fast: points `pace` > 0 steps apart, interpolated.
+        """The windows of the same tracks played `pace` ≥ 1 times as fast: points `pace` steps apart, interpolated.
 
         Windows that follow each other step on step are joined first, since a track must live longer for it: few
         may be left, or none. So they must come in the order of their tracks, cut with stride 1; others are not joined.
-        Each row stays with its track and recording.
+        Each row stays with its track and recording. Neighbours are those of the last step before, walked on.
 
         >>> straight = np.arange(44.0).reshape(22, 2)
         >>> windows = Windows([straight[:20], straight[1:21], straight[2:]], [4, 4, 4], "m")
@@ -82,17 +110,30 @@ class Windows:
         """
         follows = (self.tracks[1:] == self.tracks[:-1]) & (self.paths[1:, :-1] == self.paths[:-1, 1:]).all(axis=(1, 2))
         edges = [0, *(np.flatnonzero(~follows) + 1), len(self)] if len(self) else []
-        paths, rows = [np.zeros((0, WINDOW_STEPS, 2))], [np.zeros(0, np.int64)]
+        parts = [self.select(np.zeros(0, np.int64))]
         for first, end in pairwise(edges):
             points = np.concatenate([self.paths[first], self.paths[first + 1 : end, -1]])
             starts = np.arange(np.floor(len(points) - pace * (WINDOW_STEPS - 1) + _ROUNDING))
             moments = starts[:, None] + pace * np.arange(WINDOW_STEPS)
             before = np.clip(moments.astype(np.int64), 0, len(points) - 2)
             part = (moments - before)[..., None]
-            paths.append(points[before] * (1 - part) + points[before + 1] * part)
-            rows.append(np.full(len(starts), first))
-        chosen = np.concatenate(rows)
-        return Windows(np.concatenate(paths), self.tracks[chosen], self.units, self.recordings[chosen])
+            paths = points[before] * (1 - part) + points[before + 1] * part
+            rows = np.full(len(starts), first)
+            last, last_backwards = moments[:, OBSERVED_STEPS - 1], moments[:, FUTURE_STEPS]
+            known, known_backwards = np.floor(last).astype(np.int64), np.ceil(last_backwards).astype(np.int64)
+            others = self.neighbours[first + known - OBSERVED_STEPS + 1]
+            others_backwards = self.neighbours_backwards[first + known_backwards - FUTURE_STEPS]
+            parts.append(
+                Windows(
+                    paths,
+                    self.tracks[rows],
+                    self.units,
+                    self.recordings[rows],
+                    _walked_on(others, last - known, pace),
+                    _walked_on(others_backwards, known_backwards - last_backwards, pace),
+                )
+            )
+        return _joined(parts)
 
     def split_by_track(self, held_out: float, seed: int) -> tuple[Windows, Windows]:
         """Two sets that share no track, the second with about `held_out` of the tracks and at least one.
@@ -139,35 +180,41 @@ def cut_windows(trajectories: Iterable[Trajectory], *, stride: int = 1) -> Windo
     """Every window of 20 consecutive steps, started every `stride` steps, in the order of `trajectories`.
 
     Trajectories of one camera and track id (a track with gaps) share a track number, those of one camera a
-    recording's. Raises InvalidInputError when no trajectory is long enough, or when units are mixed.
+    recording's; these are each other's neighbours, however short. Raises InvalidInputError when no trajectory is long
+    enough, or when units are mixed.
     """
     if stride < 1:
         raise InvalidInputError(f"stride: expected 1 or more, got {stride}")
-    paths: list[Float64Array] = []
-    tracks: list[int] = []
-    recordings: list[int] = []
-    numbers: dict[tuple[str, int], int] = {}
-    cameras: dict[str, int] = {}
-    units: set[str] = set()
-    lengths: list[int] = []
-    for trajectory in trajectories:
-        units.add(trajectory.units)
-        lengths.append(len(trajectory))
-        number = numbers.setdefault((trajectory.camera_id, trajectory.track_id), len(numbers))
-        camera = cameras.setdefault(trajectory.camera_id, len(cameras))
-        for start in range(0, len(trajectory) - WINDOW_STEPS + 1, stride):
-            paths.append(trajectory.positions[start : start + WINDOW_STEPS])
-            tracks.append(number)
-            recordings.append(camera)
-    if not paths:
+    given = list(trajectories)
+    units = {trajectory.units for trajectory in given}
+    if len(units) > 1:
+        raise InvalidInputError(f"windows: expected trajectories in one unit, got {sorted(units)}")
+    starts = [np.arange(0, len(trajectory) - WINDOW_STEPS + 1, stride) for trajectory in given]
+    if not any(map(len, starts)):
+        lengths = list(map(len, given))
         longest = f"the longest of {len(lengths)} trajectories has {max(lengths)}" if lengths else "no trajectory given"
         raise InvalidInputError(
             f"empty selection: expected at least one trajectory of {WINDOW_STEPS} consecutive steps, {longest}",
             hint="widen the time range or the choice of cameras and classes",
         )
-    if len(units) > 1:
-        raise InvalidInputError(f"windows: expected trajectories in one unit, got {sorted(units)}")
-    return Windows(np.stack(paths), tracks, units.pop(), recordings)
+    tracks: dict[tuple[str, int], int] = {}
+    cameras: dict[str, int] = {}
+    parts: list[Windows] = []
+    ahead, backwards = neighbours_along(given), neighbours_along(given, backwards=True)
+    for trajectory, first, *others in zip(given, starts, ahead, backwards, strict=True):
+        track = tracks.setdefault((trajectory.camera_id, trajectory.track_id), len(tracks))
+        camera = cameras.setdefault(trajectory.camera_id, len(cameras))
+        parts.append(
+            Windows(
+                trajectory.positions[first[:, None] + np.arange(WINDOW_STEPS)],
+                np.full(len(first), track),
+                trajectory.units,
+                np.full(len(first), camera),
+                others[0][first + OBSERVED_STEPS - 1],
+                others[1][first + FUTURE_STEPS],
+            )
+        )
+    return _joined(parts)
 
 
 def concatenate(parts: Sequence[Windows]) -> Windows:
@@ -177,9 +224,24 @@ def concatenate(parts: Sequence[Windows]) -> Windows:
     units = {part.units for part in parts}
     if len(units) > 1:
         raise InvalidInputError(f"windows: expected sets in one unit, got {sorted(units)}")
-    paths = np.concatenate([part.paths for part in parts])
-    tracks = _kept_apart([part.tracks for part in parts])
-    return Windows(paths, tracks, units.pop(), _kept_apart([part.recordings for part in parts]))
+    numbers: dict[str, Any] = {
+        name: _kept_apart([getattr(part, name) for part in parts]) for name in ("tracks", "recordings")
+    }
+    return Windows(**{**_joined(parts).arrays(), **numbers, "units": parts[0].units})
+
+
+def _joined(parts: Sequence[Windows]) -> Windows:
+    """All windows of `parts`, one or more of one unit, with the numbers that they have."""
+    arrays = [part.arrays() for part in parts]
+    return Windows(
+        units=parts[0].units, **{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]}
+    )
+
+
+def _walked_on(neighbours: Float64Array, share: npt.NDArray[Any], pace: float) -> Float64Array:
+    """(n, 8, 5) `neighbours` a `share` (n,) of a step later, their steps those of tracks played `pace` as fast."""
+    place, steps, there = np.split(neighbours, [2, 4], axis=-1)
+    return np.concatenate([place + share[:, None, None] * steps, pace * steps, there], axis=-1)
 
 
 def _kept_apart(numbers: Sequence[Int64Array]) -> Int64Array:

@@ -34,7 +34,7 @@ class ActionFile:
         self.classes = tuple(parameters["class_names"].string_value.split(","))
         self.window_s = float(parameters["window_s"].string_value)
         self._session = open_session(onnx_file, read_model(onnx_file), threads)
-        require_tensors(onnx_file, self._session, FRAMES, [PROBABILITIES, SCORES])
+        require_tensors(onnx_file, self._session, [FRAMES], [PROBABILITIES, SCORES])
         _, self.frames, self.size, _, _ = self._session.get_inputs()[0].shape
         said = self._session.get_outputs()[0].shape[1]
         if said != len(self.classes):

@@ -55,7 +55,7 @@ class Forecaster(Protocol):
 
     served: bool
 
-    def forecast(self, observed: Float32Array) -> ForecastBatch: ...
+    def forecast(self, observed: Float32Array, neighbours: Float32Array) -> ForecastBatch: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +254,10 @@ class FrameAnalyzer:
         due = [(item, item.due) for item in work if item.due is not None]
         if not due:
             return
-        blocks = [whole_blocks(each.in_metres()) for _, each in due]
-        answer = self._forecaster.forecast(np.concatenate(blocks))
+        observed, neighbours = zip(*(map(whole_blocks, each.in_metres()) for _, each in due), strict=True)
+        answer = self._forecaster.forecast(np.concatenate(observed), np.concatenate(neighbours))
         first = 0
-        for (item, each), block in zip(due, blocks, strict=True):
+        for (item, each), block in zip(due, observed, strict=True):
             rows = slice(first, first + len(each.track_ids))
             first += len(block)
             item.forecasts = item.session.ledger.record(

@@ -19,6 +19,7 @@ from pathcast.serving.remote_models import ForecastBatch, constant_velocity
 
 _DETECTOR_OUTPUTS = ["boxes", "scores", "classes"]
 _LOOKS = "embeddings"
+_FORECASTER_INPUTS = ["observed", "neighbours"]
 _FORECASTER_OUTPUTS = ["paths", "log_probs"]
 
 
@@ -37,7 +38,7 @@ class FileDetector:
         session = open_session(path, content)
         if "boxes" not in {tensor.name for tensor in session.get_outputs()}:
             session = open_session(path, _served_form(path))
-        require_tensors(path, session, "images", _DETECTOR_OUTPUTS)
+        require_tensors(path, session, ["images"], _DETECTOR_OUTPUTS)
         _, self._height, self._width, _ = session.get_inputs()[0].shape
         self._run = session
         self.embeds = _LOOKS in {tensor.name for tensor in session.get_outputs()}
@@ -69,11 +70,11 @@ class FileForecaster:
         self.version = hashlib.sha256(content).hexdigest()[:12]
         self.served = True
         self._session = open_session(path, content)
-        require_tensors(path, self._session, "observed", _FORECASTER_OUTPUTS)
+        require_tensors(path, self._session, _FORECASTER_INPUTS, _FORECASTER_OUTPUTS)
 
-    def forecast(self, observed: Float32Array) -> ForecastBatch:
-        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions in metres."""
-        paths, log_probs = self._session.run(_FORECASTER_OUTPUTS, {"observed": observed})
+    def forecast(self, observed: Float32Array, neighbours: Float32Array) -> ForecastBatch:
+        """Paths for observed steps (n, 8, 2) and neighbours (n, 8, 5), n ≥ 1, absolute positions in metres."""
+        paths, log_probs = self._session.run(_FORECASTER_OUTPUTS, {"observed": observed, "neighbours": neighbours})
         return ForecastBatch(paths, log_probs, self.model, self.version)
 
 
@@ -82,7 +83,7 @@ class ConstantVelocity:
 
     model, version, served = "constant_velocity", "1", False
 
-    def forecast(self, observed: Float32Array) -> ForecastBatch:
+    def forecast(self, observed: Float32Array, neighbours: Float32Array) -> ForecastBatch:
         """One path each for observed steps (n, 8, 2)."""
         return constant_velocity(observed)
 
@@ -116,11 +117,11 @@ def _served_form(path: Path) -> bytes:
     return bytes(to_served(read_yolox(path)).SerializeToString())
 
 
-def require_tensors(path: Path, session: Any, given: str, outputs: list[str]) -> None:
-    """Raise InvalidInputError, naming `path`, unless `given` is the only input and all of `outputs` are there."""
+def require_tensors(path: Path, session: Any, given: list[str], outputs: list[str]) -> None:
+    """Raise InvalidInputError, naming `path`, unless its inputs are the `given` and all of `outputs` are there."""
     inputs, found = ([tensor.name for tensor in tensors] for tensors in (session.get_inputs(), session.get_outputs()))
-    if inputs != [given] or not set(outputs) <= set(found):
+    if set(inputs) != set(given) or not set(outputs) <= set(found):
         raise InvalidInputError(
-            f"model {path}: expected input {given!r} and outputs {outputs}, got {inputs} and {found}",
+            f"model {path}: expected inputs {given} and outputs {outputs}, got {inputs} and {found}",
             hint="export it in the served signature: `pathcast export` or `pathcast models import`",
         )

@@ -103,14 +103,15 @@ class RemoteForecaster:
         self._client = client
         self.served = False
 
-    def forecast(self, observed: Float32Array) -> ForecastBatch:
-        """Paths for observed steps (n, 8, 2), n ≥ 1, absolute positions in metres."""
+    def forecast(self, observed: Float32Array, neighbours: Float32Array) -> ForecastBatch:
+        """Paths for observed steps (n, 8, 2) and neighbours (n, 8, 5), n ≥ 1, absolute positions in metres."""
         self.served = self.served or self._client.ready(self.model)
         if not self.served:
             return constant_velocity(observed)
+        batches = [slice(start, start + self._max_batch) for start in range(0, len(observed), self._max_batch)]
         answers = [
-            self._client.infer(self.model, {"observed": observed[start : start + self._max_batch]})
-            for start in range(0, len(observed), self._max_batch)
+            self._client.infer(self.model, {"observed": observed[batch], "neighbours": neighbours[batch]})
+            for batch in batches
         ]
         paths, log_probs = (np.concatenate([each.outputs[name] for each in answers]) for name in ("paths", "log_probs"))
         return ForecastBatch(paths, log_probs, self.model, answers[-1].model_version)

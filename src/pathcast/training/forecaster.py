@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pathcast.core.arrays import Float32Array, Float64Array
+from pathcast.core.arrays import Float32Array
 from pathcast.core.trained_model import TrainedModel
 from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.drawing import ENOUGH
@@ -58,7 +58,7 @@ def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
 def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:
     from pathcast.export.forecaster import write_network
 
-    return write_network(model, target, observed=read_windows(folder, "test").in_metres().observed).parity.differences
+    return write_network(model, target, windows=read_windows(folder, "test")).parity.differences
 
 
 def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
@@ -66,8 +66,8 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
 
     session, windows = open_session(onnx_file), read_windows(folder, "test")
 
-    def served(observed: Float64Array) -> tuple[Float32Array, Float32Array]:
-        paths, log_probs = session.run(["paths", "log_probs"], {"observed": observed.astype(np.float32)})
+    def served(inputs: Mapping[str, Float32Array]) -> tuple[Float32Array, Float32Array]:
+        paths, log_probs = session.run(["paths", "log_probs"], dict(inputs))
         return paths, log_probs
 
     found = predict(served, windows)
@@ -84,7 +84,7 @@ FAMILY = Family(
     task=_task,
     export=_export,
     evaluate=_evaluate,
-    examples=lambda _, folder: {"observed": read_windows(folder, "test").in_metres().observed[:8].astype(np.float32)},
+    examples=lambda _, folder: read_windows(folder, "test").select(np.arange(8)).inputs(),
     gate=Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=50.0, batch=1000),
     settings=ForecasterSettings().as_mapping(),
     search={

@@ -53,13 +53,7 @@ def prepare_windows(source: Path, folder: Path, options: Mapping[str, Any]) -> M
     train, val, test, card = split(source, chosen)
     counts = {}
     for part, windows in (("train", train), ("val", val), ("test", test)):
-        np.savez(
-            folder / f"{part}.npz",
-            paths=windows.paths,
-            tracks=windows.tracks,
-            units=np.array(windows.units),
-            recordings=windows.recordings,
-        )
+        np.savez(folder / f"{part}.npz", units=np.array(windows.units), **windows.arrays())
         counts[f"windows_{part}"] = len(windows)
     used = ", ".join(f"{count} {name.removeprefix('windows_')}" for name, count in counts.items())
     (folder / CARD_PAGE).write_text(f"{card.to_markdown()}\nWindows: {used}.\n", encoding="utf-8")
@@ -97,8 +91,8 @@ def read_windows(folder: Path, part: Part) -> Windows:
     path = folder / f"{part}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Windows(arrays["paths"], arrays["tracks"], str(arrays["units"]), arrays["recordings"])
-    except (OSError, ValueError, KeyError) as error:
+            return Windows(**{**arrays, "units": str(arrays["units"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInputError(
             f"{path}: expected windows: {error}", hint="prepare the folder again from the raw data"
         ) from error

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pathcast.core.arrays import Float32Array, Float64Array
+from pathcast.core.arrays import Float32Array
 from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.forecasting.augmentation import Augmentation
 from pathcast.forecasting.drawing import ENOUGH, WindowDraw
@@ -18,6 +18,7 @@ from pathcast.forecasting.evaluation import Predictor, evaluate
 from pathcast.forecasting.losses import forecast_loss
 from pathcast.forecasting.metrics import ForecastMetrics, mean_of_windows
 from pathcast.forecasting.model import build_forecaster, get_weights, restore_forecaster, window_scale
+from pathcast.forecasting.neighbours import NEIGHBOUR_VALUES, NEIGHBOURS
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster
 from pathcast.forecasting.windows import Windows
@@ -58,16 +59,18 @@ class ForecasterTask:
         steps = self.steps_per_epoch(batch_size)
         drawn = self.draw(steps * batch_size, random)
         own = np.arange(steps)[:, None] * batch_size + share.of(np.arange(batch_size))
+        # The varied windows lie at the origin: far from 0, positions would lose digits in float32.
         varied = self.augmentation(drawn, random, own.reshape(-1))
-        # Positions far from 0 lose digits in float32, and the network does not care where it is.
-        paths = (varied - varied[:, OBSERVED_STEPS - 1 : OBSERVED_STEPS]).astype(np.float32)
-        for batch in paths.reshape(*own.shape, *paths.shape[1:]):
-            yield (batch,)
+        batches = (
+            values.astype(np.float32).reshape(*own.shape, *values.shape[1:])
+            for values in (varied.observed, varied.neighbours, varied.future)
+        )
+        yield from zip(*batches, strict=True)
 
     def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
-        observed, future = batch[0][:, :OBSERVED_STEPS], batch[0][:, OBSERVED_STEPS:]
+        observed, neighbours, future = batch
         first, last = self.temperature
-        outputs = model(observed, training=True)
+        outputs = model({"observed": observed, "neighbours": neighbours}, training=True)
         return forecast_loss(
             outputs["paths"],
             outputs["log_probs"],
@@ -92,15 +95,16 @@ class ForecasterTask:
 
 def keras_predictor(model: keras.Model) -> Predictor:
     """The network as a function of arrays."""
-    traced = tf.function(
-        lambda observed: model(observed, training=False),
-        input_signature=[tf.TensorSpec((None, OBSERVED_STEPS, 2), tf.float32)],
-    )
+    signature = {
+        "observed": tf.TensorSpec((None, OBSERVED_STEPS, 2), tf.float32),
+        "neighbours": tf.TensorSpec((None, NEIGHBOURS, NEIGHBOUR_VALUES), tf.float32),
+    }
+    traced = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature])
 
-    def predict(observed: Float64Array) -> tuple[Float32Array, Float32Array]:
+    def predict(inputs: Mapping[str, Float32Array]) -> tuple[Float32Array, Float32Array]:
         parts = [
-            traced(tf.constant(observed[start : start + PREDICTION_BATCH], tf.float32))
-            for start in range(0, len(observed), PREDICTION_BATCH)
+            traced({name: tf.constant(values[start : start + PREDICTION_BATCH]) for name, values in inputs.items()})
+            for start in range(0, len(inputs["observed"]), PREDICTION_BATCH)
         ]
         return (
             np.concatenate([part["paths"].numpy() for part in parts]),

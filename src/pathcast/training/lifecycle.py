@@ -13,8 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
@@ -154,19 +152,18 @@ def export_onnx(family: str, trained: Path, prepared: Path, target: Path) -> Map
 @step
 def check_parity(family: str, trained: Path, exported: Path, prepared: Path) -> Verdict:
     """Whether the exported file answers as the trained network does, on real samples."""
-    from pathcast.training.network import assign_weights
+    from pathcast.training.network import answers, assign_weights
 
     found = find_family(family)
     model = TrainedModel.load(trained, found.name)
     network = found.build(model.settings)
     assign_weights(network, model.weights)
     examples = found.examples(exported / EXPORTED_ONNX, open_prepared(prepared, found).folder)
-    (inputs,) = examples.values()
-    expected = {name: np.asarray(values) for name, values in network(inputs, training=False).items()}
+    expected = answers(network, examples)
     got = file_answers(exported / EXPORTED_ONNX, examples, list(expected))
     if found.in_order_of is not None:
         got = found.in_order_of(expected, got)
-    return parity_gate(got, expected, len(inputs))
+    return parity_gate(got, expected, len(next(iter(examples.values()))))
 
 
 @step

@@ -38,3 +38,9 @@ def assign_weights(model: keras.Model, weights: Mapping[str, npt.NDArray[Any]]) 
         )
     for variable in model.weights:
         variable.assign(weights[variable.path])
+
+
+def answers(model: keras.Model, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """What the network makes of inputs by name, by the names of its outputs."""
+    given = keras.tree.pack_sequence_as(model.input, [inputs[each.name] for each in model.inputs])
+    return {name: np.asarray(values) for name, values in model(given, training=False).items()}

@@ -23,8 +23,9 @@ def test_the_same_model_with_tensorrt_in_front() -> None:
     options = dict(accelerator.parameters)
     assert options["trt_engine_cache_enable"] == "1"
     assert options["trt_engine_cache_path"] == ENGINES
-    assert options["trt_profile_min_shapes"] == "observed:1x8x2"
-    assert options["trt_profile_max_shapes"] == f"observed:{own.max_batch_size}x8x2"
+    assert options["trt_profile_min_shapes"] == "neighbours:1x8x5,observed:1x8x2"
+    largest = own.max_batch_size
+    assert options["trt_profile_max_shapes"] == f"neighbours:{largest}x8x5,observed:{largest}x8x2"
     assert [group.kind for group in config.instance_group] == [triton.ModelInstanceGroup.KIND_GPU]
     assert config.model_warmup
     config.ClearField("optimization")

@@ -41,7 +41,12 @@ def test_lstm_layers_are_single_nodes_and_names_are_the_contract(exported: onnx.
         value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
         for value in [*exported.graph.input, *exported.graph.output]
     }
-    assert shapes == {"observed": ["batch", 8, 2], "paths": ["batch", 20, 12, 2], "log_probs": ["batch", 20]}
+    assert shapes == {
+        "observed": ["batch", 8, 2],
+        "neighbours": ["batch", 8, 5],
+        "paths": ["batch", 20, 12, 2],
+        "log_probs": ["batch", 20],
+    }
 
 
 @pytest.mark.parametrize("count", [1, 2, 700])
@@ -49,10 +54,10 @@ def test_the_file_computes_what_the_network_computes(
     network: keras.Model, exported: onnx.ModelProto, count: int
 ) -> None:
     def reference(inputs: Arrays) -> Arrays:
-        return {name: np.asarray(value) for name, value in network(inputs["observed"], training=False).items()}
+        return {name: np.asarray(value) for name, value in network(dict(inputs), training=False).items()}
 
     walks = random_walks(count, seed=count)
-    parity = check_parity(reference, exported.SerializeToString(), {"observed": walks}, tolerance=TOLERANCE)
+    parity = check_parity(reference, exported.SerializeToString(), walks, tolerance=TOLERANCE)
     assert parity.samples == count
     assert parity.largest <= 1e-4
 
@@ -61,12 +66,10 @@ def test_a_file_of_other_weights_fails_parity(exported: onnx.ModelProto) -> None
     other = build_forecaster(ForecasterSettings())
 
     def reference(inputs: Arrays) -> Arrays:
-        return {name: np.asarray(value) for name, value in other(inputs["observed"], training=False).items()}
+        return {name: np.asarray(value) for name, value in other(dict(inputs), training=False).items()}
 
     with pytest.raises(GateFailedError, match="parity: output paths: expected differences of at most 0.0001"):
-        check_parity(
-            reference, exported.SerializeToString(), {"observed": random_walks(4, seed=0)}, tolerance=TOLERANCE
-        )
+        check_parity(reference, exported.SerializeToString(), random_walks(4, seed=0), tolerance=TOLERANCE)
 
 
 def test_nothing_to_compare_is_an_error(exported: onnx.ModelProto) -> None:
@@ -74,7 +77,7 @@ def test_nothing_to_compare_is_an_error(exported: onnx.ModelProto) -> None:
         check_parity(
             lambda inputs: inputs,
             exported.SerializeToString(),
-            {"observed": random_walks(0, seed=0)},
+            random_walks(0, seed=0),
             tolerance=TOLERANCE,
         )
 
@@ -102,7 +105,7 @@ def test_the_shipped_file_is_the_shipped_weights(tmp_path: Path) -> None:
     write_forecaster(shipped_forecaster(), tmp_path)
     walks = random_walks(64, seed=9)
     fresh, shipped = (
-        open_session(folder / "1" / "model.onnx").run(["paths"], {"observed": walks})[0]
+        open_session(folder / "1" / "model.onnx").run(["paths"], walks)[0]
         for folder in (tmp_path, ROOT / "model_repo" / "forecaster")
     )
     np.testing.assert_allclose(fresh, shipped, atol=1e-5)

@@ -18,7 +18,7 @@ def recording(tracks: int, length: int, speed: float) -> Windows:
 
 
 def share_by_speed(draw: WindowDraw) -> dict[float, float]:
-    speeds = draw.paths[:, 1, 0] - draw.paths[:, 0, 0]
+    speeds = draw.windows.paths[:, 1, 0] - draw.windows.paths[:, 0, 0]
     return {float(speed): draw.chances[np.isclose(speeds, speed)].sum() for speed in np.unique(speeds.round(6))}
 
 
@@ -36,8 +36,9 @@ def test_recordings_count_the_same_and_so_do_the_paces_of_each() -> None:
 def test_one_recording_is_drawn_as_it_is_and_without_repeats() -> None:
     alone = recording(ENOUGH, 39, 1.0)
     draw = WindowDraw.of(alone, (1.5,))
-    assert len(draw.paths) == len(alone)
-    numbered = WindowDraw(np.arange(len(alone))[:, None, None] + np.zeros((1, 20, 2)), draw.chances)
-    drawn = numbered(100, np.random.default_rng(1))[:, 0, 0]
+    assert len(draw.windows) == len(alone)
+    paths = np.arange(len(alone))[:, None, None] + np.zeros((1, 20, 2))
+    numbered = WindowDraw(Windows(paths, alone.tracks, METRES), draw.chances)
+    drawn = numbered(100, np.random.default_rng(1)).paths[:, 0, 0]
     assert len(np.unique(drawn)) == 100
     assert len(numbered(2 * len(alone), np.random.default_rng(1))) == 2 * len(alone)

@@ -45,6 +45,23 @@ def test_first_forecast_after_eight_steps_then_one_each_step():
     assert forecasts[0].velocity == pytest.approx([0.4, 0.2], abs=1e-5)
 
 
+def test_neighbours_are_all_tracks_seen_at_that_step_and_the_one_before():
+    ledger, dues = ForecastLedger("gate", "frame_heights"), []
+    lives = {1: range(20), 2: range(6, 20), 3: range(7, 20), 4: range(5)}
+    for index in range(9):
+        seen = [track for track, steps in lives.items() if index in steps]
+        rows = np.arange(len(seen))
+        frame = FrameTracks(seen, np.zeros((len(seen), 4)), np.ones(len(seen)), rows * 0, rows)
+        places = np.array([[0.1 * index, track] for track in seen])
+        dues.append(ledger.advance(step_time(START_STEP + index), frame, places)[0])
+    assert [due and due.track_ids.tolist() for due in dues] == [None] * 7 + [[1], [1]]
+    told = [due.neighbours[0, :, [1, 4]].T.tolist() for due in dues[7:]]
+    assert told == [[[2, 1]] + [[0, 0]] * 7, [[2, 1], [3, 1]] + [[0, 0]] * 6]
+    observed, neighbours = dues[7].in_metres()
+    assert observed[0, -1] == pytest.approx([14, 20])
+    assert neighbours[0, 0] == pytest.approx([14, 40, 2, 0, 1])
+
+
 @pytest.mark.parametrize("fps", [1.0, 2.5, 7.0, 25.0, 30.0])
 def test_every_forecast_whose_horizon_has_passed_is_scored_once_at_any_frame_rate(fps):
     forecasts, scores = walk(ForecastLedger("gate", "m"), 20.0, fps=fps)

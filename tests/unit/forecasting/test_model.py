@@ -15,11 +15,15 @@ from pathcast.forecasting.model import (
     get_weights,
     restore_forecaster,
 )
+from pathcast.forecasting.neighbours import nearest_others
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
 
 RANDOM = np.random.default_rng(8)
 WALKS = (RANDOM.normal(size=(40, 1, 2)) * 0.5 + RANDOM.normal(size=(40, 8, 2)) * 0.05).cumsum(axis=1).astype(np.float32)
+NEAR = nearest_others(WALKS[:, -1], WALKS[:, -1] - WALKS[:, -2]).astype(np.float32)
+NEAR[:, 5:] = 0
+NOBODY = np.zeros_like(NEAR)
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +31,54 @@ def shipped() -> keras.Model:
     return restore_forecaster(shipped_forecaster())
 
 
-def predicted(model: keras.Model, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    outputs = model(observed, training=False)
+def predicted(model: keras.Model, observed: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    outputs = model({"observed": observed, "neighbours": neighbours}, training=False)
     return np.asarray(outputs["paths"]), np.asarray(outputs["log_probs"])
 
 
 def test_shapes_and_probabilities(shipped: keras.Model) -> None:
-    paths, log_probs = predicted(shipped, WALKS)
+    paths, log_probs = predicted(shipped, WALKS, NEAR)
     assert paths.shape == (40, 20, 12, 2)
     assert log_probs.shape == (40, 20)
     np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, atol=1e-5)
     assert (log_probs.argmax(axis=1) == 0).all()
 
 
-def test_moved_and_turned_walks_have_moved_and_turned_forecasts(shipped: keras.Model) -> None:
-    angle = 2.1
+@pytest.mark.parametrize("angle", [0.0, 2.1, -0.7])
+def test_moved_and_turned_scenes_have_moved_and_turned_forecasts(shipped: keras.Model, angle: float) -> None:
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     moved = (WALKS @ turn + [12.0, -7.0]).astype(np.float32)
-    paths, log_probs = predicted(shipped, WALKS)
-    moved_paths, moved_log_probs = predicted(shipped, moved)
+    there = NEAR[..., 4:]
+    near = np.concatenate([(NEAR[..., :2] @ turn + [12.0, -7.0]) * there, NEAR[..., 2:4] @ turn, there], axis=-1)
+    paths, log_probs = predicted(shipped, WALKS, NEAR)
+    moved_paths, moved_log_probs = predicted(shipped, moved, near.astype(np.float32))
     np.testing.assert_allclose(moved_paths, paths @ turn + [12.0, -7.0], atol=1e-3)
     np.testing.assert_allclose(moved_log_probs, log_probs, atol=1e-3)
+
+
+def test_the_order_of_neighbours_says_nothing(shipped: keras.Model) -> None:
+    shuffled = np.stack([RANDOM.permutation(each) for each in NEAR])
+    for values, wanted in zip(predicted(shipped, WALKS, shuffled), predicted(shipped, WALKS, NEAR), strict=True):
+        np.testing.assert_allclose(values, wanted, atol=1e-4)
+
+
+def test_neighbours_change_the_best_guess_and_nobody_is_where_none_is_said_to_be(shipped: keras.Model) -> None:
+    alone, among = predicted(shipped, WALKS, NOBODY)[0], predicted(shipped, WALKS, NEAR)[0]
+    assert np.isfinite(alone).all()
+    assert np.linalg.norm(alone[:, 0, -1] - among[:, 0, -1], axis=-1).mean() > 0.02
+    absent = NEAR.copy()
+    absent[..., 4] = 0
+    np.testing.assert_allclose(predicted(shipped, WALKS, absent)[0], alone, atol=1e-5)
+
+
+def test_a_neighbour_in_the_same_place_or_very_far_away_or_fast_breaks_nothing(shipped: keras.Model) -> None:
+    alone = predicted(shipped, WALKS, NOBODY)[0]
+    for place, step in ((0.0, 0.0), (1e5, 0.0), (3.0, 50.0)):
+        near = NOBODY.copy()
+        near[:, 0, :2], near[:, 0, 2:4], near[:, 0, 4] = WALKS[:, -1] + place, step, 1
+        paths, log_probs = predicted(shipped, WALKS, near)
+        assert np.isfinite(log_probs).all()
+        assert np.abs(paths - alone).max() < 10
 
 
 def test_roughness_tells_measured_from_drawn_paths() -> None:
@@ -86,7 +117,7 @@ def test_the_velocity_is_chosen_between_the_last_and_the_mean_step(choice: list[
 @pytest.mark.parametrize("jitter", [0.0, 1e-7, 1e-3])
 def test_someone_who_stands_still_is_foretold_to_stay_near(shipped: keras.Model, jitter: float) -> None:
     standing = np.full((5, 8, 2), 3.0, np.float32) + RANDOM.normal(size=(5, 8, 2)).astype(np.float32) * jitter
-    paths, log_probs = predicted(shipped, standing)
+    paths, log_probs = predicted(shipped, standing, NOBODY[:5])
     assert np.isfinite(paths).all()
     assert np.isfinite(log_probs).all()
     assert np.abs(paths[:, 0] - 3.0).max() < 0.25
@@ -94,7 +125,7 @@ def test_someone_who_stands_still_is_foretold_to_stay_near(shipped: keras.Model,
 
 def test_a_fresh_network_walks_nearly_straight_on_by_its_last_step_above_all() -> None:
     keras.utils.set_random_seed(0)
-    paths, _ = predicted(build_forecaster(ForecasterSettings(modes=4, units=8)), WALKS)
+    paths, _ = predicted(build_forecaster(ForecasterSettings(modes=4, units=8)), WALKS, NEAR)
     steps = np.diff(WALKS.astype(np.float64), axis=1)
     lead = np.exp(2.0)
     velocity = 0.95 * (steps[:, :-1].sum(axis=1) + lead * steps[:, -1]) / (6 + lead)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pathcast.core import InvalidInputError, Trajectory
 from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
+from pathcast.forecasting.units import metres_per
 from pathcast.forecasting.windows import Windows, concatenate, cut_windows
 
 
@@ -93,6 +94,76 @@ def test_windows_that_do_not_follow_each_other_are_not_joined() -> None:
     assert len(gap.faster(1.05)) == 2
     assert len(gap.faster(1.1)) == 0
     assert len(whole.select(np.zeros(0, np.int64)).faster(1.5)) == 0
+
+
+def crossing(camera: str, *, track: int, start: int, length: int, y: float) -> Trajectory:
+    """Someone who walks along x, a metre a step, at the step's number, `y` up."""
+    return Trajectory(
+        camera, track, 0, start, np.stack([start + np.arange(length), np.full(length, y)], axis=1), METRES
+    )
+
+
+def test_neighbours_are_of_the_same_camera_and_moment_however_short_their_track() -> None:
+    short = crossing("gate", track=2, start=6, length=2, y=1.0)
+    just_come = crossing("gate", track=3, start=7, length=9, y=2.0)
+    elsewhere = crossing("yard", track=4, start=0, length=30, y=3.0)
+    cut = cut_windows([crossing("gate", track=1, start=0, length=21, y=0.0), short, just_come, elsewhere])
+    first, second, *_ = cut.select(cut.recordings == 0).neighbours
+    assert first[:2].tolist() == [[7.0, 1.0, 1.0, 0.0, 1.0], [0.0] * 5]
+    assert second[:2].tolist() == [[8.0, 2.0, 1.0, 0.0, 1.0], [0.0] * 5]
+
+
+def test_nobodys_future_is_told() -> None:
+    walker, other = (crossing("gate", track=track, start=0, length=20, y=track) for track in (0, 1))
+    turned = other.positions.copy()
+    turned[8:] = 99.0
+    changed = Trajectory("gate", 1, 0, 0, turned, METRES)
+    for name, values in cut_windows([walker, other]).inputs().items():
+        np.testing.assert_array_equal(values[0], cut_windows([walker, changed]).inputs()[name][0])
+
+
+def test_a_window_played_backwards_has_the_neighbours_of_a_world_played_backwards() -> None:
+    random = np.random.default_rng(3)
+    walks = [Trajectory("gate", k, 0, k, random.normal(size=(24, 2)).cumsum(axis=0), METRES) for k in range(12)]
+    mirrored = [Trajectory("gate", k, 0, 11 - k, walk.positions[::-1], METRES) for k, walk in enumerate(walks)]
+    ahead, backwards = cut_windows(walks), cut_windows(mirrored)
+    order = np.lexsort((-np.arange(len(ahead)), ahead.tracks))
+    np.testing.assert_array_equal(ahead.paths[order][:, ::-1], backwards.paths)
+    np.testing.assert_allclose(ahead.neighbours_backwards[order], backwards.neighbours, atol=1e-12)
+
+
+@pytest.mark.parametrize("pace", [1.0, 1.4, 2.0])
+def test_neighbours_of_a_track_played_faster_walk_faster_too(pace: float) -> None:
+    walker, other = (crossing("gate", track=track, start=0, length=45, y=track) for track in (0, 1))
+    played = cut_windows([walker, other]).faster(pace)
+    for neighbours, last, step in (
+        (played.neighbours, played.paths[:, 7], pace),
+        (played.neighbours_backwards, played.paths[:, 12], -pace),
+    ):
+        away = np.where(played.tracks == 0, 1.0, -1.0)
+        wanted = np.stack([last[:, 0], last[:, 1] + away, np.full(len(last), step), last[:, 0] * 0, away**2], axis=1)
+        np.testing.assert_allclose(neighbours[:, 0], wanted, atol=1e-9)
+        np.testing.assert_array_equal(neighbours[:, 1:], 0)
+
+
+def test_windows_in_frame_heights_are_told_in_metres_their_neighbours_too() -> None:
+    random = np.random.default_rng(4)
+    walks = [random.normal(size=(22, 2)).cumsum(axis=0) for _ in range(3)]
+    metric, pictured = (
+        cut_windows([Trajectory("gate", k, 0, 0, walk / metres_per(units), units) for k, walk in enumerate(walks)])
+        for units in (METRES, FRAME_HEIGHTS)
+    )
+    for name, values in metric.inputs().items():
+        np.testing.assert_allclose(pictured.inputs()[name], values, atol=1e-5)
+    np.testing.assert_allclose(pictured.in_metres().neighbours_backwards, metric.neighbours_backwards, atol=1e-9)
+
+
+def test_rows_keep_their_neighbours() -> None:
+    cut = cut_windows([crossing("gate", track=k, start=0, length=20 + k, y=k) for k in range(4)])
+    rows = np.array([3, 0])
+    both = concatenate([cut, cut]).select(rows + len(cut))
+    np.testing.assert_array_equal(both.neighbours, cut.neighbours[rows])
+    np.testing.assert_array_equal(both.neighbours_backwards, cut.neighbours_backwards[rows])
 
 
 @pytest.mark.parametrize("held_out", [0.01, 0.25, 0.99])

@@ -97,7 +97,7 @@ class _Stripes:
 class _Straight:
     served = False
 
-    def forecast(self, observed: np.ndarray) -> object:
+    def forecast(self, observed: np.ndarray, neighbours: np.ndarray) -> object:
         return constant_velocity(observed)
 
 

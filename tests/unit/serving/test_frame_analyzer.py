@@ -39,7 +39,7 @@ class BrightnessDetector:
 class StraightForecaster:
     served = False
 
-    def forecast(self, observed):
+    def forecast(self, observed, neighbours):
         return constant_velocity(observed)
 
 
@@ -75,9 +75,9 @@ def test_a_forecaster_is_asked_in_metres_and_answers_are_in_the_cameras_units():
     class Noting(StraightForecaster):
         asked = []
 
-        def forecast(self, observed):
+        def forecast(self, observed, neighbours):
             self.asked.append(observed[0])
-            return super().forecast(observed)
+            return super().forecast(observed, neighbours)
 
     analyzer = FrameAnalyzer(BrightnessDetector(), Noting(), CAMERAS.__getitem__, lambda _: nullcontext(), SETTINGS)
     seen = [each for each in analyzer.analyze([a_frame("near", index) for index in range(30)]) if each.forecasts]

@@ -32,7 +32,7 @@ class Off:
     def __init__(self, share: float) -> None:
         self._share = share
 
-    def forecast(self, observed: Float32Array) -> ForecastBatch:
+    def forecast(self, observed: Float32Array, neighbours: Float32Array) -> ForecastBatch:
         paths = observed[:, -1:] + self._share * np.arange(1, 13)[:, None] * (observed[:, -1:] - observed[:, -2:-1])
         return ForecastBatch(paths[:, None].astype(np.float32), np.zeros((len(paths), 1), np.float32), "m", "1")
 

@@ -32,7 +32,7 @@ class BrightnessDetector:
 class StraightForecaster:
     served = False
 
-    def forecast(self, observed):
+    def forecast(self, observed, neighbours):
         return constant_velocity(observed)
 
 

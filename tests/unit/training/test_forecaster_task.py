@@ -13,6 +13,7 @@ from pathcast.forecasting.baselines import constant_velocity
 from pathcast.forecasting.evaluation import evaluate
 from pathcast.forecasting.metrics import score_path
 from pathcast.forecasting.model import build_forecaster
+from pathcast.forecasting.neighbours import scaled
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
 from pathcast.forecasting.units import metres_per
@@ -102,9 +103,9 @@ def drawn(sizes: tuple[int, ...], batch_size: int) -> np.ndarray:
     paths[..., 0] = np.arange(20) * (recordings + 1)[:, None]
     many = Windows(paths, np.arange(len(paths)), METRES, recordings)
     task = ForecasterTask(many, many, SMALL, augmentation=PLAIN)
-    batches = [batch for (batch,) in task.batches(batch_size, np.random.default_rng(0), Share())]
-    assert [len(batch) for batch in batches] == [batch_size] * task.steps_per_epoch(batch_size)
-    return (np.concatenate(batches)[:, 8, 0] - 1).round().astype(int)
+    futures = [future for _, _, future in task.batches(batch_size, np.random.default_rng(0), Share())]
+    assert [len(future) for future in futures] == [batch_size] * task.steps_per_epoch(batch_size)
+    return (np.concatenate(futures)[:, 0, 0] - 1).round().astype(int)
 
 
 @pytest.mark.parametrize("sizes", [(900, 90, 10), (990, 10)])
@@ -121,8 +122,8 @@ def test_one_recording_fills_batches(windows_: int, batch_size: int, wanted: int
 def test_one_recording_is_seen_without_repeats() -> None:
     walks = windows(20, seed=1)
     task = ForecasterTask(walks, walks, SMALL, augmentation=PLAIN)
-    batches = [batch for (batch,) in task.batches(10, np.random.default_rng(0), Share())]
-    assert len(np.unique(np.concatenate(batches).reshape(-1, 40), axis=0)) == len(walks)
+    seen = [observed for observed, _, _ in task.batches(10, np.random.default_rng(0), Share())]
+    assert len(np.unique(np.concatenate(seen).reshape(-1, 16), axis=0)) == len(walks)
 
 
 def test_workers_vary_their_own_windows_as_one_would_that_varies_all() -> None:
@@ -130,7 +131,11 @@ def test_workers_vary_their_own_windows_as_one_would_that_varies_all() -> None:
     task = ForecasterTask(walks, walks, SMALL)
 
     def batches(share: Share) -> list[np.ndarray]:
-        return [batch for (batch,) in task.batches(12, np.random.default_rng(0), share)]
+        """One array of all that a batch holds, a row a window."""
+        return [
+            np.concatenate([values.reshape(len(values), -1) for values in batch], axis=1)
+            for batch in task.batches(12, np.random.default_rng(0), share)
+        ]
 
     alone, parts = batches(Share()), zip(*(batches(Share(index, 3)) for index in range(3)), strict=True)
     np.testing.assert_array_equal(alone, [np.concatenate(part) for part in parts])
@@ -138,7 +143,9 @@ def test_workers_vary_their_own_windows_as_one_would_that_varies_all() -> None:
 
 
 def in_frame_heights(seen: Windows) -> Windows:
-    return Windows(seen.paths / metres_per(FRAME_HEIGHTS), seen.tracks, FRAME_HEIGHTS, seen.recordings)
+    metre = 1 / metres_per(FRAME_HEIGHTS)
+    others = scaled(seen.neighbours, metre), scaled(seen.neighbours_backwards, metre)
+    return Windows(seen.paths * metre, seen.tracks, FRAME_HEIGHTS, seen.recordings, *others)
 
 
 def test_a_camera_without_calibration_is_learned_from_in_typical_metres() -> None:
@@ -147,7 +154,9 @@ def test_a_camera_without_calibration_is_learned_from_in_typical_metres() -> Non
         list(ForecasterTask(seen, seen, SMALL).batches(32, np.random.default_rng(0), Share()))
         for seen in (walks, in_frame_heights(walks))
     )
-    np.testing.assert_allclose(pictured, metric, atol=1e-5)
+    for of_pictured, of_metric in zip(pictured, metric, strict=True):
+        for values, wanted in zip(of_pictured, of_metric, strict=True):
+            np.testing.assert_allclose(values, wanted, atol=1e-5)
 
 
 def test_a_camera_without_calibration_is_judged_in_its_own_units() -> None:

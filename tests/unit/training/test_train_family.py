@@ -123,7 +123,8 @@ def test_a_trained_model_is_exported_and_judged(
     judged = family.evaluate(tmp_path / "served" / "1" / "model.onnx", data.folder)
     assert judged.samples == data.card["samples"]["test"] == judged.metrics["windows"]
     assert judged.metric_of(np.arange(judged.samples)) == pytest.approx(judged.metrics[family.gate.metric])
-    assert family.examples(Path(), data.folder)["observed"].shape == (8, 8, 2)
+    examples = family.examples(Path(), data.folder)
+    assert {name: values.shape for name, values in examples.items()} == {"observed": (8, 8, 2), "neighbours": (8, 8, 5)}
 
 
 def test_training_starts_from_given_weights(

@@ -19,6 +19,7 @@ from pathcast.core.arrays import Float64Array, UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import OBSERVED_STEPS
 from pathcast.detection.preprocess import letterbox
+from pathcast.forecasting.neighbours import NEIGHBOUR_VALUES, NEIGHBOURS
 from pathcast.messaging.observation_codec import encode_observation
 from pathcast.serving.blocks import whole_blocks
 from pathcast.serving.remote_models import RemoteDetector
@@ -125,8 +126,12 @@ def _round(
             names = list(calls)
             answers = {name: _timed(calls[name], spent[name]) for name in names[index % 4 :] + names[: index % 4]}
             due = len(answers["jpeg"].forecasts)
-            observed = whole_blocks(np.zeros((max(due, 1), OBSERVED_STEPS, 2), np.float32))
-            _timed(partial(client.infer, "forecaster", {"observed": observed}), spent["forecaster"])
+            rows = len(whole_blocks(np.zeros(max(due, 1))))
+            standing = {
+                "observed": np.zeros((rows, OBSERVED_STEPS, 2), np.float32),
+                "neighbours": np.zeros((rows, NEIGHBOURS, NEIGHBOUR_VALUES), np.float32),
+            }
+            _timed(partial(client.infer, "forecaster", standing), spent["forecaster"])
             if not due:
                 spent["forecaster"][-1] = 0.0
             on_frame()
