@@ -28,13 +28,13 @@ SMALL = ForecasterSettings(modes=4, units=8, dropout=0.0)
 
 
 def turning_walks(tracks: int, *, seed: int) -> list[Trajectory]:
-    """People who all turn left at the same rate: constant velocity is wrong, and the turn can be learned."""
+    """People who turn left at the same rate, one after the other: constant velocity is wrong, but one can learn."""
     random = np.random.default_rng(seed)
     found = []
     for track in range(tracks):
         heading = random.uniform(-np.pi, np.pi) + 0.12 * np.arange(24)
         steps = random.uniform(0.3, 0.6) * np.stack([np.cos(heading), np.sin(heading)], axis=1)
-        found.append(Trajectory("gate", track, 0, 0, steps.cumsum(axis=0), METRES))
+        found.append(Trajectory("gate", track, 0, 24 * track, steps.cumsum(axis=0), METRES))
     return found
 
 
