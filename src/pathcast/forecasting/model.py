@@ -38,6 +38,13 @@ FRESH_CHOICE = (0.0,) * (OBSERVED_STEPS - 2) + (2.0, 0.0)
 DAMPING = 0.1
 """The share by which a walker may go on slower than the velocity chosen, at most."""
 
+NEAR_M = 10.0
+"""Metres: who is further away is nobody. The recordings learned from hold hardly anyone beyond who is among the
+nearest, and what the network made of others at 20 m doubled its error (docs/benchmarks.md)."""
+
+FASTEST = 40.0
+"""In the walker's own scale, a step: neighbours count as no faster, since none to learn from is."""
+
 _TINY = 1e-6
 """In metres: who gets no further has no heading."""
 
@@ -110,17 +117,18 @@ class Roughness(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable(package="pathcast")
 class Surroundings(keras.layers.Layer):  # type: ignore[misc]
-    """Neighbours (n, K, 5) in the world → (n, K, 10) in the walker's frame, all 0 where nobody is.
+    """Neighbours (n, K, 5) in the world → (n, K, 10) in the walker's frame, all 0 where nobody is near.
 
     Place in metres; velocity, own and relative to the walker's, by the walker's scale; the distance now, the least one
-    in the next 4.8 s if both walk on, and when that is as a share of them; and 1. Lengths by their logarithm, so that
-    who is far away does not drown the rest.
+    in the next 4.8 s if both walk on, and when that is as a share of them; and 1. Lengths by their logarithm. Nobody is
+    near beyond `NEAR_M`.
     """
 
     def call(self, neighbours: Any, along: Any, axes: Any, scale: Any, origin: Any) -> Any:
-        there = neighbours[:, :, 4:]
         to_frame = ops.transpose(axes, (0, 2, 1))
         place = ops.matmul(neighbours[:, :, :2] - origin, to_frame)
+        distance = _length(place)
+        there = neighbours[:, :, 4:] * ops.cast(distance < NEAR_M, place.dtype)
         velocity = ops.matmul(neighbours[:, :, 2:4], to_frame) / scale
         relative = velocity - along[:, -1:, :]
         speed = ops.sum(ops.square(relative), axis=-1, keepdims=True) * scale
@@ -130,7 +138,7 @@ class Surroundings(keras.layers.Layer):  # type: ignore[misc]
             _shortened(place),
             _shortened(velocity),
             _shortened(relative),
-            ops.log(1.0 + _length(place)),
+            ops.log(1.0 + distance),
             ops.log(1.0 + _length(place + meeting * scale * relative)),
             meeting / FUTURE_STEPS,
             there,
@@ -144,9 +152,9 @@ def _length(vectors: Any) -> Any:
 
 
 def _shortened(vectors: Any) -> Any:
-    """Vectors (..., 2) in their direction, as long as the logarithm of 1 + their length."""
+    """Vectors (..., 2) in their direction, as long as the logarithm of 1 + their length, at most `FASTEST`."""
     length = _length(vectors)
-    return vectors * (ops.log(1.0 + length) / length)
+    return vectors * (ops.log(1.0 + ops.minimum(length, FASTEST)) / length)
 
 
 @keras.saving.register_keras_serializable(package="pathcast")
@@ -223,7 +231,7 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     measured = Roughness(name="roughness", dtype="float32")(observed)
     known = ops.concatenate([ops.log(scale[:, :, 0]), measured], axis=-1)
     seen = Surroundings(name="surroundings", dtype="float32")(neighbours, along, axes, scale, origin)
-    around = _attend(seen, neighbours[:, :, 4:], settings.neighbour_units)
+    around = _attend(seen, settings.neighbour_units)
     features = ops.concatenate(
         [along, along - along[:, -1:, :], keras.layers.RepeatVector(OBSERVED_STEPS - 1, name="known")(known)], axis=-1
     )
@@ -258,8 +266,9 @@ def build_forecaster(settings: ForecasterSettings) -> keras.Model:
     return keras.Model(inputs, outputs, name="forecaster")
 
 
-def _attend(seen: Any, there: Any, units: int) -> Any:
-    """What neighbours (n, K, 10) who are `there` (n, K, 1) tell together, (n, 2 units)."""
+def _attend(seen: Any, units: int) -> Any:
+    """What neighbours (n, K, 10), of `Surroundings`, tell together, (n, 2 units)."""
+    there = seen[:, :, -1:]
     for layer in ("neighbour_first", "neighbour_second"):
         seen = keras.layers.Dense(units, activation="silu", name=layer)(seen)
     scores = keras.layers.Dense(1, name="attention_scores")(seen)

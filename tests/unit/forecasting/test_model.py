@@ -9,6 +9,7 @@ from pathcast.core import InvalidInputError
 from pathcast.forecasting.losses import forecast_loss
 from pathcast.forecasting.model import (
     DAMPING,
+    NEAR_M,
     ChosenVelocity,
     Roughness,
     build_forecaster,
@@ -71,14 +72,27 @@ def test_neighbours_change_the_best_guess_and_nobody_is_where_none_is_said_to_be
     np.testing.assert_allclose(predicted(shipped, WALKS, absent)[0], alone, atol=1e-5)
 
 
-def test_a_neighbour_in_the_same_place_or_very_far_away_or_fast_breaks_nothing(shipped: keras.Model) -> None:
-    alone = predicted(shipped, WALKS, NOBODY)[0]
-    for place, step in ((0.0, 0.0), (1e5, 0.0), (3.0, 50.0)):
-        near = NOBODY.copy()
-        near[:, 0, :2], near[:, 0, 2:4], near[:, 0, 4] = WALKS[:, -1] + place, step, 1
-        paths, log_probs = predicted(shipped, WALKS, near)
-        assert np.isfinite(log_probs).all()
-        assert np.abs(paths - alone).max() < 10
+def one_neighbour(place: float, step: float) -> np.ndarray:
+    """Everyone has one, `place` further along x, who has come `step` along x."""
+    near = NOBODY.copy()
+    near[:, 0] = np.insert(np.zeros((40, 3)), [0, 0], WALKS[:, -1], axis=1) + [place, 0, step, 0, 1]
+    return near
+
+
+@pytest.mark.parametrize("place", [NEAR_M + 0.1, 100.0, 1e5])
+def test_who_is_far_away_is_nobody(shipped: keras.Model, place: float) -> None:
+    alone, among = predicted(shipped, WALKS, NOBODY)[0], predicted(shipped, WALKS, one_neighbour(place, 1.0))[0]
+    np.testing.assert_allclose(among, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize(("place", "step"), [(0.0, 0.0), (1.0, 1e3), (1.0, 1e5)])
+def test_who_stands_in_the_same_place_or_is_very_fast_breaks_nothing(
+    shipped: keras.Model, place: float, step: float
+) -> None:
+    paths, log_probs = predicted(shipped, WALKS, one_neighbour(place, step))
+    fast = predicted(shipped, WALKS, one_neighbour(place, step / 10))[0]
+    assert np.isfinite(log_probs).all()
+    np.testing.assert_allclose(paths, fast, atol=1.0)
 
 
 def test_roughness_tells_measured_from_drawn_paths() -> None:
