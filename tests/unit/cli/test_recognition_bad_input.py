@@ -104,7 +104,11 @@ UNREADABLE = [
     (text("images/broken.png"), f"{ACT} images --fps 5", "broken.png: cannot be decoded"),
     (text("broken.onnx"), "classify --model broken.onnx --json out/signs.json sign.png", "broken.onnx: "),
     (text("actions/1/model.onnx"), f"{EVALUATE_ACTIONS} clips", "model.onnx: not a model"),
-    (moved("signs.onnx", "actions/1/model.onnx"), f"{EVALUATE_ACTIONS} clips", "model.onnx: expected input 'frames'"),
+    (
+        moved("signs.onnx", "actions/1/model.onnx"),
+        f"{EVALUATE_ACTIONS} clips",
+        r"model.onnx: expected inputs \['frames'\]",
+    ),
 ]
 
 EMPTY = [
