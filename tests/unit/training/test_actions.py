@@ -125,6 +125,11 @@ def test_eight_bits_leave_the_selector_and_the_first_maps_alone(
     weights = onnx.load(tmp_path / "int8" / "1" / "model.onnx").graph.initializer
     (small,) = [each for each in weights if each.data_type == onnx.TensorProto.INT8 and len(each.dims) == 4]
     assert "deep" in small.name
+    shift = [
+        np.log(open_session(folder / "1" / "model.onnx").run([PROBABILITIES], {FRAMES: np.array(train.frames)})[0])
+        for folder in (exported, tmp_path / "int8")
+    ]
+    assert np.abs((shift[1] - shift[0]).mean(axis=0)).max() < 1e-3, "rounding shifts no class"
     selectors = [
         open_session(folder / "frame_selector" / "1" / "model.onnx") for folder in (exported, tmp_path / "int8")
     ]
