@@ -21,6 +21,7 @@ def evaluate_actions(
     ),
     model: Path | None = typer.Option(None, help="A served file to score, instead of --folds or --leave-one-out."),
     folds: int = typer.Option(0, min=0, help="Train so many times, each time without a fold of clips; score these."),
+    deals: int = typer.Option(1, min=1, help="With --folds: deal the clips to folds so many times, by other seeds."),
     leave_one_out: bool = typer.Option(False, help="Train once for each file name (an actor), without its clips."),
     change: list[str] = typer.Option([], "--set", help="KEY=VALUE: another setting of the training; repeatable."),
     option: list[str] = typer.Option([], help="KEY=VALUE: how the clips are prepared; repeatable."),
@@ -31,8 +32,10 @@ def evaluate_actions(
     """Score action recognition by clip.
 
     With --folds or --leave-one-out, models that are trained here without the clips that they judge; cuts of one
-    recording stay in one fold. Then SMART's choice of frames is held against frames evenly spread, drawn at random,
-    and all of them, by the same recogniser, with the multiply-adds of each. Else a served file, on all of the data.
+    recording stay in one fold. SMART's choice of frames is held against frames evenly spread, drawn at random, and all
+    of them, each by a recogniser that learned from such frames, with the multiply-adds of each. Clips are few, and by
+    one deal chance decides: with --deals figures are means over deals, the scores by class those of the first.
+    Else a served file, on all of the data.
     """
     from pathcast.cli.train import pairs
     from pathcast.core.errors import InvalidInputError
@@ -40,17 +43,22 @@ def evaluate_actions(
 
     if sum(map(bool, (model, folds, leave_one_out))) != 1:
         raise InvalidInputError("expected one of --model, --folds and --leave-one-out: what is to be judged")
+    if deals > 1 and not folds:
+        raise InvalidInputError(f"--deals {deals}: expected --folds, which are what is dealt")
     options, changes = pairs("--option", option), pairs("--set", change)
     if model is None:
-        trial = _trained(data, folds, options, changes, threads)
-        smart = score(trial.probabilities["smart"], trial.labels, trial.classes)
-        title = f"actions, {f'{folds} folds' if folds else 'one left out'}"
-        report(title, smart, 1 / trial.seconds_per_clip, json, plots, _compare(trial))
+        trials = _trained(data, folds, deals, options, changes, threads)
+        first = trials[0]
+        smart = score(first.probabilities["smart"], first.labels, first.classes)
+        title = f"actions, {f'{folds} folds' if folds else 'one left out'}{', first deal' if deals > 1 else ''}"
+        report(title, smart, 1 / first.seconds_per_clip, json, plots, _compare(trials))
     else:
         _score_file(data, model, options, json, plots)
 
 
-def _trained(data: Path, folds: int, options: dict[str, Any], changes: dict[str, Any], threads: int) -> Trial:
+def _trained(
+    data: Path, folds: int, deals: int, options: dict[str, Any], changes: dict[str, Any], threads: int
+) -> list[Trial]:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -59,44 +67,63 @@ def _trained(data: Path, folds: int, options: dict[str, Any], changes: dict[str,
     use_tensorflow(threads)
     from pathcast.training import actions_trials
 
-    wanted = actions_trials.folds(folds, options) if folds else actions_trials.each_left_out(data, options)
+    if folds:
+        wanted = [actions_trials.folds(folds, each) for each in actions_trials.deals(deals, options)]
+    else:
+        wanted = [actions_trials.each_left_out(data, options)]
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("trainings", total=len(wanted))
-        return actions_trials.cross_validate(
-            data, wanted, changes, on_part=lambda done, _: progress.update(task, completed=done)
-        )
+        task = progress.add_task("trainings", total=sum(map(len, wanted)) * len(actions_trials.WAYS))
+        return [
+            actions_trials.cross_validate(data, each, changes, on_part=lambda: progress.advance(task))
+            for each in wanted
+        ]
 
 
-def _compare(trial: Trial) -> dict[str, Any]:
-    """Print the ways of choosing frames side by side; their figures for the JSON."""
+def _compare(trials: list[Trial]) -> dict[str, Any]:
+    """Print the ways of choosing frames side by side, means over deals; their figures for the JSON."""
+    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
     from pathcast.recognition.classification import balanced_accuracy, bootstrap_interval
 
-    said = {way: values.argmax(axis=1) for way, values in trial.probabilities.items()}
+    first, every = trials[0], np.arange(len(trials[0].labels))
+    said = {way: [trial.probabilities[way].argmax(axis=1) for trial in trials] for way in first.probabilities}
 
-    def balanced(way: str, chosen: Any) -> float:
-        return balanced_accuracy(said[way][chosen], trial.labels[chosen])
+    def by_deal(way: str, clips: Any) -> list[float]:
+        return [balanced_accuracy(each[clips], first.labels[clips]) for each in said[way]]
 
-    every = range(len(trial.labels))
+    def mean(way: str, clips: Any) -> float:
+        return float(np.mean(by_deal(way, clips)))
+
     table = Table(title="frames chosen by")
-    for heading in ("", "balanced accuracy", "95%", "MMAC a clip", "of all"):
+    for heading in ("", "balanced accuracy", "95%", "deals", "MMAC a clip", "of all"):
         table.add_column(heading, justify="right" if heading else "left")
     ways = {}
     for way in said:
-        value = balanced(way, list(every))
-        low, high = bootstrap_interval(lambda chosen, way=way: balanced(way, chosen), len(every))  # type: ignore[misc]
-        cost = trial.multiply_adds[way]
-        share = cost / trial.multiply_adds["all"]
-        table.add_row(way, f"{value:.2%}", f"{low:.2%} to {high:.2%}", f"{cost / 1e6:.0f}", f"{share:.1%}")
-        ways[way] = {"balanced_accuracy": value, "interval": (low, high), "multiply_adds": cost, "compute_ratio": share}
-    gain = balanced("smart", list(every)) - balanced("uniform", list(every))
-    low, high = bootstrap_interval(lambda chosen: balanced("smart", chosen) - balanced("uniform", chosen), len(every))
+        value, deals = mean(way, every), by_deal(way, every)
+        low, high = bootstrap_interval(lambda clips, way=way: mean(way, clips), len(every))  # type: ignore[misc]
+        cost = first.multiply_adds[way]
+        share = cost / first.multiply_adds["all"]
+        spread = f"{min(deals):.1%} to {max(deals):.1%}"
+        table.add_row(way, f"{value:.2%}", f"{low:.2%} to {high:.2%}", spread, f"{cost / 1e6:.0f}", f"{share:.1%}")
+        ways[way] = {
+            "balanced_accuracy": value,
+            "by_deal": deals,
+            "interval": (low, high),
+            "multiply_adds": cost,
+            "compute_ratio": share,
+        }
+    gains = [one - other for one, other in zip(by_deal("smart", every), by_deal("uniform", every), strict=True)]
+    low, high = bootstrap_interval(lambda clips: mean("smart", clips) - mean("uniform", clips), len(every))
     console = Console(emoji=False)
     console.print(table)
-    console.print(f"SMART over evenly spread: {100 * gain:+.2f} points (95%: {100 * low:+.2f} to {100 * high:+.2f})")
-    return {"frames_chosen_by": ways, "gain_over_uniform": gain, "gain_interval": (low, high)}
+    console.print(
+        f"SMART over evenly spread: {100 * np.mean(gains):+.2f} points (95%: {100 * low:+.2f} to {100 * high:+.2f}; "
+        f"ahead in {sum(gain > 0 for gain in gains)} of {len(gains)} deals)"
+    )
+    gain = {"gain_over_uniform": float(np.mean(gains)), "gain_by_deal": gains, "gain_interval": (low, high)}
+    return {"frames_chosen_by": ways, **gain}
 
 
 def _score_file(data: Path, model: Path, options: dict[str, Any], json: Path | None, plots: Path | None) -> None:

@@ -111,7 +111,8 @@ class Head:
         self._mean = Weighted(name="mean_frame")
         self._scaled = layers.BatchNormalization(momentum=0.9, name="scaled")
         self._dropout = layers.Dropout(settings.dropout, name="head_dropout")
-        self._logits = layers.Dense(len(settings.classes), dtype="float32", name="action")
+        # From zeros: random weights on 900 features would outlast the few steps that a small set gives.
+        self._logits = layers.Dense(len(settings.classes), kernel_initializer="zeros", dtype="float32", name="action")
 
     def __call__(self, features: Any, weights: Any) -> Any:
         return self._logits(self._dropout(self._scaled(self._mean(features, weights[..., None]))))
@@ -139,11 +140,16 @@ def build_actions(settings: ActionSettings, backbone: keras.Model) -> ActionNetw
     logits = head(features_of(best(pictures, scores), settings.selected, "of_selected"), best(scores, scores))
     probabilities = layers.Softmax(dtype="float32", name=PROBABILITIES)(logits)
     every = features_of(pictures, settings.frames, "of_all")
-    some = keras.Input((None, every.shape[-1]), name="features", dtype="float32")
-    weights = keras.Input((None,), name="weights", dtype="float32")
     return ActionNetwork(
         whole=keras.Model(frames, {PROBABILITIES: probabilities, SCORES: scores}, name="actions"),
         selector=keras.Model(frames, found, name="frame_selector"),
         features=keras.Model(frames, every, name="features"),
-        head=keras.Model([some, weights], head(some, weights), name="head"),
+        head=build_head(head, every.shape[-1]),
     )
+
+
+def build_head(head: Head, size: int) -> keras.Model:
+    """The head as a model of its own: features (n, k, `size`) of some frames and their weights (n, k) → logits."""
+    some = keras.Input((None, size), name="features", dtype="float32")
+    weights = keras.Input((None,), name="weights", dtype="float32")
+    return keras.Model([some, weights], head(some, weights), name="head")

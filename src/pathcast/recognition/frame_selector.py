@@ -54,15 +54,19 @@ _LEAST = 0.01
 
 @keras.saving.register_keras_serializable(package="pathcast")
 class Moved(layers.Layer):  # type: ignore[misc]
-    """Glances (n, t, g, g, 4) → (n, t), the share of cells that have changed; nowhere less than .01.
+    """Glances (n, t, g, g, 4) → (n, t), the share of cells that have changed, with half of that of the frames beside.
 
-    The first frame has the least: what it shows of changes is what the second shows.
+    So what lasts counts for more than one jolt. The share is nowhere less than .01, and that of the first
+    frame is this least: what it shows of changes is what the second shows.
     """
 
     def call(self, glances: Any) -> Any:
         changed = ops.cast(glances[..., 3] > CHANGED / 127.5, "float32")
         share = ops.maximum(ops.mean(changed, axis=(2, 3)), _LEAST)
-        return ops.concatenate([ops.full_like(share[:, :1], _LEAST), share[:, 1:]], axis=1)
+        share = ops.concatenate([ops.full_like(share[:, :1], _LEAST), share[:, 1:]], axis=1)
+        before = ops.concatenate([share[:, :1], share[:, :-1]], axis=1)
+        after = ops.concatenate([share[:, 1:], share[:, -1:]], axis=1)
+        return (before + 2.0 * share + after) / 4.0
 
 
 @keras.saving.register_keras_serializable(package="pathcast")

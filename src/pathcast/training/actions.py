@@ -21,6 +21,7 @@ from pathcast.training.settings import TrainingSettings
 if TYPE_CHECKING:
     import keras
 
+    from pathcast.training.actions_task import Learning
     from pathcast.training.loop import Task
 
 NETWORK: Mapping[str, Any] = ActionSettings(("a", "b")).as_mapping()
@@ -67,11 +68,18 @@ def network_settings(settings: Mapping[str, Any]) -> ActionSettings:
     return ActionSettings.from_mapping({name: value for name, value in settings.items() if name not in LEARNING})
 
 
-def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
-    from pathcast.training.actions_task import ActionsTask, Learning
+def learning_settings(settings: Mapping[str, Any]) -> Learning:
+    """Those of the settings that say how it learns."""
+    from pathcast.training.actions_task import Learning
 
-    learning = Learning(**{name: settings[name] for name in LEARNING if name != "glove"})
-    return ActionsTask(read_clips(folder, "train"), read_clips(folder, "val"), network_settings(settings), learning)
+    return Learning(**{name: settings[name] for name in LEARNING if name != "glove"})
+
+
+def _task(folder: Path, settings: Mapping[str, Any]) -> Task:
+    from pathcast.training.actions_task import ActionsTask
+
+    train, val = read_clips(folder, "train"), read_clips(folder, "val")
+    return ActionsTask(train, val, network_settings(settings), learning_settings(settings))
 
 
 def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, float]:

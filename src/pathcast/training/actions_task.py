@@ -23,7 +23,7 @@ from keras import ops
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.recognition.action_network import ActionNetwork, best_frames, build_actions
-from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES, ActionSettings
+from pathcast.recognition.action_settings import FRAMES, SCORES, ActionSettings
 from pathcast.recognition.classification import score
 from pathcast.recognition.clip_augmentation import ClipAugmentation, mixed, varied
 from pathcast.recognition.clip_store import PreparedClips
@@ -73,12 +73,14 @@ class ActionsTask:
             )
         self._train, self._val, self._settings, self._learning, self._seed = train, val, settings, learning, seed
         self._network: ActionNetwork | None = None
+        self._head: keras.Model | None = None
         self._features = np.zeros((0, 0, 0), np.float32)
         self._targets = np.zeros((0, 0), np.float32)
 
     def build(self) -> keras.Model:
-        self._network = build_network(self._settings)
-        return self._network.whole
+        network = self._built()
+        self._head = network.head
+        return network.whole
 
     def steps_per_epoch(self, batch_size: int) -> int:
         return max(len(self._train) // batch_size, self._learning.epoch_steps)
@@ -91,41 +93,50 @@ class ActionsTask:
         for _ in range(self.steps_per_epoch(batch_size)):
             chosen = share.of(random.choice(len(chances), batch_size, replace=batch_size > len(chances), p=chances))
             copies = share.of(random.integers(0, self._learning.variants, batch_size))
-            noise = share.of(random.gumbel(size=(batch_size, self._settings.frames)).astype(np.float32))
+            noise = share.of(self._noise(batch_size, random))
             rows = copies * len(self._train) + chosen
-            frames = np.stack([self._clip(int(row))[0] for row in rows])
-            yield frames, self._targets[rows], noise, self._features[rows]
+            yield self._batch(rows, noise)
+
+    def _batch(self, rows: npt.NDArray[np.int64], noise: Float32Array) -> tuple[npt.NDArray[Any], ...]:
+        """What `loss` takes: frames (n, t, s, s, 3) of copies of clips, targets (n, c), noise (n, t), features."""
+        frames = np.stack([self._clip(int(row))[0] for row in rows])
+        return frames, self._targets[rows], noise, self._features[rows]
 
     def loss(self, model: keras.Model, batch: tuple[Any, ...], elapsed: Any) -> Any:
         frames, targets, noise, features = batch
-        network, learning = self._built(), self._learning
-
-        def told(logits: Any, truth: Any) -> Any:
-            return classification_loss(logits, truth, learning.loss, learning.smoothing)
-
+        network = self._built()
         found = network.selector(frames, training=True)
         # Noise on the choice, less and less, so that the head does not learn one choice by heart.
         shown = ops.log(found[SCORES] + 1e-6) + (1.0 - elapsed) * noise
         chosen = ops.stop_gradient(best_frames(shown, self._settings.selected))
-        few = ops.take_along_axis(features, chosen[..., None], axis=1)
         weights = ops.take_along_axis(found[SCORES], chosen, axis=1)
         of_frames = ops.reshape(found["frame_logits"], (-1, targets.shape[1]))
         certainty = ops.stop_gradient(_certainty(network, features, targets))
-        decided_by = network.head.get_layer("action").kernel
         return (
-            told(network.head([few, weights], training=True), targets)
-            + told(network.head([features, found["among"]], training=True), targets)
-            + told(of_frames, ops.repeat(targets, self._settings.frames, axis=0))
+            self._recogniser_loss(features, targets, chosen, weights, found["among"])
+            + self._told(of_frames, ops.repeat(targets, self._settings.frames, axis=0))
             + ops.mean(ops.binary_crossentropy(certainty, found["single"]))
-            + 2 * learning.shrink / len(self._train) * ops.sum(ops.square(decided_by))
         )
+
+    def _recogniser_loss(self, features: Any, targets: Any, chosen: Any, weights: Any, among: Any) -> Any:
+        """Of features (n, t, d): told by the `chosen` frames (n, k) with `weights` (n, k), and by all with `among`."""
+        head, shrink = self._decided_by(), 2 * self._learning.shrink / len(self._train)
+        few = ops.take_along_axis(features, chosen[..., None], axis=1)
+        return (
+            self._told(head([few, weights], training=True), targets)
+            + self._told(head([features, among], training=True), targets)
+            + shrink * ops.sum(ops.square(head.get_layer("action").kernel))
+        )
+
+    def _told(self, logits: Any, truth: Any) -> Any:
+        return classification_loss(logits, truth, self._learning.loss, self._learning.smoothing)
 
     def validation(self, model: keras.Model, _workers: Workers) -> Callable[[], Mapping[str, float]]:
         """Scores on the validation clips; `score` is the cross entropy, which still tells when all are right."""
-        predict, clips = keras_predictor(model), self._val
+        clips, traced = self._val, tf.function(self._answer)
 
         def validate() -> Mapping[str, float]:
-            probabilities = predict(clips.frames)[PROBABILITIES]
+            probabilities = self._answers(clips, traced)
             scores = score(probabilities, clips.labels, clips.classes)
             of_truth = np.maximum(probabilities[np.arange(len(clips)), clips.labels], 1e-7)
             return {
@@ -137,16 +148,50 @@ class ActionsTask:
 
         return validate
 
+    def answers(self, clips: PreparedClips) -> Float32Array:
+        """Probabilities (n, c) of the clips, by the network as it is now."""
+        return self._answers(clips, tf.function(self._answer))
+
+    def _answers(self, clips: PreparedClips, answer: Callable[[Any, Any, Any], Any]) -> Float32Array:
+        noise = self._noise(len(clips), np.random.default_rng(self._seed))
+        parts = []
+        for start in range(0, len(clips), PREDICTION_BATCH):
+            frames = np.asarray(clips.frames[start : start + PREDICTION_BATCH])
+            features = np.stack([self._features_of(clip) for clip in frames])
+            parts.append(answer(frames, features, noise[start : start + PREDICTION_BATCH]).numpy())
+        return np.concatenate(parts)
+
+    def _answer(self, frames: Any, features: Any, noise: Any) -> Any:
+        """Probabilities (n, c) of clips (n, t, s, s, 3) with these features (n, t, d): what the whole network says.
+
+        `noise` (n, t) is for choices by chance, which this is none of.
+        """
+        scores = self._built().selector(frames, training=False)[SCORES]
+        chosen = best_frames(scores, self._settings.selected)
+        return self._recognised(features, chosen, ops.take_along_axis(scores, chosen, axis=1))
+
+    def _recognised(self, features: Any, chosen: Any, weights: Any) -> Any:
+        few = ops.take_along_axis(features, chosen[..., None], axis=1)
+        return ops.softmax(self._decided_by()([few, weights], training=False), axis=-1)
+
+    def _noise(self, clips: int, random: np.random.Generator) -> Float32Array:
+        """(clips, t), added to what ranks frames."""
+        return random.gumbel(size=(clips, self._settings.frames)).astype(np.float32)
+
     def _prepare_features(self) -> None:
         if len(self._features):
             return
-        known, features, targets = frozen_features(self._settings.input_size), [], []
+        features, targets = [], []
         for row in range(self._learning.variants * len(self._train)):
             frames, target = self._clip(row)
             targets.append(target)
-            features.append(known.of(self._built(), frames))
+            features.append(self._features_of(frames))
         self._features = np.stack(features)
         self._targets = np.stack(targets)
+
+    def _features_of(self, frames: UInt8Array) -> Float32Array:
+        """(t, d) of a clip (t, s, s, 3)."""
+        return frozen_features(self._settings.input_size).of(self._built, frames)
 
     def _clip(self, row: int) -> tuple[UInt8Array, Float32Array]:
         """A copy of a clip with its label; the same for the same row, whoever asks."""
@@ -166,8 +211,13 @@ class ActionsTask:
 
     def _built(self) -> ActionNetwork:
         if self._network is None:
-            raise InvalidInputError("actions: expected build() before the first batch")
+            self._network = build_network(self._settings)
         return self._network
+
+    def _decided_by(self) -> keras.Model:
+        if self._head is None:
+            raise InvalidInputError("actions: expected build() before the first batch")
+        return self._head
 
 
 class FrozenFeatures:
@@ -177,12 +227,12 @@ class FrozenFeatures:
         self._known: dict[bytes, Float32Array] = {}
         self._traced: Callable[[Any], Any] | None = None
 
-    def of(self, network: ActionNetwork, frames: UInt8Array) -> Float32Array:
-        """The features (t, d) of a clip (t, s, s, 3)."""
+    def of(self, network: Callable[[], ActionNetwork], frames: UInt8Array) -> Float32Array:
+        """The features (t, d) of a clip (t, s, s, 3), by what `network` gives where none has computed any yet."""
         key = hashlib.sha256(frames.tobytes()).digest()
         if key not in self._known:
             if self._traced is None:
-                model = network.features
+                model = network().features
                 self._traced = tf.function(lambda clips: model(clips, training=False))
             self._known[key] = self._traced(tf.constant(frames[None])).numpy()[0]
         return self._known[key]

@@ -82,7 +82,7 @@ def test_frames_count_by_how_much_of_them_has_changed() -> None:
     clip[0, 3] = clip[0, 2]
     clip[0, 3, :4, :4] += 5  # too little to count
     moved = np.asarray(Moved()(Glance(16)(clip)))
-    assert moved[0].tolist() == pytest.approx([0.01, 0.01, 0.5, 0.01])
+    assert moved[0].tolist() == pytest.approx([0.01, 0.1325, 0.255, 0.1325])
 
 
 def test_word_vectors_join_the_features(clips: np.ndarray) -> None:
