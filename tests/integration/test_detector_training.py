@@ -158,7 +158,7 @@ def values_of(model: keras.Model) -> dict[str, np.ndarray]:
 @pytest.mark.timeout(900)
 def test_in_bfloat16_the_detector_learns_in_float32_weights(tmp_path: Path) -> None:
     labelled = scenes(tmp_path)
-    task = DetectorTask(labelled, labelled, NETWORK, samples=80, boxes=8)
+    task = DetectorTask(labelled, labelled, NETWORK, samples=160, boxes=8)
     result = fit(task, replace(BRIEF, precision="bfloat16", learning_rate=1e-2))
     assert result.model.get_layer("stem").compute_dtype == "bfloat16"
     assert {str(variable.dtype) for variable in result.model.trainable_variables} == {"float32"}
