@@ -32,7 +32,9 @@ def test_every_number_of_agents_is_timed(tmp_path: Path) -> None:
 
 def test_triton_stands_beside_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(bench_forecaster, "_through_triton", lambda name, state: lambda walks: asked.append(len(walks)))
+    monkeypatch.setattr(
+        bench_forecaster, "_through_triton", lambda name, state: lambda inputs: asked.append(len(inputs["observed"]))
+    )
     run("--model", MODEL, "--rounds", 1, "--triton", "--json", tmp_path / "it.json")
     rows = {row["name"]: row for row in json.loads((tmp_path / "it.json").read_text())["rows"]}
     beside = rows["Triton, 1000 agents, median"]
