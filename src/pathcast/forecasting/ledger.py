@@ -145,7 +145,9 @@ class ForecastLedger:
             scores.extend(self._score(step, current.track_ids[sampled], points))
             ready = sampled & (current.steps >= OBSERVED_STEPS)
             if ready.any() and now - moment < STEP_NANOSECONDS:
-                due = self._due(step, current, ready, sampled & (current.steps > 1))
+                # Who was missed in a frame comes later than those who were seen at this step in the frame before.
+                known_now = current.seen_at // STEP_NANOSECONDS == step
+                due = self._due(step, current, ready, known_now & (current.steps > 1))
         return due, tuple(scores)
 
     def record(

@@ -16,6 +16,7 @@ from pathcast.forecasting.drawing import ENOUGH
 from pathcast.forecasting.evaluation import predict, score_predictions
 from pathcast.forecasting.settings import ForecasterSettings
 from pathcast.forecasting.trained import SHIPPED_WEIGHTS
+from pathcast.forecasting.windows import Windows
 from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.signals import FORECAST_ERROR, FORECAST_SKILL, SPEED
 from pathcast.training.family import Evaluation, Family, Gate, ReplayGate
@@ -66,14 +67,21 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
 
     session, windows = open_session(onnx_file), read_windows(folder, "test")
 
+    # A champion from before a forecaster was told of others takes `observed` alone, and is to be compared with.
+    names = [each.name for each in session.get_inputs()]
+
     def served(inputs: Mapping[str, Float32Array]) -> tuple[Float32Array, Float32Array]:
-        paths, log_probs = session.run(["paths", "log_probs"], dict(inputs))
+        paths, log_probs = session.run(["paths", "log_probs"], {name: inputs[name] for name in names})
         return paths, log_probs
 
     found = predict(served, windows)
     metrics = {name: value for name, value in asdict(score_predictions(found)).items() if value is not None}
     errors = found.errors()[np.arange(len(windows)), found.most_likely()].mean(axis=1)
     return Evaluation(metrics, len(windows), lambda samples: float(errors[samples].mean()))
+
+
+def _examples(windows: Windows) -> Mapping[str, Float32Array]:
+    return windows.select(np.arange(min(8, len(windows)))).inputs()
 
 
 FAMILY = Family(
@@ -84,7 +92,7 @@ FAMILY = Family(
     task=_task,
     export=_export,
     evaluate=_evaluate,
-    examples=lambda _, folder: read_windows(folder, "test").select(np.arange(8)).inputs(),
+    examples=lambda _, folder: _examples(read_windows(folder, "test")),
     gate=Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=50.0, batch=1000),
     settings=ForecasterSettings().as_mapping(),
     search={

@@ -91,7 +91,9 @@ def read_windows(folder: Path, part: Part) -> Windows:
     path = folder / f"{part}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Windows(**{**arrays, "units": str(arrays["units"])})
+            # A folder from before windows told of others has not all of them, and would teach that nobody is near.
+            values = {field.name: arrays[field.name] for field in fields(Windows)}
+            return Windows(**{**values, "units": str(values["units"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInputError(
             f"{path}: expected windows: {error}", hint="prepare the folder again from the raw data"

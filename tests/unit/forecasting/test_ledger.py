@@ -62,6 +62,23 @@ def test_neighbours_are_all_tracks_seen_at_that_step_and_the_one_before():
     assert neighbours[0, 0] == pytest.approx([14, 40, 2, 0, 1])
 
 
+def test_who_was_missed_in_a_frame_still_has_neighbours():
+    ledger, dues = ForecastLedger("gate", "m"), []
+    # Both walk side by side, seen a tenth of a second before and after each step of the grid; at the end one is
+    # missed after the step, and seen again another tenth later.
+    moments = [step_time(START_STEP + index) + timedelta(seconds=shift) for index in range(9) for shift in (-0.1, 0.1)]
+    for number, moment in enumerate([*moments, moments[-1] + timedelta(seconds=0.1)]):
+        seen = [2] if number == len(moments) - 1 else [1, 2]
+        rows = np.arange(len(seen))
+        frame = FrameTracks(seen, np.zeros((len(seen), 4)), np.ones(len(seen)), rows * 0, rows)
+        places = np.array([[0.1 * number, track] for track in seen])
+        dues.append(ledger.advance(moment, frame, places)[0])
+    late = dues[-1]
+    assert late.track_ids.tolist() == [1]
+    assert late.neighbours[0, :, 4].tolist() == [1, *[0] * 7]
+    assert late.neighbours[0, 0, 1] == pytest.approx(2)
+
+
 @pytest.mark.parametrize("fps", [1.0, 2.5, 7.0, 25.0, 30.0])
 def test_every_forecast_whose_horizon_has_passed_is_scored_once_at_any_frame_rate(fps):
     forecasts, scores = walk(ForecastLedger("gate", "m"), 20.0, fps=fps)

@@ -1,0 +1,60 @@
+"""Prepared windows as the family reads them: short ones, old ones, and a champion that was told less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pathcast.core.errors import InvalidInputError
+from pathcast.forecasting.windows import Windows
+from pathcast.training.forecaster import FAMILY
+from pathcast.training.forecaster_data import read_windows
+
+
+def write(folder: Path, count: int, *, without: tuple[str, ...] = ()) -> Path:
+    steps = np.arange(20.0)[:, None] * [0.5, 0.0]
+    windows = Windows(np.tile(steps, (count, 1, 1)), np.arange(count), "m")
+    arrays = {name: values for name, values in windows.arrays().items() if name not in without}
+    np.savez(folder / "test.npz", units=np.array("m"), **arrays)
+    return folder
+
+
+@pytest.mark.parametrize("count", [1, 7, 9])
+def test_examples_are_eight_or_as_many_as_there_are(tmp_path: Path, count: int) -> None:
+    examples = FAMILY.examples({}, write(tmp_path, count))
+    assert {name: len(values) for name, values in examples.items()} == {
+        "observed": min(count, 8),
+        "neighbours": min(count, 8),
+    }
+
+
+@pytest.mark.parametrize("name", ["neighbours", "neighbours_backwards"])
+def test_a_folder_from_before_neighbours_is_to_be_prepared_again(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"expected windows: .*{name}") as error:
+        read_windows(write(tmp_path, 2, without=(name,)), "test")
+    assert "prepare the folder again" in str(error.value.hint)
+
+
+def test_a_champion_that_is_told_of_nobody_is_judged_all_the_same(tmp_path: Path) -> None:
+    # It stays where it is: the last observed position, for each of two modes and twelve steps.
+    last = helper.make_node("Slice", ["observed", "seven", "eight", "axis"], ["last"])
+    paths = helper.make_node("Expand", ["four", "shape"], ["paths"])
+    nodes = [last, helper.make_node("Unsqueeze", ["last", "axis"], ["four"]), paths]
+    nodes.append(helper.make_node("ReduceSum", ["paths", "rest"], ["log_probs"], keepdims=0))
+    constants = [
+        helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
+        for name, values in (("seven", [7]), ("eight", [8]), ("axis", [1]), ("shape", [1, 2, 12, 1]), ("rest", [2, 3]))
+    ]
+    observed = helper.make_tensor_value_info("observed", TensorProto.FLOAT, ["n", 8, 2])
+    outputs = [
+        helper.make_tensor_value_info("paths", TensorProto.FLOAT, ["n", 2, 12, 2]),
+        helper.make_tensor_value_info("log_probs", TensorProto.FLOAT, ["n", 2]),
+    ]
+    graph = helper.make_graph(nodes, "stand still", [observed], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    judged = FAMILY.evaluate(tmp_path / "m.onnx", write(tmp_path, 3))
+    assert judged.metrics["ade"] == pytest.approx(0.5 * 6.5)
