@@ -181,6 +181,12 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     card = steps.select_data(settings, "detector", tmp_path / "raw", wanted)
     assert card["cameras"][CAMERA]["corrected"]["images"] == card["samples"] == 50
 
+    other = tmp_path / "other.json"
+    other.write_text(back.read_text().replace('"file_name": "', '"file_name": "of-another-day-'))
+    elsewhere = Selection((CAMERA,), 1.0, {**everything.options, "most": 4, "corrections": str(other)})
+    with pytest.raises(InvalidInputError, match="expected images that are selected, got 50 that are not"):
+        steps.select_data(settings, "detector", tmp_path / "none", elsewhere)
+
     options = {"val": 0.2, "test": 0.2, "gap_s": 0.1}
     data = prepare(FAMILY, tmp_path / "raw", tmp_path / "data", options)
     assert data.card["about"]["teacher"] == first["teacher"]

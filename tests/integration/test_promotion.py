@@ -29,7 +29,7 @@ from pathcast.registry.publishing import REPLACED, ModelLifecycle, challenger_of
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
-from pathcast.registry.verdicts import IN_SERVICE, NO_CHAMPION, SMOKE_TEST, Verdict
+from pathcast.registry.verdicts import IN_SERVICE, NO_CHAMPION, SMOKE_TEST, Verdict, failed
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.model_lock import model_lock
 from pathcast.training.champion import keep_serving
@@ -255,6 +255,7 @@ def test_a_command_is_undone_where_the_registry_fails_after_the_switch(
     assert "repeat the command" in said
     assert factor(client) == factor_before
     assert registry.alias(MODEL, CHAMPION) == served
+    assert failed(lifecycle.verdicts(MODEL, served)) == []
     # Once it answers again, the command can be repeated.
     mlflow_between.fails = lambda *_: False
     run(expected=0)
@@ -432,6 +433,9 @@ def test_a_rollback_skips_versions_that_were_rolled_back_from(
     with pytest.raises(InvalidInputError, match="was not rolled back from, found none"):
         lifecycle.roll_back(model, "a test")
     assert (registry.alias(model, CHAMPION), factor(client, model)) == (first, 1.0)
+    # A rollback from it that was killed before the alias moved has left its mark.
+    lifecycle.record(model, first, Verdict(IN_SERVICE, False, "a test"))
+    lifecycle.promote(model, first)
 
 
 def test_the_registry_tells_what_a_version_is_and_came_from(

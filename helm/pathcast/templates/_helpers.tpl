@@ -128,7 +128,9 @@ does not talk to is `not-used`: the service holds no way into it. Arguments: roo
 - {name: PATHCAST_S3_ACCESS_KEY, value: not-used}
 - {name: PATHCAST_S3_SECRET_KEY, value: not-used}
 {{- end }}
-- {name: PATHCAST_TRITON_GRPC, value: {{ ternary $values.triton.grpc "not-used" (has "triton" .uses) | quote }}}
+{{- /* The monitor asks every replica which version it serves. */}}
+{{- $triton := ternary $values.triton.replicas $values.triton.grpc (eq .service "monitor") }}
+- {name: PATHCAST_TRITON_GRPC, value: {{ ternary $triton "not-used" (has "triton" .uses) | quote }}}
 - {name: PATHCAST_MLFLOW_TRACKING_URI, value: {{ ternary $values.tracking.uri "not-used" (has "tracking" .uses) | quote }}}
 {{- end }}
 

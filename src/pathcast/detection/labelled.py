@@ -19,6 +19,7 @@ from pathcast.detection.classes import CLASS_NAMES
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 UNREADABLE, BAD_LABELS, UNREADABLE_SET = "unreadable", "unreadable labels", "unreadable set"
+LISTED_TWICE = "listed twice"
 
 
 @dataclass(frozen=True, slots=True)

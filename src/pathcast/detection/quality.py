@@ -11,7 +11,7 @@ import numpy as np
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.boxes import intersection_over_union
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.labelled import UNREADABLE, Fault, LabelledImage, LabelledImages
+from pathcast.detection.labelled import LISTED_TWICE, UNREADABLE, Fault, LabelledImage, LabelledImages
 
 _SAME_BOX_IOU = 0.95
 
@@ -39,7 +39,7 @@ def validate(labelled: LabelledImages, note: Callable[[str], None] = lambda name
     for image in labelled:
         note(image.name)
         if image.name in names:
-            found.append(Fault(image.name, "listed twice", "the set names this image more than once"))
+            found.append(Fault(image.name, LISTED_TWICE, "the set names this image more than once"))
         names.add(image.name)
         try:
             labelled.read(image)

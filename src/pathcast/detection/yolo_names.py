@@ -44,7 +44,7 @@ def read_class_names(directory: Path) -> NumberedClasses:
 
 def write_class_names(directory: Path) -> None:
     """Write `directory`/data.yaml: the platform's classes by their own numbers, and where the images are."""
-    text = yaml.safe_dump({"train": "images", "names": dict(enumerate(CLASS_NAMES))}, sort_keys=False)
+    text = yaml.safe_dump({"train": "images", "val": "images", "names": dict(enumerate(CLASS_NAMES))}, sort_keys=False)
     (directory / YAML_FILE).write_text(text, encoding="utf-8")
 
 

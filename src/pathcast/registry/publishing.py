@@ -251,8 +251,14 @@ class ModelLifecycle:
                     "found none",
                     hint=f"pathcast models show {model} lists its versions; promote one of them",
                 )
-            with self._crowning(model, before, champion):
-                self.record(model, champion, Verdict(IN_SERVICE, False, reason))
+            try:
+                with self._crowning(model, before, champion):
+                    self.record(model, champion, Verdict(IN_SERVICE, False, reason))
+            except BaseException:
+                with suppress(PathcastError):
+                    if self._registry.alias(model, CHAMPION) == champion:
+                        self.record(model, champion, Verdict(IN_SERVICE, True, "a rollback from it did not succeed"))
+                raise
         return before
 
     def astray(self, model: str) -> str | None:
@@ -297,7 +303,8 @@ class ModelLifecycle:
     def _require_gates(self, model: str, version: int, champion: int | None) -> None:
         tags, new_run = self._registry.tags(model, version), f"pathcast pipeline run train_model --set family={model}"
         name, verdicts = f"model {model} version {version}", read_verdicts(tags)
-        if refused := failed(verdicts):
+        # The champion may bear the mark of a rollback from it that was killed half-way.
+        if (refused := failed(verdicts)) and version != champion:
             reasons = "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in refused)
             raise GateFailedError(f"{name} failed {reasons}", hint="the champion serves on")
         passed = [verdict.gate for verdict in verdicts]

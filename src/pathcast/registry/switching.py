@@ -100,5 +100,8 @@ def _load(clients: Sequence[TritonClient], names: Sequence[str]) -> None:
 
 
 def serves(client: TritonClient, served: str, version: int) -> bool:
-    """Whether that Triton has the version loaded under the name, and it answers."""
-    return client.ready(served, str(version)) and client.canary(served)
+    """Whether that Triton has the version loaded under the name, and it answers, with no error of its own."""
+    try:
+        return client.ready(served, str(version)) and client.canary(served)
+    except PathcastError:
+        return False

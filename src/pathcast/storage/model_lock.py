@@ -42,9 +42,10 @@ def model_lock(url: SecretStr, model: str, work: str, *, wait_s: float = WAIT_S)
     who = f"{work}, process {os.getpid()} at {socket.gethostname()}"
     with closing(connect(url, application_name=who, statement_timeout_s=int(wait_s) + 10)) as connection:
         with database_errors(f"lock the model {model}"):
-            for name, value in {**_SETTINGS, "lock_timeout": f"{int(1000 * wait_s)}ms"}.items():
-                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            # The settings too are the transaction's, which stays on one connection behind a pooler.
             connection.execute("BEGIN")
+            for name, value in {**_SETTINGS, "lock_timeout": f"{int(1000 * wait_s)}ms"}.items():
+                connection.execute("SELECT set_config(%s, %s, true)", (name, value))
             try:
                 connection.execute(f"SELECT pg_advisory_xact_lock({_KEY})", (model,))
             except psycopg.errors.LockNotAvailable as error:

@@ -19,6 +19,7 @@ from pathcast.detection.coco_json import read_coco, write_coco
 from pathcast.detection.gathered import gathered
 from pathcast.detection.labelled import (
     BAD_LABELS,
+    LISTED_TWICE,
     UNREADABLE,
     UNREADABLE_SET,
     Fault,
@@ -116,7 +117,7 @@ def prepare(
         for fault in found:
             if fault.kind == UNREADABLE_SET:
                 refuse(fault)
-        unreadable = {fault.name for fault in found if fault.kind in (UNREADABLE, BAD_LABELS)}
+        unreadable = {fault.name for fault in found if fault.kind in (UNREADABLE, BAD_LABELS, LISTED_TWICE)}
         good = [mended(image) for image in labelled if image.name not in unreadable]
         sound.append(LabelledImages(labelled.root, tuple(good)))
     images = [image for each in gathered(with_own_identities(sound), folder) for image in each]

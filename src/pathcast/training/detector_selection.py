@@ -54,7 +54,7 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
     choice, labelling = _options(wanted.options)
     span = ArchiveSpan.last_days(wanted.cameras, wanted.days, SystemClock().now())
     cameras: dict[str, Any] = {}
-    unused = None if choice.corrections is None else read_coco(Path(choice.corrections))
+    returned = None if choice.corrections is None else read_coco(Path(choice.corrections))
     with TemporaryDirectory() as scratch, connect(settings.database_url, application_name="selection") as connection:
         found = span.find(connection)
         file, teacher = _teacher(settings, choice.teacher, Path(scratch))
@@ -67,8 +67,8 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
             )
             about = {"teacher": teacher, "labelling": asdict(labelling)}
             labelled, counts = LabelledImages(root, tuple(labels), about=about), None
-            if unused is not None:
-                labelled, counts = corrected(labelled, known(labelled, unused))
+            if returned is not None:
+                labelled, counts = corrected(labelled, known(labelled, returned))
             write_coco(root / "labels.json", labelled)
             cameras[each.camera_id] = {
                 "archived": each.frames,
@@ -78,6 +78,14 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
                 "to": each.last.isoformat(),
                 "corrected": counts,
             }
+    if returned is not None:
+        used = sum(each["corrected"]["images"] for each in cameras.values())
+        print(f"{choice.corrections}: corrections of {used} of {len(returned)} images are used")
+        if not used:
+            raise InvalidInputError(
+                f"{choice.corrections}: expected images that are selected, got {len(returned)} that are not",
+                hint="select the same cameras, days and frames (every, most) as those that were corrected",
+            )
     card = {
         "source": "archive",
         "since": span.since.isoformat(),
