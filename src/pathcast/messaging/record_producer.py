@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,22 +54,26 @@ class RecordProducer:
         self._acknowledged = 0
         self._failure: Exception | None = None
         try:
-            self._producer: Any = KafkaProducer(
-                bootstrap_servers=bootstrap,
-                client_id=client_id,
-                **(security or KafkaSecurity()).options(),
-                acks="all",
-                enable_idempotence=idempotent,
-                max_in_flight_requests_per_connection=1,
-                compression_type=compression,
-                batch_size=2**20,
-                max_request_size=max_record_bytes,
-                delivery_timeout_ms=int(delivery_timeout_s * 1_000),
-                request_timeout_ms=min(10_000, int(delivery_timeout_s * 1_000)),
-                max_block_ms=int(delivery_timeout_s * 1_000),
-                bootstrap_timeout_ms=int(connect_timeout_s * 1_000),
-                reconnect_backoff_max_ms=1_000,
-            )
+            # kafka-python connects in its caller's thread, and would lose a KeyboardInterrupt there and wait for ever.
+            with ThreadPoolExecutor(1) as apart:
+                connecting = apart.submit(
+                    KafkaProducer,
+                    bootstrap_servers=bootstrap,
+                    client_id=client_id,
+                    **(security or KafkaSecurity()).options(),
+                    acks="all",
+                    enable_idempotence=idempotent,
+                    max_in_flight_requests_per_connection=1,
+                    compression_type=compression,
+                    batch_size=2**20,
+                    max_request_size=max_record_bytes,
+                    delivery_timeout_ms=int(delivery_timeout_s * 1_000),
+                    request_timeout_ms=min(10_000, int(delivery_timeout_s * 1_000)),
+                    max_block_ms=int(delivery_timeout_s * 1_000),
+                    bootstrap_timeout_ms=int(connect_timeout_s * 1_000),
+                    reconnect_backoff_max_ms=1_000,
+                )
+                self._producer: Any = connecting.result()
         except KafkaError as error:
             raise ServiceUnavailableError(
                 f"Kafka at {bootstrap}: no answer within {connect_timeout_s:g} s: {error}",
