@@ -80,12 +80,12 @@ def recorded(champion: int, platform_settings: PlatformSettings) -> None:
 
 @pytest.fixture(scope="module")
 def worse(publish: Callable[[str, Path], int], champion: int, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """A version whose paths end elsewhere: its last layers are scaled."""
+    """A version whose paths end elsewhere: its matrices are doubled."""
     assert champion
     model = onnx.load(str(SHIPPED / MODEL / "1" / "model.onnx"))
     matrices = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 2]
     for tensor in matrices:
-        tensor.CopyFrom(numpy_helper.from_array((1.3 * numpy_helper.to_array(tensor)).astype(np.float32), tensor.name))
+        tensor.CopyFrom(numpy_helper.from_array((2.0 * numpy_helper.to_array(tensor)).astype(np.float32), tensor.name))
     path = tmp_path_factory.mktemp("worse") / "model.onnx"
     onnx.save(model, str(path))
     return publish(MODEL, path)
