@@ -249,7 +249,7 @@ class ModelLifecycle:
                 raise InvalidInputError(
                     f"model {model}: expected a version that served before the champion and was not rolled back from, "
                     "found none",
-                    hint=f"pathcast models show {model} lists its versions; promote one of them",
+                    hint=f"{_new_run(model)} trains another; pathcast models show {model} says what is known of each",
                 )
             try:
                 with self._crowning(model, before, champion):
@@ -301,7 +301,7 @@ class ModelLifecycle:
         return model_lock(self._settings.database_url, model, work, wait_s=self._wait_s)
 
     def _require_gates(self, model: str, version: int, champion: int | None) -> None:
-        tags, new_run = self._registry.tags(model, version), f"pathcast pipeline run train_model --set family={model}"
+        tags, new_run = self._registry.tags(model, version), _new_run(model)
         name, verdicts = f"model {model} version {version}", read_verdicts(tags)
         # The champion may bear the mark of a rollback from it that was killed half-way.
         if (refused := failed(verdicts)) and version != champion:
@@ -386,3 +386,7 @@ class ModelLifecycle:
                 opened.enter_context(TritonClient(address, shared_memory=shared))
                 for address in replica_addresses(self._settings.triton_grpc)
             ]
+
+
+def _new_run(model: str) -> str:
+    return f"pathcast pipeline run train_model --set family={model}"
