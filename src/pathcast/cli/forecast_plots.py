@@ -101,8 +101,7 @@ def _examples(scenes: Mapping[str, Predictions]) -> Figure:
 
 def _spread(predictions: Predictions) -> list[int]:
     """Windows at evenly spaced ranks of the most likely path's error, from good to bad."""
-    errors = predictions.errors()
-    ade = errors[np.arange(len(errors)), predictions.most_likely()].mean(axis=1)
+    ade = predictions.ranked_errors()[:, 0].mean(axis=1)
     ranks = np.linspace(0.2, 0.95, EXAMPLES_PER_SCENE) * (len(ade) - 1)
     return [int(index) for index in np.argsort(ade, kind="stable")[ranks.round().astype(np.int64)]]
 

@@ -12,6 +12,7 @@ from pathcast.core.arrays import Float32Array, Float64Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS, STEP
 from pathcast.forecasting.baselines import constant_velocity
+from pathcast.forecasting.metrics import likeliest
 from pathcast.forecasting.windows import Windows, concatenate
 
 HORIZON_S = tuple(step * STEP.total_seconds() for step in range(1, FUTURE_STEPS + 1))
@@ -43,6 +44,11 @@ class Predictions:
         distances: Float64Array = np.linalg.norm(self.paths - self.windows.future[:, None], axis=-1)
         return distances
 
+    def ranked_errors(self) -> Float64Array:
+        """(n, min(M, 20), 12): the errors of the paths that the best of 20 is taken from, the most likely first."""
+        ranked: Float64Array = np.take_along_axis(self.errors(), likeliest(self.log_probs)[..., None], axis=1)
+        return ranked
+
     def most_likely(self) -> npt.NDArray[np.int64]:
         """(n,): the most likely mode, the first of equals."""
         modes: npt.NDArray[np.int64] = self.log_probs.argmax(axis=1)
@@ -62,7 +68,7 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
 class HorizonErrors:
     """Mean distance at each of the 12 steps (`HORIZON_S`), in the windows' units, (12,) each.
 
-    `best20`: at each step, the distance of the mode that is nearest there.
+    `best20`: at each step, the distance of the mode that is nearest there, of the 20 most likely.
     """
 
     most_likely: Float64Array
@@ -74,9 +80,9 @@ def by_horizon(parts: Sequence[Predictions]) -> HorizonErrors:
     """The plain mean over the parts, such as scenes, of their mean errors at each step."""
     curves: list[tuple[Float64Array, Float64Array, Float64Array]] = []
     for part in parts:
-        errors = part.errors()
-        chosen = errors[np.arange(len(errors)), part.most_likely()]
-        curves.append((chosen.mean(axis=0), errors.min(axis=1).mean(axis=0), _straight(part.windows).mean(axis=0)))
+        errors = part.ranked_errors()
+        best = errors.min(axis=1)
+        curves.append((errors[:, 0].mean(axis=0), best.mean(axis=0), _straight(part.windows).mean(axis=0)))
     most_likely, best, straight = (np.mean([curve[kind] for curve in curves], axis=0) for kind in range(3))
     return HorizonErrors(most_likely, best, straight)
 
@@ -97,8 +103,8 @@ def by_speed(predictions: Predictions) -> dict[str, SpeedClassErrors]:
     """Speed class → errors, over windows in metres; the speed is the observed path's length over its time."""
     steps = np.linalg.norm(np.diff(predictions.windows.observed, axis=1), axis=-1)
     speeds = steps.mean(axis=1) / STEP.total_seconds()
-    errors = predictions.errors()
-    chosen = errors[np.arange(len(errors)), predictions.most_likely()]
+    errors = predictions.ranked_errors()
+    chosen = errors[:, 0]
     straight = _straight(predictions.windows)
     best = errors.mean(axis=2).min(axis=1)
     found: dict[str, SpeedClassErrors] = {}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from pathcast.core.arrays import Float64Array, Int64Array
 from pathcast.core.trajectory import STEP_NANOSECONDS
+
+Sampled = tuple[int, Float64Array, npt.NDArray[np.bool_]]
+"""First step, positions (m, 2) and whether there was a row between each step and the next, (m,): see `Trajectory`."""
 
 MAX_GAP_NANOSECONDS = 2_000_000_000
 """The longest gap that interpolation bridges: the one at which live forecasting calls a track ended."""
@@ -13,15 +17,15 @@ MAX_GAP_NANOSECONDS = 2_000_000_000
 
 def sample_on_grid(
     moments: Int64Array, positions: Float64Array, *, max_gap: int = MAX_GAP_NANOSECONDS
-) -> list[tuple[int, Float64Array]]:
+) -> list[Sampled]:
     """Positions at the grid steps between the rows, by linear interpolation, never beyond them.
 
     `moments` (n,) ns, strictly increasing; `positions` (n, 2). A gap longer than `max_gap` ns splits the
-    track: the result has (first step, (m, 2) positions) of each stretch that holds a grid step.
+    track: the result has each stretch that holds a grid step.
 
-    >>> [(step, points.tolist()) for step, points in sample_on_grid(
+    >>> [(step, points.tolist(), seen.tolist()) for step, points, seen in sample_on_grid(
     ...     np.array([100_000_000, 900_000_000]), np.array([[0.0, 0.0], [8.0, 4.0]]))]
-    [(1, [[3.0, 1.5], [7.0, 3.5]])]
+    [(1, [[3.0, 1.5], [7.0, 3.5]], [False, True])]
     """
     if not len(moments):
         return []
@@ -30,12 +34,14 @@ def sample_on_grid(
     return [sampled for stretch in stretches if (sampled := _sample(*stretch)) is not None]
 
 
-def _sample(moments: Int64Array, positions: Float64Array) -> tuple[int, Float64Array] | None:
+def _sample(moments: Int64Array, positions: Float64Array) -> Sampled | None:
     first = -(-int(moments[0]) // STEP_NANOSECONDS)
     last = int(moments[-1]) // STEP_NANOSECONDS
     if last < first:
         return None
+    steps = np.arange(first, last + 1)
     # Relative to the start, nanoseconds are exact in float64; since 1970 they are not.
-    steps = (np.arange(first, last + 1) * STEP_NANOSECONDS - moments[0]).astype(np.float64)
+    wanted = (steps * STEP_NANOSECONDS - moments[0]).astype(np.float64)
     known = (moments - moments[0]).astype(np.float64)
-    return first, np.column_stack([np.interp(steps, known, positions[:, axis]) for axis in (0, 1)])
+    points = np.column_stack([np.interp(wanted, known, positions[:, axis]) for axis in (0, 1)])
+    return first, points, np.isin(steps, moments // STEP_NANOSECONDS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from pathcast.core.arrays import Float64Array, frozen_array
+from pathcast.core.arrays import Float64Array, Int64Array, frozen_array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS
 
@@ -59,7 +59,7 @@ def score(paths: npt.ArrayLike, log_probs: npt.ArrayLike, future: npt.ArrayLike)
     if not (np.isfinite(predicted).all() and np.isfinite(truth).all()):
         raise InvalidInputError("score: paths and future must be finite")
     errors = np.linalg.norm(predicted - truth[:, None], axis=-1)
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :BEST_OF]
+    order = likeliest(weights)
     ade = np.take_along_axis(errors.mean(axis=2), order, axis=1)
     fde = np.take_along_axis(errors[:, :, -1], order, axis=1)
     nll = -np.take_along_axis(np.take_along_axis(weights, order, axis=1), ade.argmin(axis=1)[:, None], axis=1)
@@ -73,6 +73,12 @@ def score(paths: npt.ArrayLike, log_probs: npt.ArrayLike, future: npt.ArrayLike)
         miss_rate=float((fde[:, 0] > MISS_DISTANCE_M).mean()),
         miss_rate_best20=float((fde.min(axis=1) > MISS_DISTANCE_M).mean()),
     )
+
+
+def likeliest(log_probs: npt.NDArray[np.floating]) -> Int64Array:
+    """(n, min(M, 20)): the modes that the best of 20 is taken from, the most likely first."""
+    modes: Int64Array = np.argsort(-log_probs, axis=1, kind="stable")[:, :BEST_OF]
+    return modes
 
 
 def score_path(path: Float64Array, future: Float64Array) -> ForecastMetrics:

@@ -117,17 +117,7 @@ def _cut_at_jumps(trajectory: Trajectory, quality: TrackQuality) -> list[Traject
     jumps = (np.flatnonzero(lengths > limit * STEP_SECONDS) + 1).tolist()
     if not jumps:
         return [trajectory]
-    return [
-        Trajectory(
-            trajectory.camera_id,
-            trajectory.track_id,
-            trajectory.class_id,
-            trajectory.first_step + start,
-            trajectory.positions[start:stop],
-            trajectory.units,
-        )
-        for start, stop in pairwise([0, *jumps, len(trajectory)])
-    ]
+    return [trajectory.part(start, stop) for start, stop in pairwise([0, *jumps, len(trajectory)])]
 
 
 def stands(trajectory: Trajectory) -> bool:

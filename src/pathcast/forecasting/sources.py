@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import Trajectory
-from pathcast.forecasting.data_card import DataCard, describe
+from pathcast.forecasting.data_card import describe
 from pathcast.forecasting.eth_ucy import FRAMES_PER_STEP, SCENES, read_test
 from pathcast.forecasting.mot_truth import SEQUENCE_FILE, TRUTH_FILE, looks_like_truth, read_truth
 from pathcast.forecasting.quality import AS_RECORDED, TrackQuality, choose
-from pathcast.forecasting.track_folder import is_track_folder, read_track_folder
+from pathcast.forecasting.track_folder import TrackSet, is_track_folder, read_track_folder
 from pathcast.forecasting.track_rows import on_steps, read_lines
 from pathcast.forecasting.trajnet import read_ndjson, read_rows, read_text
 from pathcast.forecasting.windows import Windows, cut_windows
@@ -25,10 +25,8 @@ _EXPECTED = (
 )
 
 
-def read_tracks(
-    source: Path, *, quality: TrackQuality = AS_RECORDED, frame_rate: float | None = None
-) -> tuple[list[Trajectory], DataCard]:
-    """The trajectories of a folder or file, and their card; the layout is recognised by the content.
+def read_tracks(source: Path, *, quality: TrackQuality = AS_RECORDED, frame_rate: float | None = None) -> TrackSet:
+    """The trajectories of a folder or file, chosen by `quality`; the layout is recognised by the content.
 
     - ETH/UCY: a folder with `all_data/`; its recordings in full.
     - MOT ground truth: a sequence's folder, or a folder of them.
@@ -39,14 +37,14 @@ def read_tracks(
     `source`. Raises InvalidInputError, naming file, row and expectation, on bad data, and when nothing is left.
     """
     if is_track_folder(source):
-        return _choose_again(*read_track_folder(source), quality)
+        return _choose_again(read_track_folder(source), quality)
     layout, recordings = _recognise(source, frame_rate)
     if frame_rate is not None and layout != TRAJNET_TEXT:
         raise InvalidInputError(f"{source}: the {layout} layout has its own frame rate; leave the given one out")
     found = list(chain.from_iterable(read(path, _name(source, path)) for path, read in recordings))
     kept, drops = choose(found, quality)
     selection = {**quality.as_mapping(), **({} if frame_rate is None else {"frame_rate_hz": frame_rate})}
-    return kept, describe(kept, source=str(source), layout=layout, selection=selection, drops=drops)
+    return TrackSet(kept, found, describe(kept, source=str(source), layout=layout, selection=selection, drops=drops))
 
 
 def read_scenes(source: Path) -> dict[str, Windows]:
@@ -56,25 +54,32 @@ def read_scenes(source: Path) -> dict[str, Windows]:
     """
     if (source / _ALL_DATA).is_dir():
         return {scene: read_test(source, scene) for scene in SCENES}
+    tracks = read_tracks(source)
+    chosen, everyone = _by_recording(tracks.chosen), _by_recording(tracks.everyone)
+    return {name: cut_windows(found, everyone=everyone[name]) for name, found in chosen.items()}
+
+
+def _by_recording(trajectories: list[Trajectory]) -> dict[str, list[Trajectory]]:
     recordings: dict[str, list[Trajectory]] = {}
-    for trajectory in read_tracks(source)[0]:
+    for trajectory in trajectories:
         recordings.setdefault(trajectory.camera_id, []).append(trajectory)
-    return {name: cut_windows(found) for name, found in recordings.items()}
+    return recordings
 
 
-def _choose_again(found: list[Trajectory], card: DataCard, quality: TrackQuality) -> tuple[list[Trajectory], DataCard]:
-    kept, drops = choose(found, quality)
+def _choose_again(tracks: TrackSet, quality: TrackQuality) -> TrackSet:
+    kept, drops = choose(tracks.chosen, quality)
     if not drops and kept:
-        return kept, card
-    selection = {**card.selection, **quality.as_mapping()}
-    return kept, describe(
+        return tracks
+    card = tracks.card
+    described = describe(
         kept,
         source=card.source,
         layout=card.layout,
-        selection=selection,
+        selection={**card.selection, **quality.as_mapping()},
         drops=(*card.drops, *drops),
         clock=card.clock,
     )
+    return TrackSet(kept, tracks.everyone, described)
 
 
 _Reader = Callable[[Path, str], list[Trajectory]]

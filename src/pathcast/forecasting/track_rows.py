@@ -120,9 +120,9 @@ def resampled(
     """
     nanoseconds = STEP_NANOSECONDS / frames_per_step
     return [
-        Trajectory(name, identity, PERSON_CLASS, first, points, units)
+        Trajectory(name, identity, PERSON_CLASS, first, points, units, seen)
         for identity, track in rows_by_track(path, rows).items()
-        for first, points in sample_on_grid(
+        for first, points, seen in sample_on_grid(
             np.array([round(row.frame * nanoseconds) for row in track], dtype=np.int64),
             np.array([[row.x, row.y] for row in track]),
         )

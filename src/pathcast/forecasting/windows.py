@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pathcast.core.arrays import Float32Array, Float64Array, Int64Array, frozen_array, require_finite
 from pathcast.core.errors import InvalidInputError
-from pathcast.core.trajectory import FUTURE_STEPS, METRES, OBSERVED_STEPS, Trajectory, check_units
+from pathcast.core.trajectory import FUTURE_STEPS, METRES, OBSERVED_STEPS, Trajectory, check_units, places_of
 from pathcast.forecasting.neighbours import NEIGHBOUR_VALUES, NEIGHBOURS, neighbours_along, scaled
 from pathcast.forecasting.units import metres_per
 
@@ -28,7 +28,7 @@ class Windows:
     `paths` (n, 20, 2) float64 in `units`, consecutive steps 0.4 s apart: the first 8 are observed, the
     other 12 are the future. `tracks` (n,) int64: windows of one track share a number, so that a split can
     keep them together. `recordings` (n,) int64: so do windows of one recording or camera, so that a large one
-    need not drown a small one; all one recording where none is given. `neighbours` (n, 8, 5) float64: who is near at
+    need not drown a small one; all one recording where none is given. `neighbours` (n, 8, 5) float32: who is near at
     the last observed step, as `nearest_others` says it. `neighbours_backwards`: who is near at the last observed step
     of the window played backwards, for learning alone. Nobody where not given.
     """
@@ -37,8 +37,8 @@ class Windows:
     tracks: Int64Array
     units: str
     recordings: Int64Array
-    neighbours: Float64Array
-    neighbours_backwards: Float64Array
+    neighbours: Float32Array
+    neighbours_backwards: Float32Array
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Windows:
         object.__setattr__(self, "recordings", frozen_array("recordings", numbers, np.int64, (len(points),)))
         shape = (len(points), NEIGHBOURS, NEIGHBOUR_VALUES)
         for name, given in (("neighbours", neighbours), ("neighbours_backwards", neighbours_backwards)):
-            others = frozen_array(name, np.zeros(shape) if given is None else given, np.float64, shape)
+            others = frozen_array(name, np.zeros(shape) if given is None else given, np.float32, shape)
             require_finite(name, others)
             object.__setattr__(self, name, others)
 
@@ -78,7 +78,7 @@ class Windows:
     def inputs(self) -> dict[str, Float32Array]:
         """What a forecaster is told, by the served names: `observed` and `neighbours`, in metres."""
         metres = self.in_metres()
-        return {"observed": metres.observed.astype(np.float32), "neighbours": metres.neighbours.astype(np.float32)}
+        return {"observed": metres.observed.astype(np.float32), "neighbours": metres.neighbours}
 
     def select(self, rows: npt.NDArray[np.bool_] | Int64Array) -> Windows:
         """The windows under a boolean mask, or at the given indices in their order."""
@@ -176,12 +176,15 @@ class Windows:
         return [(self.select(fold_of_window != fold), self.select(fold_of_window == fold)) for fold in range(k)]
 
 
-def cut_windows(trajectories: Iterable[Trajectory], *, stride: int = 1) -> Windows:
+def cut_windows(
+    trajectories: Iterable[Trajectory], *, everyone: Sequence[Trajectory] | None = None, stride: int = 1
+) -> Windows:
     """Every window of 20 consecutive steps, started every `stride` steps, in the order of `trajectories`.
 
     Trajectories of one camera and track id (a track with gaps) share a track number, those of one camera a
-    recording's; these are each other's neighbours, however short. Raises InvalidInputError when no trajectory is long
-    enough, or when units are mixed.
+    recording's. Who of `everyone` is seen by that camera is a neighbour, however short; they are what `trajectories` or
+    parts of them were chosen from, or these alone. Raises InvalidInputError when no trajectory is long enough, or when
+    units are mixed.
     """
     if stride < 1:
         raise InvalidInputError(f"stride: expected 1 or more, got {stride}")
@@ -199,22 +202,25 @@ def cut_windows(trajectories: Iterable[Trajectory], *, stride: int = 1) -> Windo
         )
     tracks: dict[tuple[str, int], int] = {}
     cameras: dict[str, int] = {}
-    parts: list[Windows] = []
-    ahead, backwards = neighbours_along(given), neighbours_along(given, backwards=True)
-    for trajectory, first, *others in zip(given, starts, ahead, backwards, strict=True):
-        track = tracks.setdefault((trajectory.camera_id, trajectory.track_id), len(tracks))
-        camera = cameras.setdefault(trajectory.camera_id, len(cameras))
-        parts.append(
-            Windows(
-                trajectory.positions[first[:, None] + np.arange(WINDOW_STEPS)],
-                np.full(len(first), track),
-                trajectory.units,
-                np.full(len(first), camera),
-                others[0][first + OBSERVED_STEPS - 1],
-                others[1][first + FUTURE_STEPS],
-            )
+    numbers = [
+        (
+            tracks.setdefault((each.camera_id, each.track_id), len(tracks)),
+            cameras.setdefault(each.camera_id, len(cameras)),
         )
-    return _joined(parts)
+        for each in given
+    ]
+    track, camera = np.repeat(numbers, list(map(len, starts)), axis=0).T
+    around = given if everyone is None else everyone
+    first = np.concatenate([place + start for place, start in zip(places_of(given, around), starts, strict=True)])
+    positions = np.concatenate([each.positions for each in around])
+    return Windows(
+        positions[first[:, None] + np.arange(WINDOW_STEPS)],
+        track,
+        units.pop(),
+        camera,
+        neighbours_along(around)[first + OBSERVED_STEPS - 1],
+        neighbours_along(around, backwards=True)[first + FUTURE_STEPS],
+    )
 
 
 def concatenate(parts: Sequence[Windows]) -> Windows:
@@ -238,7 +244,7 @@ def _joined(parts: Sequence[Windows]) -> Windows:
     )
 
 
-def _walked_on(neighbours: Float64Array, share: npt.NDArray[Any], pace: float) -> Float64Array:
+def _walked_on(neighbours: Float32Array, share: npt.NDArray[Any], pace: float) -> Float64Array:
     """(n, 8, 5) `neighbours` a `share` (n,) of a step later, their steps those of tracks played `pace` as fast."""
     place, steps, there = np.split(neighbours, [2, 4], axis=-1)
     return np.concatenate([place + share[:, None, None] * steps, pace * steps, there], axis=-1)

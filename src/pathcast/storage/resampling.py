@@ -19,6 +19,6 @@ def resample(track: Track, *, max_gap: timedelta = MAX_GAP) -> list[Trajectory]:
     moments = np.array([to_nanoseconds(moment) for moment in track.captured_at], dtype=np.int64)
     max_gap_ns = max_gap // timedelta(microseconds=1) * NANOSECONDS_PER_MICROSECOND
     return [
-        Trajectory(track.camera_id, track.track_id, track.class_id, first, points, track.units)
-        for first, points in sample_on_grid(moments, track.positions, max_gap=max_gap_ns)
+        Trajectory(track.camera_id, track.track_id, track.class_id, first, points, track.units, seen)
+        for first, points, seen in sample_on_grid(moments, track.positions, max_gap=max_gap_ns)
     ]

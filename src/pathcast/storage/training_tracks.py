@@ -19,7 +19,7 @@ from pathcast.core.trajectory import FRAME_HEIGHTS, METRES, Trajectory, check_un
 from pathcast.forecasting.data_card import DataCard, describe
 from pathcast.forecasting.grid import sample_on_grid
 from pathcast.forecasting.quality import Drop, TrackQuality, choose
-from pathcast.forecasting.track_folder import write_track_folder
+from pathcast.forecasting.track_folder import TrackSet, write_track_folder
 from pathcast.storage.connection import database_errors
 from pathcast.storage.model_versions import PLATFORM_LAYOUT
 from pathcast.storage.resampling import MAX_GAP
@@ -67,6 +67,10 @@ class TrackSelection:
             raise InvalidInputError(f"days: expected a number above 0, got {days}")
         return cls(now - timedelta(days=days), now, days=days, **rest)
 
+    def takes(self, class_id: int) -> bool:
+        """Whether tracks of that class are to learn from."""
+        return not self.class_ids or class_id in self.class_ids
+
     def as_mapping(self, cameras: tuple[str, ...]) -> dict[str, Any]:
         """Plain values for the data card; `cameras` are those that were found."""
         return {
@@ -83,15 +87,15 @@ class TrackSelection:
 
 def stored_tracks(
     connection: psycopg.Connection, selection: TrackSelection, *, progress: Callable[[float], None] = lambda share: None
-) -> tuple[list[Trajectory], DataCard]:
-    """The selected tracks on the 0.4 s grid, by camera and time, and their card.
+) -> TrackSet:
+    """The selected tracks on the 0.4 s grid, by camera and time, their card, and all tracks that were there with them.
 
     `progress` is told the share of the time range that was read. Memory is bound by `SLICE` and by the result.
     Raises InvalidInputError for a camera without tracks in the span, tracks in different units, stored positions
     that are not finite, and when nothing is left.
     """
     spans = _spans(connection, selection)
-    found: list[Trajectory] = []
+    everyone: list[Trajectory] = []
     without_step = 0
     for number, (camera_id, (first, last)) in enumerate(spans.items()):
         start, held = first, np.empty(0, _ROW)
@@ -102,20 +106,20 @@ def stored_tracks(
             open_after = _microseconds(stop) - selection.max_gap // timedelta(microseconds=1)
             waits = np.isin(rows["track"], rows["track"][rows["moment"] >= open_after])
             ended, held = (rows, held[:0]) if stop > last else (rows[~waits], rows[waits])
-            for stretches in _trajectories(camera_id, ended, selection):
-                found += stretches
-                without_step += not stretches
+            for class_id, stretches in _trajectories(camera_id, ended, selection.max_gap):
+                everyone += stretches
+                without_step += not stretches and selection.takes(class_id)
             start = stop
             progress((number + min((start - first) / (last - first + SLICE), 1.0)) / len(spans))
     progress(1.0)
-    kept, drops = choose(found, selection.quality)
+    kept, drops = choose([each for each in everyone if selection.takes(each.class_id)], selection.quality)
     if without_step:
         drops = (Drop("without a grid step of 0.4 s", without_step, 0), *drops)
     cameras = tuple(spans)
     card = describe(
         kept, source=SOURCE, layout=PLATFORM_LAYOUT, selection=selection.as_mapping(cameras), drops=drops, clock="utc"
     )
-    return kept, card
+    return TrackSet(kept, everyone, card)
 
 
 def select_tracks(
@@ -126,9 +130,9 @@ def select_tracks(
     progress: Callable[[float], None] = lambda share: None,
 ) -> DataCard:
     """Write the selected tracks with their card to `folder`, which `read_tracks` reads; raises as `stored_tracks`."""
-    trajectories, card = stored_tracks(connection, selection, progress=progress)
-    write_track_folder(folder, trajectories, card)
-    return card
+    tracks = stored_tracks(connection, selection, progress=progress)
+    write_track_folder(folder, tracks)
+    return tracks.card
 
 
 def _spans(connection: psycopg.Connection, selection: TrackSelection) -> dict[str, tuple[datetime, datetime]]:
@@ -164,7 +168,9 @@ def _read(
     return np.array(rows, dtype=_ROW)
 
 
-def _trajectories(camera_id: str, rows: _Rows, selection: TrackSelection) -> Iterator[list[Trajectory]]:
+def _trajectories(camera_id: str, rows: _Rows, max_gap: timedelta) -> Iterator[tuple[int, list[Trajectory]]]:
+    """Class and stretches of each track."""
+    longest = max_gap // timedelta(microseconds=1) * NANOSECONDS_PER_MICROSECOND
     ordered = rows[np.lexsort((rows["moment"], rows["unit"], rows["track"]))]
     changes = (np.diff(ordered["track"]) != 0) | (np.diff(ordered["unit"]) != 0)
     for track in np.split(ordered, np.flatnonzero(changes) + 1):
@@ -173,8 +179,6 @@ def _trajectories(camera_id: str, rows: _Rows, selection: TrackSelection) -> Ite
             continue
         classes, counts = np.unique(track["class"], return_counts=True)
         class_id = int(classes[np.argmax(counts)])
-        if selection.class_ids and class_id not in selection.class_ids:
-            continue
         track_id, unit = int(track["track"][0]), _UNITS[track["unit"][0]]
         points = np.column_stack([track["x"], track["y"]])
         bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
@@ -186,11 +190,11 @@ def _trajectories(camera_id: str, rows: _Rows, selection: TrackSelection) -> Ite
                 hint="leave that time out, and see what wrote the row",
             )
         moments = track["moment"] * NANOSECONDS_PER_MICROSECOND
-        max_gap = selection.max_gap // timedelta(microseconds=1) * NANOSECONDS_PER_MICROSECOND
-        yield [
-            Trajectory(camera_id, track_id, class_id, step, sampled, unit)
-            for step, sampled in sample_on_grid(moments, points, max_gap=max_gap)
-        ]
+        stretches = sample_on_grid(moments, points, max_gap=longest)
+        yield (
+            class_id,
+            [Trajectory(camera_id, track_id, class_id, step, at, unit, seen) for step, at, seen in stretches],
+        )
 
 
 def _microseconds(moment: datetime) -> int:

@@ -76,7 +76,7 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
 
     found = predict(served, windows)
     metrics = {name: value for name, value in asdict(score_predictions(found)).items() if value is not None}
-    errors = found.errors()[np.arange(len(windows)), found.most_likely()].mean(axis=1)
+    errors = found.ranked_errors()[:, 0].mean(axis=1)
     return Evaluation(metrics, len(windows), lambda samples: float(errors[samples].mean()))
 
 

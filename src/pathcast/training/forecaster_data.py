@@ -124,8 +124,8 @@ def _split_by_track(source: Path, options: Mapping[str, Any]) -> _Parts:
             f"forecaster data: expected val_share and test_share above 0 and together below 1, got {shares}"
         )
     quality = TrackQuality(options["min_steps"], options["max_speed_per_s"], options["max_standing_share"])
-    trajectories, card = read_tracks(source, quality=quality, frame_rate=options["frame_rate"])
+    tracks = read_tracks(source, quality=quality, frame_rate=options["frame_rate"])
     seed = int(options["split_seed"])
-    rest, test = cut_windows(trajectories).split_by_track(shares[1], seed)
+    rest, test = cut_windows(tracks.chosen, everyone=tracks.everyone).split_by_track(shares[1], seed)
     train, val = rest.split_by_track(shares[0] / (1 - shares[1]), seed)
-    return train, val, test, card
+    return train, val, test, tracks.card

@@ -73,7 +73,7 @@ def test_tracks_are_those_of_the_database_however_it_is_cut(
     gone = set(range(200)) - set(range(60, 100))
     write_observations(connection, walkers({1: (0, 0.1, range(200)), 2: (2, 0.2, gone), 5: (0, 0.1, [7])}, 200))
     shares: list[float] = []
-    found, card = stored_tracks(connection, selection(camera_id), progress=shares.append)
+    found, _, card = stored_tracks(connection, selection(camera_id), progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1
     expected = read_trajectories(connection, camera_id, START - timedelta(days=1), START + timedelta(days=1))
@@ -98,8 +98,9 @@ def test_the_card_says_what_was_chosen_and_what_went(
     wanted = TrackSelection.last_days(
         2, START + timedelta(days=1), cameras=(camera_id,), class_ids=(0,), quality=TrackQuality(max_standing_share=0.5)
     )
-    found, card = stored_tracks(connection, wanted)
+    found, everyone, card = stored_tracks(connection, wanted)
     assert [each.track_id for each in found] == [1, 4]
+    assert [(each.track_id, len(each)) for each in everyone] == [(1, 36), (2, 11), (3, 36), (4, 36)]
     assert {drop.reason: drop.trajectories for drop in card.drops} == {
         "cut at 1 steps that are too fast": 1,
         "shorter than 20 steps": 2,
@@ -150,7 +151,7 @@ def test_mixed_units_and_values_that_are_not_finite_are_named(
         InvalidInputError, match=f"expected trajectories in one unit, got {camera_id}: frame_heights and m"
     ):
         stored_tracks(connection, selection(camera_id))
-    assert stored_tracks(connection, selection(camera_id, units="m"))[1].units == "m"
+    assert stored_tracks(connection, selection(camera_id, units="m")).card.units == "m"
     connection.execute(
         "UPDATE tracks SET y = 'NaN' WHERE camera_id = %s AND captured_at = %s",
         (camera_id, observations[3].captured_at),

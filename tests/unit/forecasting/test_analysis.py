@@ -13,6 +13,7 @@ from pathcast.forecasting.analysis import (
     calibration,
     pool,
 )
+from pathcast.forecasting.evaluation import score_predictions
 from pathcast.forecasting.windows import Windows
 
 RANDOM = np.random.default_rng(3)
@@ -40,6 +41,15 @@ def test_errors_at_each_step_are_means_of_scenes() -> None:
     np.testing.assert_allclose(errors.constant_velocity, np.zeros(12), atol=1e-6)
     assert HORIZON_S[0] == 0.4
     assert HORIZON_S[-1] == pytest.approx(4.8)
+
+
+def test_of_more_than_20_modes_the_20_most_likely_count() -> None:
+    probabilities = np.array([[2.0] * 20 + [1.0] * 4])
+    right = predicted(walks([1.0]), [3.0] * 20 + [0.0] * 4, probabilities / probabilities.sum())
+    np.testing.assert_allclose(by_horizon([right]).best20, np.full(12, 3.0), atol=1e-6)
+    assert by_speed(right)["walking"].ade_best20 == pytest.approx(3.0)
+    assert score_predictions(right).ade_best20 == pytest.approx(3.0)
+    assert right.ranked_errors().shape == (1, 20, 12)
 
 
 def test_speed_classes_take_their_own_windows() -> None:

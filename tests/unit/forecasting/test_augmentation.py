@@ -35,19 +35,19 @@ def together(windows: Windows) -> np.ndarray:
 def test_nothing_asked_changes_nothing_but_the_place() -> None:
     varied = OFF(WINDOWS, np.random.default_rng(0))
     np.testing.assert_allclose(varied.paths, PATHS - PATHS[:, 7:8], atol=1e-12)
-    np.testing.assert_allclose(together(varied), together(WINDOWS), atol=1e-12)
+    np.testing.assert_allclose(together(varied), together(WINDOWS), atol=1e-6)
     np.testing.assert_array_equal(varied.neighbours[:, 5:], 0)
 
 
 def test_a_mirror_keeps_lengths_and_turns_the_other_way_the_others_too() -> None:
     varied = replace(OFF, mirror=1.0)(WINDOWS, np.random.default_rng(0))
-    np.testing.assert_allclose(together(varied), together(WINDOWS) * [1, -1], atol=1e-12)
+    np.testing.assert_allclose(together(varied), together(WINDOWS) * [1, -1], atol=1e-6)
 
 
 def test_reversal_runs_the_path_backwards_among_those_who_were_near_then() -> None:
     varied = replace(OFF, reverse=1.0)(WINDOWS, np.random.default_rng(0))
     backwards = Windows(PATHS[:, ::-1], np.arange(50), METRES, None, BACKWARDS)
-    np.testing.assert_allclose(together(varied), together(backwards), atol=1e-12)
+    np.testing.assert_allclose(together(varied), together(backwards), atol=1e-6)
 
 
 def test_speeds_stay_within_bounds_and_are_the_others_too() -> None:
@@ -55,7 +55,7 @@ def test_speeds_stay_within_bounds_and_are_the_others_too() -> None:
     factors = lengths(varied.paths).sum(axis=1) / lengths(PATHS).sum(axis=1)
     assert np.exp(-0.3) <= factors.min() < 0.9
     assert 1.1 < factors.max() <= np.exp(0.3)
-    np.testing.assert_allclose(np.abs(together(varied)), np.abs(together(WINDOWS)) * factors[:, None, None], atol=1e-9)
+    np.testing.assert_allclose(np.abs(together(varied)), np.abs(together(WINDOWS)) * factors[:, None, None], atol=1e-6)
 
 
 def test_noise_is_on_what_is_observed_alone_and_repeats_with_the_seed() -> None:

@@ -78,7 +78,7 @@ LAYOUTS = [
 def test_the_layout_is_recognised_by_its_content(
     tmp_path: Path, contents: dict[str, str], layout: str, units: str, length: int, second: tuple[float, float]
 ) -> None:
-    (found,), card = read_tracks(files(tmp_path, contents))
+    (found,), _, card = read_tracks(files(tmp_path, contents))
     assert (card.layout, card.units, found.units, found.track_id, len(found)) == (layout, units, units, 1, length)
     np.testing.assert_allclose(found.positions[1], second, atol=1e-9)
     assert (card.tracks, card.trajectories, card.windows, card.drops) == (1, 1, length - 19, ())
@@ -88,13 +88,13 @@ def test_one_file_and_its_folder_are_the_same_track(tmp_path: Path) -> None:
     contents = {"s/seqinfo.ini": SEQINFO, "s/gt/gt.txt": truth(range(1, 61)), "t/a.txt": walk(range(25))}
     files(tmp_path, contents)
     for one, other in (("s", "s/gt/gt.txt"), ("t", "t/a.txt")):
-        (first,), _ = read_tracks(tmp_path / one)
-        (second,), _ = read_tracks(tmp_path / other)
+        (first,), *_ = read_tracks(tmp_path / one)
+        (second,), *_ = read_tracks(tmp_path / other)
         assert first.positions.tolist() == second.positions.tolist()
 
 
 def test_recordings_with_the_same_ids_stay_apart(tmp_path: Path) -> None:
-    found, card = read_tracks(files(tmp_path, {"a/x.txt": walk(range(20)), "b/x.txt": walk(range(20))}))
+    found, _, card = read_tracks(files(tmp_path, {"a/x.txt": walk(range(20)), "b/x.txt": walk(range(20))}))
     assert [each.camera_id for each in found] == ["a/x", "b/x"]
     assert (card.tracks, [each.name for each in card.recordings]) == (2, ["a/x", "b/x"])
 
@@ -102,7 +102,7 @@ def test_recordings_with_the_same_ids_stay_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rate", "frames", "steps"), [(25.0, range(0, 250), 25), (7.0, range(0, 70), 25)])
 def test_text_at_a_frame_rate_is_resampled(tmp_path: Path, rate: float, frames: range, steps: int) -> None:
     source = files(tmp_path, {"a.txt": walk(frames)})
-    (found,), card = read_tracks(source, frame_rate=rate)
+    (found,), _, card = read_tracks(source, frame_rate=rate)
     expected = np.arange(steps) * 0.4 * rate * 0.1
     np.testing.assert_allclose(found.positions[:, 0], expected, atol=1e-9)
     assert card.selection["frame_rate_hz"] == rate
@@ -207,11 +207,20 @@ def test_files_that_cannot_be_read_as_asked(tmp_path: Path) -> None:
 
 def test_gaps_split_and_drops_are_counted(tmp_path: Path) -> None:
     rows = walk(range(0, 250, 10)) + walk(range(300, 400, 10)) + walk(range(0, 190, 10), 2)
-    found, card = read_tracks(files(tmp_path, {"a.txt": rows}))
+    found, _, card = read_tracks(files(tmp_path, {"a.txt": rows}))
     assert [(each.track_id, each.first_step, len(each)) for each in found] == [(1, 0, 25)]
     assert [(drop.reason, drop.trajectories, drop.steps) for drop in card.drops] == [("shorter than 20 steps", 2, 29)]
-    everything, _ = read_tracks(tmp_path, quality=ALL)
+    everything, *_ = read_tracks(tmp_path, quality=ALL)
     assert [(each.track_id, each.first_step, len(each)) for each in everything] == [(1, 0, 25), (1, 30, 10), (2, 0, 19)]
+
+
+def test_who_is_not_chosen_is_still_a_neighbour(tmp_path: Path) -> None:
+    rows = walk(range(0, 250, 10)) + walk(range(0, 90, 10), 2)
+    chosen, everyone, _ = read_tracks(files(tmp_path, {"a.txt": rows, "b.txt": walk(range(0, 200, 10))}))
+    assert ([each.track_id for each in chosen], [each.track_id for each in everyone]) == ([1, 1], [1, 2, 1])
+    scenes = read_scenes(tmp_path)
+    assert scenes["a"].neighbours[..., 4].sum(axis=1).tolist() == [1, 1, 0, 0, 0, 0]
+    assert not scenes["b"].neighbours.any()
 
 
 def test_scenes_are_recordings(tmp_path: Path) -> None:
@@ -227,7 +236,7 @@ def test_scenes_of_eth_ucy_are_the_published_five() -> None:
 
 
 def test_the_card_is_the_same_after_json_and_tells_its_figures(tmp_path: Path) -> None:
-    _, card = read_tracks(files(tmp_path, {"a.txt": walk(range(0, 250, 10)) + walk(range(0, 50, 10), 2)}))
+    card = read_tracks(files(tmp_path, {"a.txt": walk(range(0, 250, 10)) + walk(range(0, 50, 10), 2)})).card
     assert DataCard.from_dict(msgspec.json.decode(msgspec.json.encode(card.to_dict()))) == card
     (recording,) = card.recordings
     assert (recording.since, recording.until, recording.span_s) == ("0.0 s", "9.6 s", 9.6)
@@ -252,22 +261,24 @@ def test_a_straight_walk_is_sampled_exactly_and_never_beyond_its_rows(
     sampled = sample_on_grid(moments, np.column_stack([moments * speed * 1e-9, moments * 1e-9]))
     breaks = np.flatnonzero(np.array(gaps) > 2_000_000_000)
     assert len(sampled) <= len(breaks) + 1
-    steps = [step for first, points in sampled for step in range(first, first + len(points))]
+    steps = [step for first, points, _ in sampled for step in range(first, first + len(points))]
     stretches = np.split(moments, breaks + 1)
     expected = [
         k for part in stretches for k in range(-(-int(part[0]) // 400_000_000), int(part[-1]) // 400_000_000 + 1)
     ]
     assert steps == expected
-    for first, points in sampled:
+    rows = set((moments // 400_000_000).tolist())
+    for first, points, seen in sampled:
         times = (first + np.arange(len(points))) * 0.4
         np.testing.assert_allclose(points, np.column_stack([times * speed, times]), atol=1e-6)
+        assert seen.tolist() == [step in rows for step in range(first, first + len(points))]
 
 
 @pytest.mark.skipif(not (DATA / "mot15").is_dir(), reason=f"{DATA}/mot15 is not there; PATHCAST_DATA names the folder")
 def test_real_ground_truth() -> None:
-    _, world = read_tracks(DATA / "pets09_s2l1")
+    world = read_tracks(DATA / "pets09_s2l1").card
     assert (world.units, world.tracks, world.windows) == ("m", 19, 1192)
     # People walk at about one metre a second.
     assert 0.8 < world.recordings[0].speed_median_per_s < 1.3
-    _, pixels = read_tracks(DATA / "mot15")
+    pixels = read_tracks(DATA / "mot15").card
     assert (pixels.units, pixels.windows) == ("frame_heights", 769)
