@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from support.circling import PLANE, analysed, seen
 from support.streaming import frame, observation
 from typer.testing import CliRunner
@@ -18,11 +18,13 @@ from typer.testing import CliRunner
 from pathcast.cli.main import app
 from pathcast.core.errors import GateFailedError, InvalidInputError
 from pathcast.core.settings import PlatformSettings
+from pathcast.export.triton_config import render_config
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import ModelLifecycle
+from pathcast.registry.publishing import REPLACED, ModelLifecycle
 from pathcast.registry.registration import Registration
-from pathcast.registry.verdicts import SMOKE_TEST, Verdict
+from pathcast.registry.tracking import CHAMPION, ModelRegistry
+from pathcast.registry.verdicts import SMOKE_TEST, Verdict, failed
 from pathcast.serving.remote_models import RemoteForecaster
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.archive import FrameArchive
@@ -179,3 +181,39 @@ def test_a_family_that_is_no_part_of_the_analyzer_has_nothing_recorded(platform_
 
     with pytest.raises(InvalidInputError, match="no part of the analyzer"):
         replay_version(platform_settings, "support.toy_family:FAMILY", 2, 1, [])
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_version_that_the_analyzer_cannot_ask_neither_serves_nor_is_replayed(
+    platform: Platform,
+    platform_settings: PlatformSettings,
+    lifecycle: ModelLifecycle,
+    champion: int,
+    worse: int,
+    tmp_path: Path,
+) -> None:
+    model = onnx.load(str(SHIPPED / MODEL / "1" / "model.onnx"))
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("observed", TensorProto.FLOAT, ["n", 8, 2]))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 8, 5), np.float32), "neighbours"))
+    path = tmp_path / "model.onnx"
+    onnx.save(model, str(path))
+    registry = ModelRegistry(platform_settings.mlflow_tracking_uri)
+    before = lifecycle.register(MODEL, Registration(onnx_path=path, card=""))
+    lifecycle.publish(MODEL, before, path, render_config(MODEL, path), card="")
+    lifecycle.record(MODEL, before, Verdict(SMOKE_TEST, True, "right"))
+    misfit = "expected inputs observed, neighbours and outputs paths, log_probs, got observed and"
+    with pytest.raises(GateFailedError, match=misfit):
+        lifecycle.promote(MODEL, before)
+    registry.tag(MODEL, champion, {REPLACED: str(before)})
+    with pytest.raises(GateFailedError, match=misfit):
+        lifecycle.roll_back(MODEL, "a test")
+    assert (lifecycle.champion(MODEL), failed(lifecycle.verdicts(MODEL, champion))) == (champion, [])
+    shown, _ = run(platform, "--camera", CAMERA, "--version", str(before), expected=1)
+    assert misfit in " ".join(shown.split())
+    # A champion of the release before can be replaced all the same.
+    registry.set_alias(MODEL, CHAMPION, before)
+    verdict = replay_interval(platform_settings, MODEL, worse, [CAMERA], MINUTES)
+    registry.set_alias(MODEL, CHAMPION, champion)
+    assert (verdict.passed, verdict.against) == (True, before)
+    assert f"the champion is of another release and cannot be replayed: {misfit}" in verdict.reason

@@ -25,7 +25,7 @@ from pathcast.monitoring.metrics import ServiceMetrics
 from pathcast.serving.classifiers import open_classifier
 from pathcast.serving.detection_classifier import DetectionClassifier
 from pathcast.serving.frame_analyzer import FrameAnalyzer, Rejected
-from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
+from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster, require_fit
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.cameras import read_camera
 from pathcast.storage.positions import StreamPosition, read_checkpoint, write_checkpoint
@@ -75,7 +75,7 @@ class AnalyzerWorker:
         """Connect to everything and take up at the last checkpoint.
 
         Raises ServiceUnavailableError where a server is away or the detector is not loaded yet, InvalidInputError
-        where the tracker has no such setting.
+        where a model cannot be asked or the tracker has no such setting.
         """
         self._platform = platform
         self._settings = settings
@@ -124,10 +124,11 @@ class AnalyzerWorker:
                 f"Triton at {platform.triton_grpc}: model {settings.detector} is not loaded",
                 hint=f"publish one: pathcast models import FILE.onnx --family {settings.detector}",
             )
-        # Triton calls a model ready whose process has died; a request tells, and loading it again mends it.
-        client.repair(settings.detector)
-        if client.ready(settings.forecaster):
-            client.repair(settings.forecaster)
+        for part, model in (("detector", settings.detector), ("forecaster", settings.forecaster)):
+            if client.ready(model):
+                # Triton calls a model ready whose process has died; a request tells, and loading it again mends it.
+                client.repair(model)
+                require_fit(client, part, model)
         intake = opening.enter_context(
             open_intake(platform, platform.frames_topic, SERVICE, service, compression="lz4")
         )

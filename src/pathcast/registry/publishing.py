@@ -22,6 +22,7 @@ from pathcast.registry.repository import ModelRepository, PublishedModel
 from pathcast.registry.switching import serve_version, serves, take_away
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, FailedRun, ModelRegistry
 from pathcast.registry.verdicts import IN_SERVICE, NO_CHAMPION, SMOKE_TEST, Verdict, failed, read_verdicts, verdict_tags
+from pathcast.serving.remote_models import ANALYZER_MODELS
 from pathcast.serving.replicas import replica_addresses
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
@@ -215,15 +216,22 @@ class ModelLifecycle:
         """What the gates have said of a version, by name."""
         return read_verdicts(self._registry.tags(model, version))
 
+    def misfit(self, model: str, version: int) -> str | None:
+        """Why the analyzer cannot ask a published version; None where it can, or has nothing to do with the model."""
+        signature = ANALYZER_MODELS.get(model)
+        return None if signature is None else signature.misfit(*self._repository.tensors(model, version))
+
     def promote(self, model: str, version: int) -> None:
         """Make a version the champion.
 
         Raises GateFailedError where a gate has failed or was never passed, or has compared the version with another
-        champion than the present one, or where Triton does not serve it; in each case the champion before serves on.
+        champion than the present one, where the analyzer cannot ask it, or where Triton does not serve it; in each case
+        the champion before serves on.
         """
         with self._locked(model, f"promote version {version}"):
             champion = self._registry.alias(model, CHAMPION)
             self._require_gates(model, version, champion)
+            self._require_fit(model, version)
             with self._crowning(model, version, champion):
                 if champion is not None and champion != version:
                     self._registry.tag(model, version, {REPLACED: str(champion)})
@@ -240,7 +248,8 @@ class ModelLifecycle:
     def roll_back(self, model: str, reason: str) -> int:
         """Return to the last version before the champion that was not rolled back from itself; return its number.
 
-        The version that is left is marked with the reason, and is not promoted again.
+        The version that is left is marked with the reason, and is not promoted again. Raises GateFailedError where the
+        analyzer cannot ask the one before.
         """
         with self._locked(model, "roll back"):
             champion = self._registry.alias(model, CHAMPION)
@@ -251,6 +260,7 @@ class ModelLifecycle:
                     "found none",
                     hint=f"{_new_run(model)} trains another; pathcast models show {model} says what is known of each",
                 )
+            self._require_fit(model, before)
             try:
                 with self._crowning(model, before, champion):
                     self.record(model, champion, Verdict(IN_SERVICE, False, reason))
@@ -319,6 +329,13 @@ class ModelLifecycle:
             raise GateFailedError(
                 f"{name}: expected it compared with the champion, version {champion or 'none'}; got {', '.join(stale)}",
                 hint=f"the champion has changed since; {new_run} compares with this one",
+            )
+
+    def _require_fit(self, model: str, version: int) -> None:
+        if misfit := self.misfit(model, version):
+            raise GateFailedError(
+                f"model {model} version {version}: {misfit}; the analyzer would stop",
+                hint=f"pathcast pipeline run train_model --set family={model} makes one that fits",
             )
 
     def _before(self, model: str, champion: int) -> int | None:

@@ -154,6 +154,11 @@ class ModelRepository:
             for part, name in parts.items()
         )
 
+    def tensors(self, model: str, version: int) -> tuple[list[str], list[str]]:
+        """The names of the version's inputs and outputs; InvalidInputError where it is not in the repository."""
+        config = parse_config(self._get(f"{PREFIX}/{model}/{version}/config.pbtxt").decode())
+        return [each.name for each in config.input], [each.name for each in config.output]
+
     def served_under(self, model: str, served: str) -> list[str]:
         """What Triton can be told to load of `model` under the name `served`: itself, then parts of any version."""
         there = set(self.models())

@@ -15,12 +15,11 @@ from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
-from pathcast.serving.remote_models import ForecastBatch, constant_velocity
+from pathcast.serving.model_metadata import Signature
+from pathcast.serving.remote_models import ANALYZER_MODELS, ForecastBatch, constant_velocity
 
-_DETECTOR_OUTPUTS = ["boxes", "scores", "classes"]
+_DETECTOR, _FORECASTER = ANALYZER_MODELS["detector"], ANALYZER_MODELS["forecaster"]
 _LOOKS = "embeddings"
-_FORECASTER_INPUTS = ["observed", "neighbours"]
-_FORECASTER_OUTPUTS = ["paths", "log_probs"]
 
 
 class FileDetector:
@@ -38,11 +37,11 @@ class FileDetector:
         session = open_session(path, content)
         if "boxes" not in {tensor.name for tensor in session.get_outputs()}:
             session = open_session(path, _served_form(path))
-        require_tensors(path, session, ["images"], _DETECTOR_OUTPUTS)
+        require_tensors(path, session, _DETECTOR)
         _, self._height, self._width, _ = session.get_inputs()[0].shape
         self._run = session
         self.embeds = _LOOKS in {tensor.name for tensor in session.get_outputs()}
-        self._outputs = [*_DETECTOR_OUTPUTS, *([_LOOKS] if self.embeds else [])]
+        self._outputs = [*_DETECTOR.outputs, *([_LOOKS] if self.embeds else [])]
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="detect")
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
@@ -70,11 +69,11 @@ class FileForecaster:
         self.version = hashlib.sha256(content).hexdigest()[:12]
         self.served = True
         self._session = open_session(path, content)
-        require_tensors(path, self._session, _FORECASTER_INPUTS, _FORECASTER_OUTPUTS)
+        require_tensors(path, self._session, _FORECASTER)
 
     def forecast(self, observed: Float32Array, neighbours: Float32Array) -> ForecastBatch:
         """Paths for observed steps (n, 8, 2) and neighbours (n, 8, 5), n ≥ 1, absolute positions in metres."""
-        paths, log_probs = self._session.run(_FORECASTER_OUTPUTS, {"observed": observed, "neighbours": neighbours})
+        paths, log_probs = self._session.run(_FORECASTER.outputs, {"observed": observed, "neighbours": neighbours})
         return ForecastBatch(paths, log_probs, self.model, self.version)
 
 
@@ -117,11 +116,11 @@ def _served_form(path: Path) -> bytes:
     return bytes(to_served(read_yolox(path)).SerializeToString())
 
 
-def require_tensors(path: Path, session: Any, given: list[str], outputs: list[str]) -> None:
-    """Raise InvalidInputError, naming `path`, unless its inputs are the `given` and all of `outputs` are there."""
-    inputs, found = ([tensor.name for tensor in tensors] for tensors in (session.get_inputs(), session.get_outputs()))
-    if set(inputs) != set(given) or not set(outputs) <= set(found):
+def require_tensors(path: Path, session: Any, expected: Signature) -> None:
+    """Raise InvalidInputError, naming `path`, where the model cannot be asked as `expected`."""
+    inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (session.get_inputs(), session.get_outputs()))
+    if misfit := expected.misfit(inputs, outputs):
         raise InvalidInputError(
-            f"model {path}: expected inputs {given} and outputs {outputs}, got {inputs} and {found}",
+            f"model {path}: {misfit}",
             hint="export it in the served signature: `pathcast export` or `pathcast models import`",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,26 @@ class TensorSpec:
 
     def __str__(self) -> str:
         return f"{self.datatype} {_shape_text(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How a model is asked: the names of all its `inputs`, and those of its `outputs` that are read."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def misfit(self, inputs: Iterable[str], outputs: Iterable[str]) -> str | None:
+        """Why a model of these inputs and outputs cannot be asked so; None where it can.
+
+        >>> Signature(("x",), ("y",)).misfit(["x", "z"], ["y"])
+        'expected inputs x and outputs y, got x, z and y'
+        """
+        takes, gives = list(inputs), list(outputs)
+        if set(takes) == set(self.inputs) and set(self.outputs) <= set(gives):
+            return None
+        expected, got = ((", ".join(names) for names in pair) for pair in ((self.inputs, self.outputs), (takes, gives)))
+        return "expected inputs {} and outputs {}, got {} and {}".format(*expected, *got)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,17 @@ from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.trajectory import FUTURE_STEPS
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import Letterbox, letterbox
-from pathcast.serving.model_metadata import Inference, ModelMetadata
+from pathcast.serving.model_metadata import Inference, ModelMetadata, Signature
 
 STAND_IN = "constant_velocity 1"
 """What forecasts while no forecaster is served: model and version."""
+
+
+ANALYZER_MODELS: Mapping[str, Signature] = {
+    "detector": Signature(("images",), ("boxes", "scores", "classes")),
+    "forecaster": Signature(("observed", "neighbours"), ("paths", "log_probs")),
+}
+"""How the analyzer, its replay and the streaming endpoint ask the models of these names."""
 
 
 class ModelServer(Protocol):
@@ -29,6 +36,16 @@ class ModelServer(Protocol):
     def metadata(self, model: str) -> ModelMetadata: ...
 
     def ready(self, model: str) -> bool: ...
+
+
+def require_fit(server: ModelServer, part: str, model: str) -> None:
+    """Raise InvalidInputError where the served `model` cannot be asked as that part of the analyzer."""
+    metadata = server.metadata(model)
+    if misfit := ANALYZER_MODELS[part].misfit(metadata.inputs, metadata.outputs):
+        raise InvalidInputError(
+            f"model {model}, version {', '.join(metadata.versions)}: {misfit}",
+            hint="it is of another release: publish one of this (pathcast models import, or the pipeline train_model)",
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

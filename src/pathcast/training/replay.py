@@ -73,13 +73,21 @@ def replay_version(
     """What `version` makes of the intervals, beside the champion; None where nothing was recorded in them.
 
     Versions that Triton serves are asked there, others run in this process. Calls `advance` with the number of frames
-    done, those of each side. Raises InvalidInputError for a family that is no part of the analyzer.
+    done, those of each side. Raises InvalidInputError for a family that is no part of the analyzer, and for a version
+    that the analyzer cannot ask.
     """
     found = find_family(family)
     if found.replay is None:
         raise InvalidInputError(
             f"family {found.name}: its models are no part of the analyzer, so nothing is recorded that they can replay"
         )
+    lifecycle = ModelLifecycle(settings)
+    for number in (champion, version):
+        if misfit := lifecycle.misfit(found.name, number):
+            raise InvalidInputError(
+                f"model {found.name} version {number}: {misfit}; the analyzer cannot ask it",
+                hint="replay two versions that were made for this release",
+            )
     with ExitStack() as opened:
         sides = _Sides(settings, found.name, found.replay.part, opened)
         diffs = []
@@ -117,6 +125,8 @@ def _judge(
         return Verdict(REPLAY, True, f"nothing recorded: models of the family {found.name} are no part of the analyzer")
     if champion is None:
         return Verdict(REPLAY, True, "no champion to replay beside")
+    if misfit := ModelLifecycle(settings).misfit(found.name, champion):
+        return Verdict(REPLAY, True, f"the champion is of another release and cannot be replayed: {misfit}")
     with connect(settings.database_url, application_name="replay") as connection:
         intervals = recorded_intervals(connection, cameras, timedelta(minutes=minutes), MOST_CAMERAS)
     diff = replay_version(settings, family, version, champion, intervals)

@@ -70,7 +70,7 @@ def test_tracks_are_those_of_the_database_however_it_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(training_tracks, "SLICE", timedelta(seconds=slice_s))
-    gone = set(range(200)) - set(range(60, 100))
+    gone = set(range(200)) - set(range(20, 28)) - set(range(60, 100))
     write_observations(connection, walkers({1: (0, 0.1, range(200)), 2: (2, 0.2, gone), 5: (0, 0.1, [7])}, 200))
     shares: list[float] = []
     found, _, card = stored_tracks(connection, selection(camera_id), progress=shares.append)
@@ -78,9 +78,9 @@ def test_tracks_are_those_of_the_database_however_it_is_cut(
     assert shares[-1] == 1
     expected = read_trajectories(connection, camera_id, START - timedelta(days=1), START + timedelta(days=1))
     key = lambda each: (each.track_id, each.first_step)  # noqa: E731
-    assert [(key(each), each.class_id, each.positions.tolist()) for each in sorted(found, key=key)] == [
-        (key(each), each.class_id, each.positions.tolist()) for each in sorted(expected, key=key)
-    ]
+    assert [
+        (key(each), each.class_id, each.positions.tolist(), each.seen.tolist()) for each in sorted(found, key=key)
+    ] == [(key(each), each.class_id, each.positions.tolist(), each.seen.tolist()) for each in sorted(expected, key=key)]
     assert [key(each)[0] for each in sorted(found, key=key)] == [1, 2, 2]
     assert [(drop.reason, drop.trajectories) for drop in card.drops] == [("without a grid step of 0.4 s", 1)]
 

@@ -223,6 +223,13 @@ def test_who_is_not_chosen_is_still_a_neighbour(tmp_path: Path) -> None:
     assert not scenes["b"].neighbours.any()
 
 
+def test_a_gap_that_is_bridged_was_not_seen(tmp_path: Path) -> None:
+    # At 5 Hz frames 2, 4, … are steps 1, 2, …; frames 11 to 16 hold the steps 6, 7 and 8.
+    rows = truth(range(1, 11)) + truth(range(17, 61))
+    (found,), *_ = read_tracks(files(tmp_path, {"seqinfo.ini": SEQINFO, "gt/gt.txt": rows}))
+    assert (found.first_step + np.flatnonzero(~found.seen)).tolist() == [6, 7]
+
+
 def test_scenes_are_recordings(tmp_path: Path) -> None:
     contents = {"a/x.txt": walk(range(25)), "b.txt": walk(range(21)) + walk(range(20), 2), "c.txt": walk(range(5))}
     scenes = read_scenes(files(tmp_path, contents))

@@ -1,4 +1,4 @@
-"""Prepared windows as the family reads them: short ones, old ones, and a champion that was told less."""
+"""Prepared windows as the family writes and reads them: short ones, old ones, and a champion that was told less."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from pathcast.core.errors import InvalidInputError
 from pathcast.forecasting.windows import Windows
 from pathcast.training.forecaster import FAMILY
-from pathcast.training.forecaster_data import read_windows
+from pathcast.training.forecaster_data import prepare_windows, read_windows
 
 
 def write(folder: Path, count: int, *, without: tuple[str, ...] = ()) -> Path:
@@ -37,6 +37,18 @@ def test_a_folder_from_before_neighbours_is_to_be_prepared_again(tmp_path: Path,
     with pytest.raises(InvalidInputError, match=f"expected windows: .*{name}") as error:
         read_windows(write(tmp_path, 2, without=(name,)), "test")
     assert "prepare the folder again" in str(error.value.hint)
+
+
+def test_who_is_not_learned_from_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for name in "abc":
+        rows = [(10 * step, track, step, track) for track, steps in ((1, 20), (2, 19)) for step in range(steps)]
+        text = "".join(f"{frame} {track} {x} {y}\n" for frame, track, x, y in rows)
+        (tmp_path / "raw" / f"{name}.txt").write_text(text, encoding="utf-8")
+    prepare_windows(tmp_path / "raw", tmp_path, {"test_share": 0.3, "val_share": 0.3})
+    for part in ("train", "val", "test"):
+        windows = read_windows(tmp_path, part)
+        assert windows.neighbours[:, 0].tolist() == [[7.0, 2.0, 1.0, 0.0, 1.0]]
 
 
 def test_a_champion_that_is_told_of_nobody_is_judged_all_the_same(tmp_path: Path) -> None:
