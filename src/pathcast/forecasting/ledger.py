@@ -7,9 +7,11 @@ samples score it. Time is counted in grid steps, so horizons are exact whatever 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -219,19 +221,31 @@ class ForecastLedger:
     def _score(self, step: int, track_ids: Int64Array, points: Float64Array) -> Iterator[ForecastScore]:
         """Note where tracks are at `step`, and score the forecasts whose last step this is."""
         still_open = []
-        for pending in self._pending:
-            ahead = step - pending.step - 1
+        for pending, rows in self._rows_of_pending(track_ids):
+            ahead, here = step - pending.step - 1, rows >= 0
             # Beyond the horizon wait only forecasts whose track is out of sight at the moment.
-            if 0 <= ahead < FUTURE_STEPS and len(track_ids):
-                rows = np.searchsorted(track_ids, pending.track_ids).clip(max=len(track_ids) - 1)
-                here = track_ids[rows] == pending.track_ids
+            if 0 <= ahead < FUTURE_STEPS:
                 pending.actual[here, ahead] = points[rows[here]]
-                if ahead == FUTURE_STEPS - 1:
-                    yield from self._scores(pending.rows(here), "scored")
-                    pending = pending.rows(~here)
-            if len(pending.track_ids):
+            if ahead != FUTURE_STEPS - 1:
                 still_open.append(pending)
+                continue
+            yield from self._scores([pending.rows(here)], "scored")
+            if not here.all():
+                still_open.append(pending.rows(~here))
         self._pending = still_open
+
+    def _rows_of_pending(self, track_ids: Int64Array) -> Iterator[tuple[_Pending, Int64Array]]:
+        """Each batch of open forecasts, and where its tracks are in the ascending `track_ids`; -1: not there."""
+        if not self._pending:
+            return
+        sought = np.concatenate([pending.track_ids for pending in self._pending])
+        rows = np.searchsorted(track_ids, sought)
+        rows[~np.isin(sought, track_ids)] = -1
+        first = 0
+        for pending in self._pending:
+            last = first + len(pending.track_ids)
+            yield pending, rows[first:last]
+            first = last
 
     def _close_ended(self, now: int) -> Iterator[ForecastScore]:
         """Forget the tracks unseen for too long, and close their forecasts."""
@@ -239,41 +253,66 @@ class ForecastLedger:
         if alive.all():
             return
         self._live = self._live.rows(alive)
-        still_open = []
-        for pending in self._pending:
-            lives = np.isin(pending.track_ids, self._live.track_ids)
-            yield from self._scores(pending.rows(~lives), "track_ended")
+        ended, still_open = [], []
+        for pending, rows in self._rows_of_pending(self._live.track_ids):
+            lives = rows >= 0
+            if not lives.all():
+                ended.append(pending.rows(~lives))
             if lives.any():
                 still_open.append(pending.rows(lives))
+        yield from self._scores(ended, "track_ended")
         self._pending = still_open
 
-    def _scores(self, pending: _Pending, status: str) -> Iterator[ForecastScore]:
-        ahead = np.arange(1, FUTURE_STEPS + 1)[:, None]
-        for row in range(len(pending.track_ids)):
-            actual = pending.actual[row]
-            steps = int(np.isfinite(actual).all(axis=1).sum())
-            straight = pending.origin[row] + ahead * pending.velocity[row]
-            paths = np.concatenate([pending.paths[row], straight[None]]).astype(np.float64)
-            errors = np.linalg.norm(paths[:, :steps] - actual[:steps], axis=-1)
-            ade, fde = (errors.mean(axis=1), errors[:, -1]) if steps else (None, None)
-            likely = int(np.argmax(pending.log_probs[row]))
-            yield ForecastScore(
-                camera_id=self.camera_id,
-                track_id=int(pending.track_ids[row]),
-                class_id=int(pending.class_ids[row]),
-                made_at_step=pending.step,
-                model=pending.model,
-                model_version=pending.model_version,
-                units=self.units,
-                status="scored" if status == "scored" else "track_ended",
-                steps=steps,
-                ade=None if ade is None else float(ade[likely]),
-                fde=None if fde is None else float(fde[likely]),
-                best_ade=None if ade is None else float(ade[:-1].min()),
-                best_fde=None if fde is None else float(fde[:-1].min()),
-                constant_velocity_ade=None if ade is None else float(ade[-1]),
-                constant_velocity_fde=None if fde is None else float(fde[-1]),
-            )
+    def _scores(self, batches: Sequence[_Pending], status: Literal["scored", "track_ended"]) -> Iterator[ForecastScore]:
+        """How the forecasts of `batches` turned out; those with as many paths are computed together."""
+        for _, alike in groupby(batches, key=lambda pending: pending.paths.shape[1]):
+            together = list(alike)
+            steps, errors = _errors(together)
+            row = 0
+            for pending in together:
+                for track_id, class_id in zip(pending.track_ids.tolist(), pending.class_ids.tolist(), strict=True):
+                    came = steps[row] > 0
+                    yield ForecastScore(
+                        camera_id=self.camera_id,
+                        track_id=track_id,
+                        class_id=class_id,
+                        made_at_step=pending.step,
+                        model=pending.model,
+                        model_version=pending.model_version,
+                        units=self.units,
+                        status=status,
+                        steps=steps[row],
+                        **{name: values[row] if came else None for name, values in errors.items()},
+                    )
+                    row += 1
+
+
+def _errors(batches: Sequence[_Pending]) -> tuple[list[int], dict[str, list[float]]]:
+    """For each forecast of the batches, how many of its steps came, and its errors over these by ForecastScore's names.
+
+    All forecasts have as many paths.
+    """
+    origin, velocity, log_probs, actual, forecast = (
+        np.concatenate([getattr(each, name) for each in batches])
+        for name in ("origin", "velocity", "log_probs", "actual", "paths")
+    )
+    steps = np.isfinite(actual).all(axis=-1).sum(axis=-1)
+    ahead = np.arange(1, FUTURE_STEPS + 1)[:, None]
+    straight = origin[:, None] + ahead * velocity[:, None]
+    paths = np.concatenate([forecast, straight[:, None]], axis=1, dtype=np.float64)
+    x, y = np.moveaxis(paths - actual[:, None], -1, 0)
+    apart = np.sqrt(x * x + y * y)
+    ade, fde = np.full((2, *apart.shape[:2]), np.nan)
+    for count in set(steps.tolist()) - {0}:
+        rows = steps == count
+        ade[rows], fde[rows] = apart[rows, :, :count].mean(axis=-1), apart[rows, :, count - 1]
+    every, likely = np.arange(len(steps)), log_probs.argmax(axis=1)
+    errors = {}
+    for name, each in (("ade", ade), ("fde", fde)):
+        errors[name] = each[every, likely].tolist()
+        errors[f"best_{name}"] = each[:, :-1].min(axis=1).tolist()
+        errors[f"constant_velocity_{name}"] = each[:, -1].tolist()
+    return steps.tolist(), errors
 
 
 _LIVE_FIELDS = ("track_ids", "class_ids", "seen_at", "position", "history", "steps")

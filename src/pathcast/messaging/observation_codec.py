@@ -60,7 +60,7 @@ class _Array(msgspec.Struct, frozen=True, array_like=True):
         if min(self.shape, default=0) < 0 or len(self.data) != expected:
             raise InvalidInputError(f"{name}: expected {expected} bytes for {self.shape}, got {len(self.data)}")
         # Without a copy where the machine is little-endian: read-only, as the core types keep their arrays.
-        return np.frombuffer(self.data, dtype).reshape(self.shape).astype(native, copy=False)
+        return np.ndarray(self.shape, dtype, self.data).astype(native, copy=False)
 
 
 class _DetectionsV1(msgspec.Struct, frozen=True):
@@ -302,8 +302,10 @@ def _read_v4(value: bytes) -> Observation:
 
 def _classified(message: _ObservationV3) -> Observation:
     said = tuple(_classifications_v3(each) for each in message.classifications)
-    rows = np.concatenate([np.zeros(0, np.int64), *(each.detection_indices for each in said)])
     observation = _observation(message, message.brightness, message.sharpness, said)
+    if not said:
+        return observation
+    rows = np.concatenate([each.detection_indices for each in said])
     if len(np.unique(rows)) < len(rows) or int(rows.max(initial=-1)) >= len(observation.detections):
         raise InvalidInputError(
             f"classifications.detection_indices: expected each of 0 to {len(observation.detections) - 1} once at the "

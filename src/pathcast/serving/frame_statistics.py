@@ -15,6 +15,8 @@ from pathcast.tracking.appearance import unit
 ROW_STEP = 4
 """Every fourth row is looked at, at full width: scaling down first would hide the blur that is to be seen."""
 
+_SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
+
 
 class FrameStatistics(NamedTuple):
     """What was measured.
@@ -30,7 +32,7 @@ class FrameStatistics(NamedTuple):
 def measure_frame(image: UInt8Array) -> FrameStatistics:
     """The statistics of `image` (h, w, 3) RGB."""
     luminance = cv2.cvtColor(np.ascontiguousarray(image[::ROW_STEP]), cv2.COLOR_RGB2GRAY)
-    curvature = cv2.Sobel(luminance, cv2.CV_16S, 2, 0, ksize=1)
+    curvature = cv2.filter2D(luminance, cv2.CV_16S, _SECOND_DIFFERENCE)
     _, deviation = cv2.meanStdDev(curvature)
     return FrameStatistics(float(cv2.mean(luminance)[0]), float(deviation[0, 0]))
 
