@@ -44,6 +44,7 @@ def act(
             opened.frames_per_second,
             recogniser,
             step_s=step,
+            name=str(video),
             on_frame=lambda: progress.advance(task),
         ):
             likeliest = int(window.probabilities.argmax())

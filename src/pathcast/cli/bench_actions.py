@@ -49,7 +49,12 @@ def bench_actions(
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("recognising", total=opened.expected or None)
         for window in actions_over_time(
-            opened.frames(), rate, timed, step_s=recogniser.window_s, on_frame=lambda: progress.advance(task)
+            opened.frames(),
+            rate,
+            timed,
+            step_s=recogniser.window_s,
+            name=str(video),
+            on_frame=lambda: progress.advance(task),
         ):
             counts.append(float(seen[round(window.start_s * rate) + 1 : round(window.end_s * rate) + 1].mean()))
     if len(counts) < _GROUPS:

@@ -84,12 +84,13 @@ def actions_over_time(
     *,
     step_s: float,
     told_by: int = 3,
+    name: str = "video",
     on_frame: Callable[[], None] = lambda: None,
 ) -> Iterator[Window]:
     """What is done in windows of the model's length, one each `step_s`, of the frames (h, w, 3) RGB of a video.
 
     A video shorter than a window is one window; the last frames that fill none are left out. `told_by` is the number
-    of frames to name. Raises InvalidInputError where there are less than two frames.
+    of frames to name. Raises InvalidInputError, with the video's `name`, where there are less than two frames.
     """
     length, step = (max(1, round(seconds * frames_per_second)) for seconds in (model.window_s, step_s))
     held: list[UInt8Array] = []
@@ -106,7 +107,10 @@ def actions_over_time(
             held, first, left_out = held[step:], first + step, max(step - length, 0)
     if not windows:
         if len(held) < 2:
-            raise InvalidInputError(f"video: expected two frames or more, got {len(held)}")
+            raise InvalidInputError(
+                f"{name}: expected two frames or more, got {len(held)}",
+                hint="an action takes time: give a video, or a folder of its frames",
+            )
         yield _window(held, first, frames_per_second, model, told_by)
 
 

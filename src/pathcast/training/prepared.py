@@ -33,8 +33,8 @@ def prepare(family: Family, source: Path, folder: Path, options: Mapping[str, An
     """Let the family read raw data into `folder`, which appears whole or not at all and replaces an older one."""
     if not source.exists():
         raise InvalidInputError(f"{source}: no such file or folder", hint="give the data of the family with --data")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    there = next(parent for parent in folder.parents if parent.exists())
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=there))
     try:
         card = dict(family.prepare(source, partial, dict(options or {})))
         description = {
@@ -49,6 +49,7 @@ def prepare(family: Family, source: Path, folder: Path, options: Mapping[str, An
         if folder.exists():
             open_prepared(folder, family)
             shutil.rmtree(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -70,6 +70,14 @@ def test_a_served_file_is_scored_on_folders_of_clips(tmp_path: Path) -> None:
     assert "class grey" in str(done.exception)
 
 
+def test_a_picture_is_no_video(tmp_path: Path) -> None:
+    model = write_brightness_model(tmp_path / "model")
+    write_strip(tmp_path / "one.png", BRIGHT[:1])
+    done = CliRunner().invoke(app, ["act", str(tmp_path / "one.png"), "--model", str(model)])
+    assert isinstance(done.exception, InvalidInputError)
+    assert "one.png: expected two frames or more, got 1" in str(done.exception)
+
+
 def test_what_is_no_action_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no such file"):
         ActionFile(tmp_path / "1" / "model.onnx")

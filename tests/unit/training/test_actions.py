@@ -4,7 +4,6 @@ A tiny backbone stands for the pretrained one, which tests/integration/test_acti
 """
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,48 +24,37 @@ from pathcast.training.actions import FAMILY, build
 from pathcast.training.network import assign_weights
 from pathcast.training.prepared import PreparedData, prepare
 from pathcast.training.train_family import Job, train_family
-from tests.support.backbone import small_actions
 from tests.support.clips import write_strips
 
-CLIPS = {"frames": 6, "size": 32}
 SMALL = {"glance": 16, "input_size": 32, "selected": 3, "units": 8, "variants": 2, "epochs": 6, "batch_size": 8}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small() -> Iterator[None]:
-    with small_actions():
-        yield
+pytestmark = pytest.mark.usefixtures("small_backbone")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
-    folder = tmp_path_factory.mktemp("actions")
-    return prepare(FAMILY, write_strips(folder / "raw", 15), folder / "data", CLIPS)
+def trained(small_backbone: None, clips: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    return train_family(Job.of(FAMILY, clips, tmp_path_factory.mktemp("trained"), SMALL))
 
 
 @pytest.fixture(scope="module")
-def trained(data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    return train_family(Job.of(FAMILY, data, tmp_path_factory.mktemp("trained"), SMALL))
-
-
-@pytest.fixture(scope="module")
-def exported(trained: TrainedModel, data: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(trained: TrainedModel, clips: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = build(trained.settings)
     assign_weights(network, trained.weights)
     target = tmp_path_factory.mktemp("exported")
-    FAMILY.export(network, data.folder, target)
+    FAMILY.export(network, clips.folder, target)
     return target
 
 
-def test_settings_follow_from_the_data(data: PreparedData, tmp_path: Path) -> None:
+def test_settings_follow_from_the_data(clips: PreparedData, tmp_path: Path) -> None:
     (tmp_path / "glove.txt").write_text("stay 1 0\nwander 0 1\n")
-    job = Job.of(FAMILY, data, tmp_path, {**SMALL, "glove": str(tmp_path / "glove.txt")})
+    job = Job.of(FAMILY, clips, tmp_path, {**SMALL, "glove": str(tmp_path / "glove.txt")})
     assert job.settings["classes"] == ["stay", "wander"]
     assert (job.settings["frames"], job.settings["size"]) == (6, 32)
     assert (job.settings["loss"], job.settings["balance"]) == ("cross_entropy", 1.0)
     assert job.settings["word_vectors"] == [[1.0, 0.0], [0.0, 1.0]]
     assert job.settings["glove"] == "glove.txt"
-    assert Job.of(FAMILY, data, tmp_path, {**SMALL, "loss": "focal"}).settings["loss"] == "focal"
+    assert Job.of(FAMILY, clips, tmp_path, {**SMALL, "loss": "focal"}).settings["loss"] == "focal"
 
 
 def test_the_network_learns_to_tell_what_moves(trained: TrainedModel) -> None:
@@ -75,10 +63,10 @@ def test_the_network_learns_to_tell_what_moves(trained: TrainedModel) -> None:
     assert trained.record["val"]["balanced_accuracy"] >= 0.75
 
 
-def test_the_parts_compute_what_the_whole_does(exported: Path, data: PreparedData) -> None:
+def test_the_parts_compute_what_the_whole_does(exported: Path, clips: PreparedData) -> None:
     config = (exported / "config.pbtxt").read_text()
     assert part_names(config) == ["frame_selector", "action_recogniser"]
-    frames = FAMILY.examples(exported / "1" / "model.onnx", data.folder)[FRAMES]
+    frames = FAMILY.examples(exported / "1" / "model.onnx", clips.folder)[FRAMES]
     whole = dict(
         zip(
             (PROBABILITIES, SCORES),
@@ -109,17 +97,17 @@ def test_a_gpu_is_asked_for_fp16_by_the_recogniser_alone(exported: Path, tmp_pat
     assert modes == {"frame_selector": "FP32", "action_recogniser": "FP16"}
 
 
-def test_the_held_out_clips_are_scored(exported: Path, data: PreparedData) -> None:
-    evaluation = FAMILY.evaluate(exported / "1" / "model.onnx", data.folder)
-    assert evaluation.samples == data.card["samples"]["test"]
+def test_the_held_out_clips_are_scored(exported: Path, clips: PreparedData) -> None:
+    evaluation = FAMILY.evaluate(exported / "1" / "model.onnx", clips.folder)
+    assert evaluation.samples == clips.card["samples"]["test"]
     assert evaluation.metric == "accuracy", "the classes are even"
     assert evaluation.metric_of(np.arange(evaluation.samples)) == evaluation.metrics["accuracy"]
 
 
 def test_eight_bits_leave_the_selector_and_the_first_maps_alone(
-    exported: Path, data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, clips: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, train, val = exported / "1" / "model.onnx", read_clips(data.folder, "train"), read_clips(data.folder, "val")
+    file, train, val = exported / "1" / "model.onnx", read_clips(clips.folder, "train"), read_clips(clips.folder, "val")
     figures = quantise_actions(file, tmp_path / "int8", train.frames, val.frames, val.labels)
     assert figures["balanced_accuracy"] >= figures["balanced_accuracy_float32"] - ACCURACY_DROP
     weights = onnx.load(tmp_path / "int8" / "1" / "model.onnx").graph.initializer
@@ -142,7 +130,7 @@ def test_eight_bits_leave_the_selector_and_the_first_maps_alone(
 
 
 def test_a_file_that_differs_is_not_written(
-    trained: TrainedModel, data: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: TrainedModel, clips: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = build(trained.settings)
     other = build(trained.settings)
@@ -150,15 +138,15 @@ def test_a_file_that_differs_is_not_written(
     monkeypatch.setattr(
         "pathcast.export.actions.to_onnx", lambda _, outputs, batch: to_onnx(other, outputs, batch=batch)
     )
-    frames = FAMILY.examples(tmp_path, data.folder)[FRAMES]
+    frames = FAMILY.examples(tmp_path, clips.folder)[FRAMES]
     with pytest.raises(GateFailedError):
         write_actions(network, frames, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_for_other_actions_are_refused(trained: TrainedModel, data: PreparedData, tmp_path: Path) -> None:
+def test_weights_for_other_actions_are_refused(trained: TrainedModel, clips: PreparedData, tmp_path: Path) -> None:
     other = {**trained.settings, "classes": ["run", "walk"]}
-    job = Job.of(FAMILY, data, tmp_path, {}, TrainedModel("actions", other, trained.weights, trained.record))
+    job = Job.of(FAMILY, clips, tmp_path, {}, TrainedModel("actions", other, trained.weights, trained.record))
     with pytest.raises(InvalidInputError, match="expected clips of the classes run, walk, got stay, wander"):
         train_family(job)
 
@@ -167,5 +155,5 @@ def test_an_unreadable_clip_leaves_nothing_behind(tmp_path: Path) -> None:
     raw = write_strips(tmp_path / "raw", 6)
     (raw / "stay" / "broken.avi").write_bytes(b"not a video")
     with pytest.raises(InvalidInputError, match=r"broken\.avi"):
-        prepare(FAMILY, raw, tmp_path / "data", CLIPS)
+        prepare(FAMILY, raw, tmp_path / "data", {"frames": 6, "size": 32})
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

@@ -77,6 +77,8 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path, family: Family) -> 
         prepare(family, tmp_path / "bad.txt", tmp_path / "data")
     with pytest.raises(InvalidInputError, match="no such file"):
         prepare(family, tmp_path / "none", tmp_path / "data")
+    with pytest.raises(InvalidInputError, match="row 1"):
+        prepare(family, tmp_path / "bad.txt", tmp_path / "model" / "data")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
 
 
