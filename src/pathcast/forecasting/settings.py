@@ -21,7 +21,7 @@ class ForecasterSettings:
     """
 
     modes: int = 20
-    units: int = 64
+    units: int = 48
     dropout: float = 0.1
     smallest_scale: float = 0.05
     neighbour_units: int = 32
