@@ -26,6 +26,7 @@ from pathcast.messaging.topics import ensure_topics
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.shipped import publish_shipped
 from pathcast.registry.tracking import tracking_client
+from pathcast.serving.batch.s3 import connect
 from pathcast.training import lifecycle as steps
 from pathcast.training.detector import FAMILY
 from pathcast.training.ending import finish
@@ -177,7 +178,14 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     # Of 120 frames 100 in two stretches, every second kept.
     assert first["samples"] == 50
     back = from_people(read_coco(tmp_path / "first" / CAMERA / "labels.json"), tmp_path / "back.json")
-    wanted = Selection((CAMERA,), 1.0, {**everything.options, "corrections": str(back)})
+    # Both from the object store, which every pod of a cluster sees.
+    store = connect(settings)
+    store.fput_object(settings.models_bucket, "labels/back.json", str(back))
+    stored_files = {
+        "teacher": f"s3://{settings.models_bucket}/triton/detector/{before}/model.onnx",
+        "corrections": f"s3://{settings.models_bucket}/labels/back.json",
+    }
+    wanted = Selection((CAMERA,), 1.0, {**everything.options, **stored_files})
     card = steps.select_data(settings, "detector", tmp_path / "raw", wanted)
     assert card["cameras"][CAMERA]["corrected"]["images"] == card["samples"] == 50
 
@@ -231,6 +239,9 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
 def test_unknown_options_and_no_frames_are_told(archived: PlatformSettings, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="no option speed; expected one of corrections, every, frames, most"):
         steps.select_data(archived, "detector", tmp_path, Selection((), 1.0, {"speed": 1}))
+    absent = f"s3://{archived.models_bucket}/labels/none.json"
+    with pytest.raises(InvalidInputError, match=f"corrections {absent}: expected an object, found none"):
+        steps.select_data(archived, "detector", tmp_path, Selection((), 1.0, {"corrections": absent}))
     with pytest.raises(InvalidInputError, match="expected frames of any camera from .*, found none"):
         steps.select_data(archived, "detector", tmp_path, Selection((), 1e-3))
 

@@ -35,8 +35,8 @@ def bench_detector(
     """
     import numpy as np
 
+    from pathcast.detection.served_graph import is_served
     from pathcast.detection.yolox_import import read_yolox, to_served
-    from pathcast.export.parity import open_session
     from pathcast.export.quantize import quantise_detector, side_by_side
     from pathcast.training.detector import prepare_images
     from pathcast.training.detector_data import read_prepared
@@ -46,7 +46,7 @@ def bench_detector(
         prepare_images(data, folder, _HALVES)
         small = quantise_detector(model, read_prepared(folder, "train"), read_prepared(folder, "test"))
     other: Path | bytes = beside
-    if "scores" not in [output.name for output in open_session(beside).get_outputs()]:
+    if not is_served(beside):
         other = to_served(read_yolox(beside)).SerializeToString()
     times = side_by_side(other, model, small.model.SerializeToString(), runs=rounds)
     rows = []

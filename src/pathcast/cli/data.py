@@ -143,21 +143,27 @@ def sheet(
 
 @app.command("weights", epilog="Example: pathcast data weights yolox_nano.onnx --size nano --output nano")
 def weights(
-    file: Path = typer.Argument(..., help="A published YOLOX ONNX file with COCO's 80 classes."),
-    size: str = typer.Option("nano", help="nano, tiny, small, medium, large or xlarge: the size of the file."),
-    embedding: int = typer.Option(0, min=0, help="Add a fresh branch for appearance vectors of this length."),
+    file: Path = typer.Argument(..., help="A published YOLOX ONNX file with COCO's 80 classes, or a served detector."),
+    size: str = typer.Option("nano", help="Of a published file: nano, tiny, small, medium, large or xlarge."),
+    embedding: int = typer.Option(0, min=0, help="Add to it a fresh branch for appearance vectors of this length."),
     output: Path = typer.Option(..., help="Folder for weights.npz and model.json."),
 ) -> None:
-    """Published weights as a folder to start a training from: `pathcast train detector --init FOLDER`."""
+    """A file's weights as a folder to export anew or to start from: `pathcast train detector --init FOLDER`."""
     from rich.console import Console
 
     from pathcast.training.backend import use_tensorflow
 
     use_tensorflow()
-    from pathcast.training.detector import published_weights
+    from pathcast.core.errors import InvalidInputError
+    from pathcast.detection.served_graph import is_served
+    from pathcast.training.detector import published_weights, served_weights
 
-    published_weights(file, size, embedding).save(output)
-    Console().print(f"{output}: YOLOX {size}, ready for --init", markup=False, highlight=False)
+    served = is_served(file)
+    if served and embedding:
+        raise InvalidInputError(f"--embedding: expected a file that YOLOX publishes, {file} is a served detector")
+    (served_weights(file) if served else published_weights(file, size, embedding)).save(output)
+    said = "weights of a served detector" if served else f"YOLOX {size}"
+    Console().print(f"{output}: {said}, ready for --init", markup=False, highlight=False)
 
 
 def _read(source: Path, work: Path, *, go_on: bool = False) -> list[LabelledImages]:

@@ -125,10 +125,12 @@ def _read_sequence(folder: Path) -> tuple[int, Labelled]:
 
     from pathcast.core.errors import InvalidInputError
     from pathcast.detection.average_precision import sequence_truth
+    from pathcast.detection.mot_classes import object_classes
     from pathcast.tracking.mot_format import read_boxes, read_sequence_info
 
     info = read_sequence_info(folder)
-    truth = sequence_truth(read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True), info.length)
+    boxes = read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True)
+    truth = sequence_truth(boxes, info.length, object_classes(folder / "gt", boxes.classes))
     videos = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]
     video = next((path for path in videos if path.suffix.lower() in VIDEO_SUFFIXES), None)
     if video is None:

@@ -16,7 +16,7 @@ from pathcast.core.arrays import Float64Array, Int64Array, frozen_array
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES, PERSON
-from pathcast.detection.mot_classes import OTHER, platform_classes
+from pathcast.detection.mot_classes import OTHER, ObjectClasses, mot16_classes
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -103,10 +103,13 @@ def person_ap50(persons: Sequence[Detections], truth: SequenceBoxes) -> float:
     return scores.classes[CLASS_NAMES[PERSON]].ap50
 
 
-def sequence_truth(boxes: SequenceBoxes, length: int) -> list[GroundTruth]:
-    """The objects of frames 1 … `length`, one GroundTruth each; boxes of confidence 0 are ignored ones."""
-    class_ids, like_people = platform_classes(boxes.classes)
-    ignored = like_people | (boxes.confidences == 0)
+def sequence_truth(boxes: SequenceBoxes, length: int, classes: ObjectClasses | None = None) -> list[GroundTruth]:
+    """The objects of frames 1 … `length`, one GroundTruth each; boxes of confidence 0 are ignored ones.
+
+    `classes` are the boxes', by MOT16's numbers where they are not given.
+    """
+    named = classes or mot16_classes(boxes.classes)
+    class_ids, ignored = named.class_ids, named.like_people | (boxes.confidences == 0)
     truth = []
     for frame in range(1, length + 1):
         rows = (boxes.frames == frame) & (class_ids != OTHER)

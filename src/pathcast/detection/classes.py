@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
+
+from pathcast.core.errors import InvalidInputError
 
 CLASS_NAMES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 """Class ids as served are the positions in this tuple."""
@@ -13,15 +17,33 @@ COCO_CLASS_IDS = (0, 1, 2, 3, 5, 7)
 _OTHER_NAMES = MappingProxyType({"motorbike": "motorcycle"})
 """What Pascal VOC and darknet call one of the platform's classes."""
 
+ClassOf = Callable[[str], int | None]
+"""The platform's class of a label's name; None where it has none."""
+
 PERSON = CLASS_NAMES.index("person")
 
 
-def class_id_of(name: str) -> int | None:
-    """The platform's class of that name, in whatever case; None where it has none.
+def class_id_of(name: str, other_names: Mapping[str, str] = _OTHER_NAMES) -> int | None:
+    """The platform's class of that name, or of one of the `other_names`, in whatever case; None where it has none.
 
     >>> class_id_of("Motorbike"), class_id_of("dog")
     (3, None)
     """
     plain = name.strip().lower()
-    known = _OTHER_NAMES.get(plain, plain)
+    known = other_names.get(plain, plain)
     return CLASS_NAMES.index(known) if known in CLASS_NAMES else None
+
+
+def class_ids_with(names: Mapping[str, str]) -> ClassOf:
+    """`class_id_of` that also knows the platform's classes by `names`, from a label's name to the platform's.
+
+    Raises InvalidInputError where the platform has no such class.
+
+    >>> class_ids_with({"Pedestrian": "person"})("pedestrian")
+    0
+    """
+    for name, known in names.items():
+        if known not in CLASS_NAMES:
+            raise InvalidInputError(f"classes: {name}: expected one of {', '.join(CLASS_NAMES)}, got {known!r}")
+    given = {name.strip().lower(): known for name, known in names.items()}
+    return partial(class_id_of, other_names={**_OTHER_NAMES, **given})

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES, class_id_of
+from pathcast.detection.classes import CLASS_NAMES, ClassOf, class_id_of
 from pathcast.detection.labelled import (
     BAD_LABELS,
     Fault,
@@ -83,7 +83,9 @@ def write_coco(path: Path, labelled: LabelledImages) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-def read_coco(path: Path, root: Path | None = None, fault: OnFault = refuse) -> LabelledImages:
+def read_coco(
+    path: Path, root: Path | None = None, fault: OnFault = refuse, class_of: ClassOf = class_id_of
+) -> LabelledImages:
     """Read labels; images are below `root`, by default where they lie: the file's own folder, or COCO's own places.
 
     Categories go by name; boxes of those that the platform does not have are left out and counted. Faults are entries
@@ -105,7 +107,7 @@ def read_coco(path: Path, root: Path | None = None, fault: OnFault = refuse) -> 
             elif category not in known:
                 detail = f"{which}: expected a category of {path.name}, got {category}"
                 fault(Fault(str(entries[number]["file_name"]), BAD_LABELS, detail))
-            elif (class_id := class_id_of(known[category])) is None:
+            elif (class_id := class_of(known[category])) is None:
                 others[known[category]] += 1
             else:
                 by_image[number].append({**annotation, "class_id": class_id})

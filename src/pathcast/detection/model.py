@@ -37,9 +37,11 @@ class BoxDecoder(layers.Layer):  # type: ignore[misc]
 
     def call(self, rows: Any) -> Any:
         corners, strides = grid(self.height, self.width)
-        centres = (rows[..., :2] + corners) * strides[:, None]
+        # A column for x and one for y: broadcasting along the last axis is slow in onnxruntime.
+        strides = np.repeat(strides[:, None], 2, axis=1)
+        centres = (rows[..., :2] + corners) * strides
         # A wild log size of an early step must not become infinite: e**8 strides is far beyond any image.
-        half_sizes = ops.exp(ops.minimum(rows[..., 2:], 8.0)) * (strides[:, None] / 2)
+        half_sizes = ops.exp(ops.minimum(rows[..., 2:], 8.0)) * (strides / 2)
         return ops.concatenate([centres - half_sizes, centres + half_sizes], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
@@ -61,13 +63,11 @@ class BestCells(layers.Layer):  # type: ignore[misc]
     def call(self, boxes: Any, objectness: Any, classes: Any, looks: Any = None) -> dict[str, Any]:
         scores = ops.sigmoid(objectness) * ops.sigmoid(ops.max(classes, axis=-1))
         best, cells = ops.top_k(scores, self.top_k)
+        # Of boxes and classes at once, for a choice along an axis is a dozen ONNX operators.
+        chosen = ops.take_along_axis(ops.concatenate([boxes, classes], axis=-1), cells[..., None], axis=1)
         # The class by a top-1 of the chosen rows: Keras writes an argmax with bit operators that ONNX lacks.
-        _, class_ids = ops.top_k(ops.take_along_axis(classes, cells[..., None], axis=1), 1)
-        found = {
-            "boxes": ops.take_along_axis(boxes, cells[..., None], axis=1),
-            "scores": best,
-            "classes": ops.cast(class_ids[..., 0], "int64"),
-        }
+        _, class_ids = ops.top_k(chosen[..., 4:], 1)
+        found = {"boxes": chosen[..., :4], "scores": best, "classes": ops.cast(class_ids[..., 0], "int64")}
         if looks is not None:
             found["embeddings"] = pooled_looks(looks, found["boxes"])
         return found
@@ -246,7 +246,8 @@ def _head(settings: DetectorSettings, levels: tuple[Any, Any, Any]) -> dict[str,
                 bias_initializer=prior if part in ("obj", "cls") else "zeros",
                 name=f"{part}_preds.{level}",
             )(branches["reg" if part == "obj" else part])
-            found[part].append(layers.Reshape((-1, channels), dtype="float32", name=f"{part}_rows.{level}")(predicted))
+            rows, columns = predicted.shape[1:3]
+            found[part].append(ops.reshape(predicted, (-1, rows * columns, channels)))
     rows = {part: layers.Concatenate(axis=1, dtype="float32", name=f"{part}_rows")(found[part]) for part in parts}
     decoder = BoxDecoder(settings.input_height, settings.input_width, dtype="float32", name="boxes")
     return {"boxes": decoder(rows["reg"]), "objectness": rows["obj"][..., 0], "classes": rows["cls"]}

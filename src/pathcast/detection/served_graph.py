@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from pathcast.core.arrays import UInt8Array
@@ -129,6 +130,15 @@ def enclosed(source: ForeignDetector, before: Wiring, after: Wiring, top_k: int)
     model.producer_name = "pathcast"
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def is_served(path: Path) -> bool:
+    """Whether an ONNX file has the served signature, of whoever's network; False where it cannot be read."""
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except (OSError, ValueError, DecodeError):
+        return False
+    return {"boxes", "scores", "classes"} <= {output.name for output in graph.output}
 
 
 def load_onnx(path: Path, hint: str) -> tuple[onnx.ModelProto, onnx.ValueInfoProto, onnx.ValueInfoProto]:

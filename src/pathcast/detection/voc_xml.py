@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES, class_id_of
+from pathcast.detection.classes import CLASS_NAMES, ClassOf, class_id_of
 from pathcast.detection.labelled import (
     BAD_LABELS,
     Fault,
@@ -27,13 +27,13 @@ from pathcast.detection.labelled import (
 IMAGES, ANNOTATIONS = "JPEGImages", "Annotations"
 
 
-def read_voc(directory: Path, fault: OnFault = refuse) -> LabelledImages:
+def read_voc(directory: Path, fault: OnFault = refuse, class_of: ClassOf = class_id_of) -> LabelledImages:
     """Labels of the platform's classes, others counted; faults are files and objects that are no labels."""
     paths = sorted((directory / ANNOTATIONS).rglob("*.xml"))
     if not paths:
         raise InvalidInputError(f"{directory}: expected labels Annotations/*.xml, found none")
     others = Counter[str]()
-    found = [_read(directory, path, others, fault) for path in paths]
+    found = [_read(directory, path, class_of, others, fault) for path in paths]
     return LabelledImages(directory, tuple(image for image in found if image is not None), about=other_classes(others))
 
 
@@ -62,7 +62,7 @@ def write_voc(directory: Path, labelled: LabelledImages) -> None:
         ElementTree.ElementTree(root).write(targets[image.name], encoding="utf-8")
 
 
-def _read(directory: Path, path: Path, others: Counter[str], fault: OnFault) -> LabelledImage | None:
+def _read(directory: Path, path: Path, class_of: ClassOf, others: Counter[str], fault: OnFault) -> LabelledImage | None:
     own = path.relative_to(directory).as_posix()
     try:
         # Labels are the user's own files; entities are not expanded from outside by this parser.
@@ -77,7 +77,7 @@ def _read(directory: Path, path: Path, others: Counter[str], fault: OnFault) -> 
     for number, entry in enumerate(root.findall("object"), start=1):
         try:
             kind = _text(entry, "name")
-            class_id = class_id_of(kind)
+            class_id = class_of(kind)
             if class_id is None:
                 others[kind] += 1
                 continue

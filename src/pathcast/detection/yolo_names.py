@@ -1,11 +1,12 @@
 """Which class a number of YOLO text is: read from what the tools that write such sets leave beside the labels.
 
 Ultralytics writes `data.yaml` with `names` (https://docs.ultralytics.com/datasets/detect), LabelImg and Label Studio
-`classes.txt` with a name a line, darknet and CVAT the same as `obj.names`.
+`classes.txt` with a name a line, darknet and CVAT the same as `obj.names`. Many sets have these under their own name.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,12 @@ from pathcast.detection.classes import CLASS_NAMES, COCO_CLASS_IDS
 
 YAML_FILE = "data.yaml"
 _FILES = (YAML_FILE, "dataset.yaml", "classes.txt", "obj.names")
-ASSUMED = f"COCO's 80, assumed, for none of {', '.join(_FILES)} is beside the labels"
+_YAML, _LINES = (".yaml", ".yml"), ".names"
+"""Suffixes of such files of any name."""
+
+_HAS_NAMES = re.compile(r"^names\s*:", re.MULTILINE)
+
+ASSUMED = f"COCO's 80, assumed, for none of {', '.join(_FILES)} and no other YAML with names is beside the labels"
 _COCO = {number: f"COCO's {number}" for number in range(80)} | dict(zip(COCO_CLASS_IDS, CLASS_NAMES, strict=True))
 
 
@@ -30,15 +36,21 @@ class NumberedClasses:
 
 
 def read_class_names(directory: Path) -> NumberedClasses:
-    """From the first such file in the set's folder, its `labels` or the folder around; else COCO's 80 are assumed.
+    """From such a file in the set's folder, its `labels` or the folder around; else COCO's 80 are assumed.
 
-    Raises InvalidInputError where the file is there and has no names.
+    In each place the first file of a usual name counts, or else the one of any name: YAML with `names`, or `*.names`.
+    Raises InvalidInputError where a file of a usual name has no names, and where several of other names have.
     """
     for place in (directory, directory / "labels", directory.absolute().parent):
-        for path in (place / name for name in _FILES):
-            if path.is_file():
-                names = _names_in(path)
-                return NumberedClasses({number: str(name).strip() for number, name in names.items()}, path.name)
+        found = [path for path in (place / name for name in _FILES) if path.is_file()][:1] or _of_any_name(place)
+        if len(found) > 1:
+            raise InvalidInputError(
+                f"{place}: expected one file with class names, got {', '.join(path.name for path in found)}",
+                hint=f"copy the right one to {directory / YAML_FILE}, or *.names to {directory / _FILES[-1]}",
+            )
+        if found:
+            names = _names_in(found[0])
+            return NumberedClasses({number: str(name).strip() for number, name in names.items()}, found[0].name)
     return NumberedClasses(_COCO, ASSUMED)
 
 
@@ -48,10 +60,19 @@ def write_class_names(directory: Path) -> None:
     (directory / YAML_FILE).write_text(text, encoding="utf-8")
 
 
+def _of_any_name(place: Path) -> list[Path]:
+    """The files with class names; other YAML lies about in many folders."""
+    return [
+        path
+        for path in sorted(place.glob("*.*"))
+        if path.suffix == _LINES or (path.suffix in _YAML and _HAS_NAMES.search(path.read_text(errors="replace")))
+    ]
+
+
 def _names_in(path: Path) -> Mapping[int, object]:
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix != ".yaml":
+        if path.suffix not in _YAML:
             return {number: line for number, line in enumerate(text.splitlines()) if line.strip()}
         document = yaml.safe_load(text)
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import class_id_of
+from pathcast.detection.classes import ClassOf, class_id_of
 from pathcast.detection.labelled import (
     BAD_LABELS,
     IMAGE_SUFFIXES,
@@ -43,7 +43,7 @@ def image_files(directory: Path) -> list[Path]:
     return found
 
 
-def read_yolo(directory: Path, fault: OnFault = refuse) -> LabelledImages:
+def read_yolo(directory: Path, fault: OnFault = refuse, class_of: ClassOf = class_id_of) -> LabelledImages:
     """The set as labelled images; every image is opened for its size.
 
     Faults are unreadable images, label files that two images share, and rows that are none or whose class has no name.
@@ -64,6 +64,7 @@ def read_yolo(directory: Path, fault: OnFault = refuse) -> LabelledImages:
         boxes, class_ids = _read_rows(
             labels,
             classes,
+            class_of,
             others,
             lambda text, name=name: fault(Fault(name, BAD_LABELS, text)),  # type: ignore[misc]
         )
@@ -74,7 +75,7 @@ def read_yolo(directory: Path, fault: OnFault = refuse) -> LabelledImages:
 
 
 def _read_rows(
-    path: Path, classes: NumberedClasses, others: Counter[str], fault: Callable[[str], None]
+    path: Path, classes: NumberedClasses, class_of: ClassOf, others: Counter[str], fault: Callable[[str], None]
 ) -> tuple[list[list[float]], list[int]]:
     """Boxes xyxy in fractions of the image and their classes; a missing file has none, other classes are counted."""
     boxes: list[list[float]] = []
@@ -100,7 +101,7 @@ def _read_rows(
             fault(f"{path} row {number}: expected fractions of the image, got {cells[1:]}")
         elif kind not in classes.names:
             fault(f"{path} row {number}: expected the number of a class ({classes.source}), got {kind}")
-        elif (class_id := class_id_of(classes.names[kind])) is None:
+        elif (class_id := class_of(classes.names[kind])) is None:
             others[classes.names[kind]] += 1
         else:
             boxes.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2])

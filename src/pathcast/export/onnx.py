@@ -63,13 +63,23 @@ def float32_rebuild(model: keras.Model) -> keras.Model:
     def rebuild(layer: Any) -> Any:
         if not isinstance(layer, keras.layers.Layer):
             return layer
-        config = {**layer.get_config(), "dtype": "float32"}
-        kind = BlockLSTM if type(layer) is keras.layers.LSTM else type(layer)
-        return kind.from_config(config)
+        kind = _EXPORTED_AS.get(type(layer), type(layer))
+        return kind.from_config({**layer.get_config(), "dtype": "float32"})
 
     plain = keras.models.clone_model(model, clone_function=rebuild)
     plain.set_weights([np.asarray(values, np.float32) for values in model.get_weights()])
     return plain
+
+
+class NearestUpSampling(keras.layers.UpSampling2D):  # type: ignore[misc]
+    """Upsampling by one TensorFlow operator, which becomes one ONNX `Resize` node.
+
+    Keras repeats rows and columns; in ONNX those repetitions take onnxruntime out of its blocked layout.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        size = [int(length * factor) for length, factor in zip(inputs.shape[1:3], self.size, strict=True)]
+        return tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
 
 
 class BlockLSTM(keras.layers.LSTM):  # type: ignore[misc]
@@ -98,6 +108,9 @@ class BlockLSTM(keras.layers.LSTM):  # type: ignore[misc]
         )
         result = tf.transpose(states, (1, 0, 2)) if self.return_sequences else states[-1]
         return [result, states[-1], cells[-1]] if self.return_state else result
+
+
+_EXPORTED_AS = {keras.layers.LSTM: BlockLSTM, keras.layers.UpSampling2D: NearestUpSampling}
 
 
 def _write_lstm(context: Any, node: Any, name: str, args: Any) -> None:

@@ -23,7 +23,7 @@ _WITH_CLASS = (8, 9)
 """So many columns has a row of MOT16; MOT15 has ten."""
 
 _PEDESTRIAN = 1
-_SEQUENCE_FILE = "seqinfo.ini"
+SEQUENCE_FILE = "seqinfo.ini"
 _IMAGE_FOLDER, _IMAGE_SUFFIX = "img1", ".jpg"
 
 
@@ -105,7 +105,7 @@ class MotBoxes:
 
 def read_sequence_info(directory: Path) -> SequenceInfo:
     """Read `directory`/seqinfo.ini; raise InvalidInputError naming the file and the key."""
-    path = directory / _SEQUENCE_FILE
+    path = directory / SEQUENCE_FILE
     parser = configparser.ConfigParser()
     try:
         parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
@@ -121,7 +121,8 @@ def read_sequence_info(directory: Path) -> SequenceInfo:
         )
     except FileNotFoundError as error:
         raise InvalidInputError(
-            f"{path}: no such file", hint=f"a MOT sequence is a folder with {_SEQUENCE_FILE}"
+            f"{path}: no such file",
+            hint="write it (CVAT leaves it out): a line [Sequence], then frameRate, seqLength, imWidth and imHeight",
         ) from error
     except KeyError as error:
         raise InvalidInputError(f"{path}: key {error} is missing") from error
@@ -145,7 +146,7 @@ def write_sequence_info(directory: Path, info: SequenceInfo) -> Path:
         "imHeight": str(info.height),
         "imExt": info.image_suffix,
     }
-    path = directory / _SEQUENCE_FILE
+    path = directory / SEQUENCE_FILE
     with path.open("w", encoding="utf-8") as file:
         parser.write(file, space_around_delimiters=False)
     return path

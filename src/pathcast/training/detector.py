@@ -15,6 +15,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
 from pathcast.detection.average_precision import average_precision
+from pathcast.detection.classes import class_ids_with
 from pathcast.detection.resampled_precision import ResampledPrecision
 from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import SIZES, DetectorSettings
@@ -51,10 +52,11 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
     """Write a prepared folder from whatever `read_recordings` knows at or below `source`.
 
     Options: those of `SplitSettings`; `teacher`, a detector that labels videos (`find_teacher`); those of
-    `LabellingSettings`; `without`, names of sets to leave out. What is left out or assumed is logged, and in the card.
+    `LabellingSettings`; `without`, names of sets to leave out; `classes`, the platform's class by a label's other name.
+    What is left out or assumed is logged, and in the card.
     """
     split_names, label_names = ({entry.name for entry in fields(kind)} for kind in (SplitSettings, LabellingSettings))
-    known = split_names | label_names | {"teacher", "without"}
+    known = split_names | label_names | {"classes", "teacher", "without"}
     unknown = sorted(set(options) - known)
     if unknown:
         raise InvalidInputError(
@@ -63,7 +65,12 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
     shares: dict[str, Any] = {name: options[name] for name in split_names & set(options)}
     rules = SplitSettings(**{**shares, "held_out": _names(options.get("held_out", ()))})
     labelling = LabellingSettings(**{"every": 5, **{key: options[key] for key in label_names & set(options)}})
-    teacher = options.get("teacher")
+    teacher, classes = options.get("teacher"), options.get("classes", {})
+    if not isinstance(classes, Mapping):
+        raise InvalidInputError(
+            f"detector data: classes: expected names by name, got {classes!r}",
+            hint='--option \'classes={"pedestrian": "person"}\'',
+        )
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -76,10 +83,11 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
         teacher=None if teacher is None else find_teacher(Path(str(teacher))),
         labelling=labelling,
         without=_names(options.get("without", ())),
+        class_of=class_ids_with(classes),
         note=note,
         go_on=True,
     )
-    about: dict[str, Any] = {"source": str(source)}
+    about: dict[str, Any] = {"source": str(source), **({"classes": dict(classes)} if classes else {})}
     if teacher is not None:
         about |= {"teacher": teacher_name(Path(str(teacher))), "labelling": asdict(labelling)}
     if (source / SELECTION).is_file():

@@ -22,6 +22,7 @@ from pathcast.training.archived_frames import ArchiveSpan, choose_rows, read_fra
 from pathcast.training.detector_data import SELECTION
 from pathcast.training.family import Selection
 from pathcast.training.labelling import LabellingSettings, label
+from pathcast.training.raw_files import local_file
 from pathcast.training.teachers import find_teacher, teacher_name
 
 CHAMPION = "champion"
@@ -33,7 +34,7 @@ class FrameSelection:
     """`teacher` is a detector's file (`find_teacher`), or the champion that serves.
 
     Of each camera it looks at `most` frames. `corrections` is COCO JSON that came back from people: the images that
-    it names have its boxes instead of the teacher's.
+    it names have its boxes instead of the teacher's. Both are paths or s3://BUCKET/KEY.
     """
 
     teacher: str = CHAMPION
@@ -54,8 +55,8 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
     choice, labelling = _options(wanted.options)
     span = ArchiveSpan.last_days(wanted.cameras, wanted.days, SystemClock().now())
     cameras: dict[str, Any] = {}
-    returned = None if choice.corrections is None else read_coco(Path(choice.corrections))
     with TemporaryDirectory() as scratch, connect(settings.database_url, application_name="selection") as connection:
+        returned = _corrections(settings, choice.corrections, Path(scratch))
         found = span.find(connection)
         file, teacher = _teacher(settings, choice.teacher, Path(scratch))
         looks, archive = find_teacher(file), FrameArchive.connect(settings)
@@ -109,10 +110,14 @@ def _options(given: Mapping[str, Any]) -> tuple[FrameSelection, LabellingSetting
     return FrameSelection(**own), LabellingSettings(**{"every": 5, **labels})
 
 
+def _corrections(settings: PlatformSettings, name: str | None, scratch: Path) -> LabelledImages | None:
+    return None if name is None else read_coco(local_file(settings, name, scratch / "corrections", "corrections"))
+
+
 def _teacher(settings: PlatformSettings, name: str, scratch: Path) -> tuple[Path, str]:
     """The teacher's file, and what the card calls it."""
     if name != CHAMPION:
-        return Path(name), teacher_name(Path(name))
+        return local_file(settings, name, scratch / "teacher", "teacher"), teacher_name(Path(name))
     version = ModelLifecycle(settings).fetch_champion(_MODEL, scratch / "champion.onnx")
     if version is None:
         raise InvalidInputError(

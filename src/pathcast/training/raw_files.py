@@ -25,12 +25,27 @@ def bring(settings: PlatformSettings, source: str, folder: Path) -> Mapping[str,
     hold. Raises InvalidInputError where there is no file, ServiceUnavailableError where the store does not answer.
     """
     if source.startswith(SCHEME):
-        files = _objects(settings, source, folder)
+        files = _objects(settings, source, folder, OPTION)
     else:
         files = _files(Path(source), folder)
     if not files:
         raise InvalidInputError(f"{OPTION} {source}: expected a file or more, found none")
     return {OPTION: source, "samples": files}
+
+
+def local_file(settings: PlatformSettings, source: str, folder: Path, option: str) -> Path:
+    """The file at `source`, a path or s3://BUCKET/KEY, of which `folder` gets a copy; `option` is what names it.
+
+    Raises InvalidInputError where there is no such object, ServiceUnavailableError where the store does not answer. A
+    path is not looked at.
+    """
+    if not source.startswith(SCHEME):
+        return Path(source)
+    target = folder / PurePosixPath(source).name
+    _objects(settings, source, folder, option)
+    if not target.is_file():
+        raise InvalidInputError(f"{option} {source}: expected an object, found none", hint="check the key")
+    return target
 
 
 def _files(source: Path, folder: Path) -> int:
@@ -46,10 +61,10 @@ def _files(source: Path, folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _objects(settings: PlatformSettings, source: str, folder: Path) -> int:
+def _objects(settings: PlatformSettings, source: str, folder: Path, option: str) -> int:
     bucket, _, key = source.removeprefix(SCHEME).partition("/")
     if not bucket or not key:
-        raise InvalidInputError(f"{OPTION} {source}: expected s3://BUCKET/KEY")
+        raise InvalidInputError(f"{option} {source}: expected s3://BUCKET/KEY")
     client = connect(settings)
     root = PurePosixPath(key)
     count = 0
@@ -64,7 +79,7 @@ def _objects(settings: PlatformSettings, source: str, folder: Path) -> int:
             client.fget_object(bucket, item.object_name, str(target))
             count += 1
     except S3Error as error:
-        raise InvalidInputError(f"{OPTION} {source}: {error.code}: {error.message}", hint="check the bucket") from error
+        raise InvalidInputError(f"{option} {source}: {error.code}: {error.message}", hint="check the bucket") from error
     except (MinioException, HTTPError) as error:
-        raise ServiceUnavailableError(f"{OPTION} {source}: the object store failed: {error}") from error
+        raise ServiceUnavailableError(f"{option} {source}: the object store failed: {error}") from error
     return count

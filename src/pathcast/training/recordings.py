@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import PERSON
+from pathcast.detection.classes import CLASS_NAMES, PERSON, ClassOf, class_id_of
 from pathcast.detection.coco_json import read_coco
 from pathcast.detection.gathered import Names
 from pathcast.detection.labelled import (
@@ -30,12 +31,12 @@ from pathcast.detection.labelled import (
     other_classes,
     refuse,
 )
-from pathcast.detection.mot_classes import OTHER, platform_classes
+from pathcast.detection.mot_classes import OTHER, object_classes
 from pathcast.detection.motion_masks import read_motion_masks
 from pathcast.detection.voc_xml import read_voc
 from pathcast.detection.yolo_names import ASSUMED
 from pathcast.detection.yolo_text import read_yolo
-from pathcast.tracking.mot_format import read_boxes, read_sequence_info
+from pathcast.tracking.mot_format import SEQUENCE_FILE, read_boxes, read_sequence_info
 from pathcast.training.labelling import LabellingSettings, RecordedFrame, Teacher, label
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
@@ -54,18 +55,20 @@ def read_recordings(
     teacher: Teacher | None = None,
     labelling: LabellingSettings | None = None,
     without: Sequence[str] = (),
+    class_of: ClassOf = class_id_of,
     note: Callable[[str], None] = lambda text: None,
     go_on: bool = False,
 ) -> list[LabelledImages]:
     """All sets at or below `source`; frames of videos are written below `work`.
 
     Files and folders named in `without` (a video without its suffix) are left out, and so are videos without labels
-    where there is no teacher. `note` is told what is left out for lack of something, and what is assumed or not known
-    of a set. Recordings of one name are numbered.
+    where there is no teacher. `class_of` says which class a label's name is. `note` is told what is left out for lack
+    of something, and what is assumed or not known of a set. Recordings of one name are numbered.
     Raises InvalidInputError where nothing is recognised, and at the first fault; with `go_on` the sets hold the
-    faults, and a set that cannot be read at all is there without images.
+    faults, and a set that cannot be read at all, or has boxes of other classes alone, is there without images.
     """
-    walk = _Walk(work, teacher, labelling or LabellingSettings(every=5), frozenset(without), note, go_on, Names())
+    rules = labelling or LabellingSettings(every=5)
+    walk = _Walk(work, teacher, rules, frozenset(without), class_of, note, go_on, Names())
     found = list(walk.sets(source))
     if not found:
         raise InvalidInputError(
@@ -83,6 +86,7 @@ class _Walk:
     teacher: Teacher | None
     labelling: LabellingSettings
     without: frozenset[str]
+    class_of: ClassOf
     note: Callable[[str], None]
     go_on: bool
     names: Names
@@ -92,7 +96,7 @@ class _Walk:
             return
         if source.is_file():
             if source.suffix == ".json":
-                yield self._read(source, lambda fault: read_coco(source, fault=fault))
+                yield self._read(source, lambda fault: read_coco(source, fault=fault, class_of=self.class_of))
             elif source.suffix.lower() in VIDEO_SUFFIXES:
                 if (teacher := self.teacher) is None:
                     self.note(f"{source}: left out, a video without labels needs a teacher")
@@ -101,13 +105,20 @@ class _Walk:
             return
         if not source.is_dir():
             raise InvalidInputError(f"{source}: no such file or folder")
-        if (source / "seqinfo.ini").exists():
-            if _pictures_of(source) is None:
-                self.note(f"{source}: left out, no images and no video of it")
-            else:
-                yield self._read(source, lambda fault: read_mot(source, self.work, self.teacher, self.names))
+        described = (source / SEQUENCE_FILE).exists()
+        if described and _pictures_of(source) is None:
+            self.note(f"{source}: left out, no images and no video of it")
             return
-        readers = (("labels", read_yolo), ("Annotations", read_voc), ("groundtruth", read_motion_masks))
+        if described or (source / "gt" / "gt.txt").exists():
+            yield self._read(
+                source, lambda fault: read_mot(source, self.work, self.teacher, self.names, class_of=self.class_of)
+            )
+            return
+        readers = (
+            ("labels", partial(read_yolo, class_of=self.class_of)),
+            ("Annotations", partial(read_voc, class_of=self.class_of)),
+            ("groundtruth", read_motion_masks),
+        )
         reader = next((read for mark, read in readers if (source / mark).exists()), None)
         if reader is not None:
             yield self._read(source, lambda fault: reader(source, fault))
@@ -116,7 +127,7 @@ class _Walk:
             for path in coco:
                 yield from self.sets(path)
             return
-        sequences = [path.parent for path in source.glob("*/seqinfo.ini")]
+        sequences = [path.parent for path in source.glob(f"*/{SEQUENCE_FILE}")]
         for path in sorted(source.iterdir()):
             # A video beside a sequence's labels is that sequence's.
             if path.suffix.lower() in VIDEO_SUFFIXES and len(sequences) == 1:
@@ -128,36 +139,55 @@ class _Walk:
         faults: list[Fault] = []
         try:
             labelled = read(faults.append if self.go_on else refuse)
+            others = _others(labelled)
+            if others and not any(map(len, labelled)):
+                raise InvalidInputError(
+                    f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
+                    hint='a training learns them under its own names by --option \'classes={"pedestrian": "person"}\', '
+                    f"or leaves the set out by --option without={source.stem}",
+                )
         except InvalidInputError as error:
             if not self.go_on:
                 raise
-            labelled = LabelledImages(source)
+            labelled, others = LabelledImages(source), ""
             faults.append(Fault(str(source), UNREADABLE_SET, error.message, error.hint))
         if labelled.about.get("class_names") == ASSUMED:
             self.note(f"{source}: class numbers are {ASSUMED}")
-        if others := Counter(labelled.about.get("other_classes", {})):
-            listed = ", ".join(f"{count} {name}" for name, count in others.most_common(_LISTED))
-            self.note(f"{source}: {others.total()} boxes of classes that the detector does not have: {listed}")
+        if others:
+            self.note(f"{source}: {others}")
         return replace(labelled, faults=tuple(faults))
 
     def _label(self, video: Path, teacher: Teacher) -> LabelledImages:
         return label_video(video, self.work, teacher, self.labelling, self.names.own(video.stem))
 
 
-def read_mot(directory: Path, work: Path, teacher: Teacher | None = None, names: Names | None = None) -> LabelledImages:
+def _others(labelled: LabelledImages) -> str:
+    """What to say of boxes whose class the detector does not have; empty where there are none."""
+    counts = Counter(labelled.about.get("other_classes", {}))
+    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common(_LISTED))
+    return f"{counts.total()} boxes of classes that the detector does not have: {listed}" if counts else ""
+
+
+def read_mot(
+    directory: Path,
+    work: Path,
+    teacher: Teacher | None = None,
+    names: Names | None = None,
+    *,
+    class_of: ClassOf = class_id_of,
+) -> LabelledImages:
     """A MOT sequence's objects with their identities; a video's frames are written below `work`.
 
     Boxes of confidence 0 are ignored ones. Times follow the sequence's frame rate. MOT labels people before all: a
-    teacher adds the objects of other classes, or they would be learned as background. The camera has the sequence's
-    name, or another one of `names` where that is taken.
+    teacher adds the objects of other classes, or they would be learned as background, but not where `gt/labels.txt`
+    says which classes are labelled. The camera has the sequence's name, or another one of `names` where that is taken.
     """
     info = read_sequence_info(directory)
     everything = read_boxes(directory / "gt" / "gt.txt", length=info.length, identified=True)
-    class_ids, like_people = platform_classes(everything.classes)
-    known = class_ids != OTHER
-    boxes, class_ids = everything.select(known), class_ids[known]
-    ignored = like_people[known] | (boxes.confidences == 0)
-    others = Counter(f"MOT's {number}" for number in everything.classes[~known].tolist())
+    classes = object_classes(directory / "gt", everything.classes, class_of)
+    known = classes.class_ids != OTHER
+    boxes, class_ids = everything.select(known), classes.class_ids[known]
+    ignored = classes.like_people[known] | (boxes.confidences == 0)
     pictures = _pictures_of(directory)
     if pictures is None:
         raise InvalidInputError(f"{directory}: expected {info.image_folder}/ or a video here or beside it, found none")
@@ -186,8 +216,9 @@ def read_mot(directory: Path, work: Path, teacher: Teacher | None = None, names:
         )
         for number, (name, rows) in enumerate(zip(files, boxes.by_frame(info.length), strict=True))
     ]
-    labelled = LabelledImages(root, tuple(images), about=other_classes(others))
-    return labelled if teacher is None else _with_other_classes(labelled, teacher)
+    about = {**({"class_names": classes.source} if classes.source else {}), **other_classes(classes.others)}
+    labelled = LabelledImages(root, tuple(images), about=about)
+    return labelled if teacher is None or classes.source else _with_other_classes(labelled, teacher)
 
 
 def label_video(path: Path, work: Path, teacher: Teacher, labelling: LabellingSettings, camera: str) -> LabelledImages:

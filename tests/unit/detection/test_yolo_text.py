@@ -93,6 +93,9 @@ def test_an_empty_folder_and_a_broken_image_are_refused(tmp_path: Path) -> None:
         ("yard/labels/classes.txt", "car\nhelmet\nperson\n"),
         ("yard/classes.txt", "car\r\nhelmet\r\nperson\r\n\r\n"),
         ("yard/obj.names", "car\nhelmet\nperson\n"),
+        ("yard/workers.yaml", "nc: 3\nnames: [car, helmet, person]\n"),
+        ("workers.yml", "train: yard/images\nnames:\n  0: car\n  1: helmet\n  2: person\n"),
+        ("yard/workers.names", "car\nhelmet\nperson\n"),
     ],
 )
 def test_class_numbers_are_those_of_the_sets_own_names(tmp_path: Path, file: str, text: str) -> None:
@@ -101,6 +104,8 @@ def test_class_numbers_are_those_of_the_sets_own_names(tmp_path: Path, file: str
     write_pair(tmp_path / "yard", "a", "".join(rows))
     write_pair(tmp_path / "yard", "b", f"{rows[2]}3 0.5 0.5 0.2 0.4")
     (tmp_path / file).write_text(text)
+    # Of the same folder, and no names of classes.
+    (tmp_path / file).with_name("training.yaml").write_text("lr0: 0.01\noptions:\n  names: no\n")
     found: list[Fault] = []
     labelled = read_yolo(tmp_path / "yard", found.append)
     assert [image.class_ids.tolist() for image in labelled] == [[2, 0], [0]]
@@ -108,6 +113,17 @@ def test_class_numbers_are_those_of_the_sets_own_names(tmp_path: Path, file: str
     assert labelled.about == {"class_names": name, "other_classes": {"helmet": 1}}
     assert [(fault.name, fault.kind) for fault in found] == [("images/b.png", "unreadable labels")]
     assert f"row 2: expected the number of a class ({name}), got 3" in found[0].detail
+
+
+def test_of_several_files_of_names_none_is_guessed(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a", "0 0.5 0.5 0.2 0.4")
+    for name in ("animals.yaml", "workers.yaml"):
+        (tmp_path / name).write_text("names: [person]\n")
+    with pytest.raises(InvalidInputError, match="one file with class names, got animals.yaml, workers.yaml") as caught:
+        read_yolo(tmp_path)
+    assert f"copy the right one to {tmp_path / 'data.yaml'}" in str(caught.value.hint)
+    (tmp_path / "data.yaml").write_text("names: [car]\n")
+    assert read_yolo(tmp_path).boxes_by_class() == {"car": 1}
 
 
 @pytest.mark.parametrize("text", ["nc: 2\n", "names: person\n", "names: {person: 0}\n", "a: [", "- person\n", ""])

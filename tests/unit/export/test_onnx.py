@@ -101,6 +101,23 @@ def test_lstm_layers_of_either_kind_keep_their_numbers(states: bool) -> None:
         np.testing.assert_allclose(values, np.asarray(expected[name]), atol=1e-5)
 
 
+def test_upsampling_is_one_operator_that_onnxruntime_keeps_in_its_blocked_layout() -> None:
+    source = keras.Input((4, 6, 3), name="features")
+    model = keras.Model(source, {"larger": keras.layers.UpSampling2D((2, 3))(source)})
+    exported = to_onnx(model, ("larger",))
+    (resize,) = [node for node in exported.graph.node if node.op_type not in ("Transpose", "Identity")]
+    assert resize.op_type == "Resize"
+    how = {each.name: onnx.helper.get_attribute_value(each) for each in resize.attribute}
+    assert how["mode"] == b"nearest"
+    assert how["coordinate_transformation_mode"] == b"asymmetric"
+    assert how["nearest_mode"] == b"floor"
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in exported.graph.initializer}
+    np.testing.assert_array_equal(constants[resize.input[2]], [1, 1, 2, 3])
+    features = np.random.default_rng(0).normal(size=(2, 4, 6, 3)).astype(np.float32)
+    (larger,) = open_session(exported.SerializeToString()).run(["larger"], {"features": features})
+    np.testing.assert_array_equal(larger, np.asarray(model(features)["larger"]))
+
+
 def test_the_shipped_file_is_the_shipped_weights(tmp_path: Path) -> None:
     write_forecaster(shipped_forecaster(), tmp_path)
     walks = random_walks(64, seed=9)

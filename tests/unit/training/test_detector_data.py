@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pathcast.core import Detections, InvalidInputError
+from pathcast.detection.classes import class_ids_with
 from pathcast.detection.coco_json import write_coco
 from pathcast.detection.corrections import corrected
 from pathcast.detection.labelled import LabelledImage, LabelledImages, with_own_identities
@@ -258,6 +259,56 @@ def test_images_whose_labels_are_not_read_whole_are_not_learned_from(tmp_path: P
         prepare_images(tmp_path / "raw", tmp_path / "other", {})
 
 
+def test_an_image_that_is_listed_twice_is_not_learned_from(tmp_path: Path) -> None:
+    source = recording("a", 30, tmp_path / "raw")
+    for second in range(30):
+        noise(source.root / f"a/{second:04d}.png", second)
+    # Nobody knows which of the two rows has its boxes.
+    again = source.images[3].changed(xyxy=[[30, 10, 40, 30]])
+    card = prepare([LabelledImages(source.root, (*source.images, again))], tmp_path / "data", SplitSettings(gap_s=0))
+    assert card["faults"] == {"listed twice": 1}
+    names = [Path(image.name).name for image in read_prepared(tmp_path / "data", "train")]
+    assert "0003.png" not in names
+    assert "0002.png" in names
+    assert sum(card["samples"].values()) == 29
+
+
+def pedestrians(folder: Path) -> Path:
+    """COCO JSON of 20 images, each with a box of a class that the platform has under another name."""
+    for number in range(20):
+        noise(folder / "images" / f"{number:02d}.png", number)
+    images = [{"id": n, "file_name": f"images/{n:02d}.png", "width": 64, "height": 48} for n in range(20)]
+    boxes = [{"id": n, "image_id": n, "category_id": 7, "bbox": [10, 10, 10, 20]} for n in range(20)]
+    document = {"images": images, "annotations": boxes, "categories": [{"id": 7, "name": "Pedestrian"}]}
+    (folder / "labels.json").write_text(json.dumps(document))
+    return folder / "labels.json"
+
+
+def test_classes_under_other_names_are_given_or_the_set_is_refused(tmp_path: Path) -> None:
+    labels = pedestrians(tmp_path / "walkway")
+    with pytest.raises(
+        InvalidInputError, match="expected boxes of person, .*, got 20 boxes .*: 20 Pedestrian"
+    ) as caught:
+        prepare_images(labels, tmp_path / "none", {})
+    assert "--option 'classes=" in str(caught.value.hint)
+    card = prepare_images(labels, tmp_path / "data", {"classes": {"pedestrian": "person"}})
+    assert read_prepared(tmp_path / "data", "train").boxes_by_class() == {"person": card["samples"]["train"]}
+    assert card["about"]["classes"] == {"pedestrian": "person"}
+    assert "other_classes" not in card["sets"][0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expectation"),
+    [
+        ({"pedestrian": "human"}, "classes: pedestrian: expected one of person, bicycle, .*, got 'human'"),
+        ("pedestrian", "classes: expected names by name, got 'pedestrian'"),
+    ],
+)
+def test_classes_that_the_platform_does_not_have_are_refused(classes: object, expectation: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=expectation):
+        prepare_images(tmp_path, tmp_path / "data", {"classes": classes})
+
+
 def teacher(seen: dict[int, list[tuple[float, float]]]) -> object:
     """Boxes at x with a score, by the value of a frame's first pixel."""
 
@@ -331,6 +382,36 @@ def test_a_mot_sequence_says_which_objects_it_has(tmp_path: Path) -> None:
     (folder / "gt" / "gt.txt").write_text("1,1,10,10,10,20,1,14,1\n")
     with pytest.raises(InvalidInputError, match="classes of MOT16, 1 to 13 in column 8, got 14"):
         read_mot(folder, tmp_path / "work")
+
+
+def test_the_classes_of_a_sequence_are_those_that_cvat_names(tmp_path: Path) -> None:
+    folder = mot_folder(tmp_path / "gate")
+    (folder / "gt" / "labels.txt").write_text("Car\nhelmet\nWalker\n")
+    rows = [f"1,{kind},{10 * kind},10,10,20,{int(kind != 4)},{min(kind, 3)},1\n" for kind in (1, 2, 3, 4)]
+    (folder / "gt" / "gt.txt").write_text("".join(rows))
+
+    def look(pixels: np.ndarray) -> Detections:
+        return Detections([[30, 20, 50, 40]], [0.8], [2])
+
+    # The sequence has its cars: a teacher would add them once more.
+    labelled = read_mot(folder, tmp_path / "work", look, class_of=class_ids_with({"walker": "person"}))
+    first = labelled.images[0]
+    assert (first.class_ids.tolist(), first.track_ids.tolist()) == ([2, 0, 0], [1, 3, 4])
+    assert first.ignored.tolist() == [False, False, True]
+    assert labelled.about == {"class_names": "labels.txt", "other_classes": {"helmet": 1}}
+    (folder / "gt" / "gt.txt").write_text("1,1,10,10,10,20,1,4,1\n")
+    with pytest.raises(InvalidInputError, match="classes of .*gt/labels.txt, 1 to 3 in column 8, got 4"):
+        read_mot(folder, tmp_path / "work")
+
+
+def test_a_sequence_that_is_not_described_is_told_what_to_write(tmp_path: Path) -> None:
+    folder = mot_folder(tmp_path / "gate")
+    (folder / "seqinfo.ini").unlink()
+    with pytest.raises(InvalidInputError, match="gate/seqinfo.ini: no such file") as caught:
+        read_recordings(tmp_path, tmp_path / "work")
+    assert "write it (CVAT leaves it out)" in str(caught.value.hint)
+    (empty,) = read_recordings(tmp_path, tmp_path / "work", go_on=True)
+    assert [fault.kind for fault in empty.faults] == ["unreadable set"]
 
 
 def test_a_mot_sequence_has_its_images_where_it_says(tmp_path: Path) -> None:
