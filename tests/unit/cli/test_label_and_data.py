@@ -11,9 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
+from pathcast.cli.label import SHIPPED
 from pathcast.cli.main import app
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.trained_model import TrainedModel
 from pathcast.detection.coco_json import read_coco
+from pathcast.training.detector import served_weights
 from pathcast.training.recordings import read_recordings
 
 RUNNER = CliRunner()
@@ -243,3 +246,14 @@ def test_a_detector_is_scored_on_coco_json_by_camera(labels: Path, teacher: Path
     assert scores["classes"] == {"person": {"ap50": pytest.approx(1.0), "ap50_95": pytest.approx(1.0)}}
     with pytest.raises(InvalidInputError, match="at least one box that counts"):
         run("evaluate", "detector", *data, "--camera", "other")
+
+
+def test_the_weights_of_a_served_file_are_taken_out_to_be_exported_anew(tmp_path: Path) -> None:
+    said = run("data", "weights", SHIPPED, "--output", tmp_path / "again")
+    assert "weights of a served detector, ready for --init" in said
+    again, held = TrainedModel.load(tmp_path / "again", "detector"), served_weights(SHIPPED)
+    assert again.settings == held.settings
+    for name, values in held.weights.items():
+        np.testing.assert_array_equal(again.weights[name], values)
+    with pytest.raises(InvalidInputError, match="--embedding: expected a file that YOLOX publishes"):
+        run("data", "weights", SHIPPED, "--embedding", 64, "--output", tmp_path / "none")
