@@ -110,7 +110,7 @@ class BlockLSTM(keras.layers.LSTM):  # type: ignore[misc]
         return [result, states[-1], cells[-1]] if self.return_state else result
 
 
-_EXPORTED_AS = {keras.layers.LSTM: BlockLSTM, keras.layers.UpSampling2D: NearestUpSampling}
+_EXPORTED_AS: Mapping[Any, Any] = {keras.layers.LSTM: BlockLSTM, keras.layers.UpSampling2D: NearestUpSampling}
 
 
 def _write_lstm(context: Any, node: Any, name: str, args: Any) -> None:
