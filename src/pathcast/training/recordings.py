@@ -143,8 +143,8 @@ class _Walk:
             if others and not any(map(len, labelled)):
                 raise InvalidInputError(
                     f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
-                    hint='a training learns them under its own names by --option \'classes={"pedestrian": "person"}\', '
-                    f"or leaves the set out by --option without={source.stem}",
+                    hint='say which of its own they are, for a training by --option \'classes={"pedestrian": "person"}\', '
+                    f"or leave the set out, by --option without={source.stem}",
                 )
         except InvalidInputError as error:
             if not self.go_on:
