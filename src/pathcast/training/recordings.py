@@ -143,7 +143,7 @@ class _Walk:
             if others and not any(map(len, labelled)):
                 raise InvalidInputError(
                     f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
-                    hint='say which of its own they are, for a training by --option \'classes={"pedestrian": "person"}\', '
+                    hint='say which of its own they are, by --option \'classes={"pedestrian": "person"}\', '
                     f"or leave the set out, by --option without={source.stem}",
                 )
         except InvalidInputError as error:
