@@ -110,12 +110,16 @@ def correct(
 
     from pathcast.detection.coco_json import read_coco, write_coco
     from pathcast.detection.corrections import corrected
+    from pathcast.detection.labelled import said_of_other_classes
 
-    merged, counts = corrected(read_coco(labels), read_coco(by))
+    returned = read_coco(by)
+    merged, counts = corrected(read_coco(labels), returned)
     write_coco(output or labels, merged)
+    others = said_of_other_classes(returned)
     Console().print(
         f"{output or labels}: {counts['images']} images corrected; boxes {counts['kept']} kept, "
-        f"{counts['changed']} moved or renamed, {counts['added']} added, {counts['removed']} removed",
+        f"{counts['changed']} moved or renamed, {counts['added']} added, {counts['removed']} removed"
+        f"{f'; left out, {others}' if others else ''}",
         markup=False,
         highlight=False,
     )

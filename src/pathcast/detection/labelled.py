@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,6 +21,8 @@ from pathcast.detection.classes import CLASS_NAMES
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 UNREADABLE, BAD_LABELS, UNREADABLE_SET = "unreadable", "unreadable labels", "unreadable set"
 LISTED_TWICE = "listed twice"
+_LISTED = 10
+"""So many classes, the most frequent, are named where many are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,13 @@ def image_size(path: Path) -> tuple[int, int]:
 def other_classes(counts: Mapping[str, int]) -> Mapping[str, Any]:
     """Boxes that were left out, by the name of their class, for `LabelledImages.about`, where there are any."""
     return {"other_classes": dict(counts)} if counts else {}
+
+
+def said_of_other_classes(labelled: LabelledImages) -> str:
+    """What to say of boxes that were left out for their class; empty where there are none."""
+    counts = Counter(labelled.about.get("other_classes", {}))
+    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common(_LISTED))
+    return f"{counts.total()} boxes of classes that the detector does not have: {listed}" if counts else ""
 
 
 def one_file_each(targets: Mapping[str, Path], kind: str = "a label file") -> None:

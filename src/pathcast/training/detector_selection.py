@@ -14,7 +14,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.detection.coco_json import read_coco, write_coco
 from pathcast.detection.corrections import corrected, known
-from pathcast.detection.labelled import LabelledImages
+from pathcast.detection.labelled import LabelledImages, said_of_other_classes
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.connection import connect
@@ -82,6 +82,8 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
     if returned is not None:
         used = sum(each["corrected"]["images"] for each in cameras.values())
         print(f"{choice.corrections}: corrections of {used} of {len(returned)} images are used")
+        if others := said_of_other_classes(returned):
+            print(f"{choice.corrections}: left out, {others}")
         if not used:
             raise InvalidInputError(
                 f"{choice.corrections}: expected images that are selected, got {len(returned)} that are not",

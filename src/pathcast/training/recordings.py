@@ -7,7 +7,6 @@ beside it), masks of moving objects (`groundtruth/`, `input/`) and, with a teach
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ from pathcast.detection.labelled import (
     OnFault,
     other_classes,
     refuse,
+    said_of_other_classes,
 )
 from pathcast.detection.mot_classes import OTHER, object_classes
 from pathcast.detection.motion_masks import read_motion_masks
@@ -41,9 +41,6 @@ from pathcast.training.labelling import LabellingSettings, RecordedFrame, Teache
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
 JPEG_QUALITY = 92
-_LISTED = 10
-"""So many classes, the most frequent, are named where many are left out."""
-
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """A recording whose time nobody knows begins here; the order and the distances of its frames are right."""
 
@@ -139,7 +136,7 @@ class _Walk:
         faults: list[Fault] = []
         try:
             labelled = read(faults.append if self.go_on else refuse)
-            others = _others(labelled)
+            others = said_of_other_classes(labelled)
             if others and not any(map(len, labelled)):
                 raise InvalidInputError(
                     f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
@@ -159,13 +156,6 @@ class _Walk:
 
     def _label(self, video: Path, teacher: Teacher) -> LabelledImages:
         return label_video(video, self.work, teacher, self.labelling, self.names.own(video.stem))
-
-
-def _others(labelled: LabelledImages) -> str:
-    """What to say of boxes whose class the detector does not have; empty where there are none."""
-    counts = Counter(labelled.about.get("other_classes", {}))
-    listed = ", ".join(f"{count} {name}" for name, count in counts.most_common(_LISTED))
-    return f"{counts.total()} boxes of classes that the detector does not have: {listed}" if counts else ""
 
 
 def read_mot(

@@ -212,10 +212,14 @@ def test_what_people_corrected_is_taken_back(labels: Path, tmp_path: Path) -> No
     document = json.loads((labels / "labels.json").read_text())
     document["images"] = document["images"][:1]
     document["images"][0]["file_name"] = "0.jpg"
-    document["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 16, 46]}]
+    document["categories"].append({"id": 9, "name": "pedestrian"})
+    document["annotations"] = [
+        {"id": kind, "image_id": 1, "category_id": kind, "bbox": [10, 10, 16, 46]} for kind in (1, 9)
+    ]
     (tmp_path / "back.json").write_text(json.dumps(document))
     target = tmp_path / "labels.json"
-    run("data", "correct", labels / "labels.json", "--by", tmp_path / "back.json", "--output", target)
+    said = run("data", "correct", labels / "labels.json", "--by", tmp_path / "back.json", "--output", target)
+    assert "left out, 1 boxes of classes that the detector does not have: 1 pedestrian" in " ".join(said.split())
     first, second = read_coco(target, labels).images[:2]
     assert first.xyxy.tolist() == [[10, 10, 26, 56]]
     assert second.xyxy.tolist() == [[8, 8, 24, 56], [30, 20, 60, 40]]
