@@ -144,6 +144,7 @@ def test_katib_reads_the_line_that_the_tracker_s_trial_prints_and_its_command_is
     assert result.exit_code == 0, result.output
     (pattern,) = at(experiment, "spec", "metricsCollectorSpec", "source", "filter", "metricsFormat")
     ((name, value, *_),) = re.findall(pattern, result.output)
+    assert "ByteTrack" not in result.output
     assert (name, result.output.splitlines()[-1]) == ("hota", f"hota {value}")
 
 

@@ -4,10 +4,13 @@ import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
+from support.bright import write_bright_detector
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
 from pathcast.core.errors import InvalidInputError
+from pathcast.serving.mp4 import Mp4Writer
+from pathcast.tracking.mot_format import SequenceInfo, write_sequence_info
 
 
 def identity(path: Path) -> Path:
@@ -41,6 +44,17 @@ def test_a_sequence_without_its_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "clip" / "gt" / "gt.txt").write_text("1,1,0,0,9,9,1,-1,-1,-1\n")
     with pytest.raises(InvalidInputError, match="expected a video of the sequence"):
         evaluate("--data", tmp_path, "--model", identity(tmp_path / "model.onnx"))
+
+
+def test_a_video_that_ends_before_its_sequence_is_told(tmp_path: Path) -> None:
+    write_sequence_info(tmp_path, SequenceInfo("clip", 7, 3, 64, 48))
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / "gt.txt").write_text("1,1,0,0,9,9,1,-1,-1,-1\n")
+    with Mp4Writer(tmp_path / "clip.mp4", 7) as writer:
+        for _ in range(2):
+            writer.write(np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(InvalidInputError, match="expected 3 frames, it ends before frame 3"):
+        evaluate("--data", tmp_path, "--model", write_bright_detector(tmp_path / "model.onnx"))
 
 
 @pytest.mark.parametrize("broken", [True, False])

@@ -125,7 +125,7 @@ def test_settings_reach_the_tracker(tmp_path: Path) -> None:
     make_sequence(tmp_path, "one")
     arguments = ["evaluate", "tracker", "--no-peers", "--data", str(tmp_path)]
     usual = CliRunner().invoke(app, arguments)
-    blind = CliRunner().invoke(app, [*arguments, "--set", "new_score=0.95", "--set", "motion.size_ratio=0.4"])
+    blind = CliRunner().invoke(app, [*arguments, "--set", "new_score=0.95"])
     for result in (usual, blind):
         assert result.exit_code == 0, result.output
     assert usual.output.splitlines()[-1].startswith("hota 9")

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from pathcast.cli.main import app, main
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 
+pytestmark = pytest.mark.usefixtures("quick_kfp")
+
 
 @pytest.fixture
 def api() -> KfpApi:

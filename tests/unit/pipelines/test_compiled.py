@@ -29,7 +29,7 @@ COMPONENTS = sorted(path for path in (ROOT / "components").iterdir() if (path / 
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled(quick_kfp: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("compiled") / f"{request.param}.yaml"
     compiler.Compiler().compile(load_pipeline(request.param), str(target))
     return target
