@@ -17,8 +17,8 @@ class ActionSettings:
     """One pair of frame selector and recogniser.
 
     Clips have `frames` frames of `size` x `size` pixels, of which `selected` go to the recogniser, enlarged to
-    `input_size`. The selector looks at `glance` x `glance` pixels; its layers have `units`. `word_vectors`: one
-    for each class, or none.
+    `input_size`. The selector looks at `glance` x `glance` pixels; its layers have `units`, and what they learn decides
+    on the share `learned` of a frame's score. `word_vectors`: one for each class, or none.
     """
 
     classes: tuple[str, ...]
@@ -27,6 +27,7 @@ class ActionSettings:
     selected: int = 6
     glance: int = 56
     units: int = 32
+    learned: float = 0.2
     input_size: int = 160
     dropout: float = 0.5
     word_vectors: tuple[tuple[float, ...], ...] = ()
@@ -43,6 +44,8 @@ class ActionSettings:
             )
         if not 2 <= self.selected <= self.frames:
             raise InvalidInputError(f"actions: expected selected of 2 to {self.frames}, got {self.selected}")
+        if not 0 <= self.learned <= 1:
+            raise InvalidInputError(f"actions: expected learned of 0 to 1, got {self.learned}")
         if self.size % self.glance or self.glance < 8 or self.input_size < 32 or self.input_size % 32:
             raise InvalidInputError(
                 f"actions: expected a size that is a multiple of glance (8 or more) and an input_size that is one of "

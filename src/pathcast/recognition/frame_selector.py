@@ -6,7 +6,8 @@ word vectors of the classes that it guesses, go two ways: a perceptron scores ea
 with attention and, towards the attended whole, relation (Meng et al., Frame Attention Networks, 2019,
 arXiv:1907.00193) scores it among the others. The product of the two scores ranks the frames, together with a factor
 that is not learned: how much of the frame has changed, because changes are all that the recogniser sees. What is
-learned counts twice at the most, so that a few hundred clips cannot teach it to look where nothing happens.
+learned decides among frames that have changed alike, so that a few hundred clips cannot teach it to look where nothing
+happens.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class WordVectors(layers.Layer):  # type: ignore[misc]
 def select_frames(settings: ActionSettings, frames: Any) -> dict[str, Any]:
     """The selector's outputs for `frames` (n, t, s, s, 3) UINT8.
 
-    `frame_scores` (n, t), which are `moved` times (1 + `single` times `among`) / 2, these three (n, t), and
-    `frame_logits` (n, t, c), which it guesses the classes by. Without word vectors the guess itself joins the features.
+    `frame_scores` (n, t), by `Ranked` from `single`, `among` and `moved`, these three (n, t), and `frame_logits`
+    (n, t, c), which it guesses the classes by. Without word vectors the guess itself joins the features.
     """
     units = settings.units
     glances = Glance(settings.glance, name="glance")(frames)
@@ -108,7 +109,7 @@ def select_frames(settings: ActionSettings, frames: Any) -> dict[str, Any]:
     single = layers.Reshape((settings.frames,), name="single")(single)
     among = layers.Reshape((settings.frames,), name="among")(layers.Multiply(name="product")([attention, relation]))
     return {
-        SCORES: Ranked(dtype="float32", name=SCORES)(single, among, moved),
+        SCORES: Ranked(settings.learned, dtype="float32", name=SCORES)(single, among, moved),
         "single": single,
         "among": among,
         "moved": moved,
@@ -118,10 +119,20 @@ def select_frames(settings: ActionSettings, frames: Any) -> dict[str, Any]:
 
 @keras.saving.register_keras_serializable(package="pathcast")
 class Ranked(layers.Layer):  # type: ignore[misc]
-    """Scores (n, t) of frames alone and among the others, and how much has moved → what ranks them, in [0, 1]."""
+    """Scores (n, t) of frames alone and among the others, and how much has moved → what ranks them, in [0, 1].
+
+    It is how much has moved, less up to the share `learned` of it where the product of the scores is low.
+    """
+
+    def __init__(self, learned: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.learned = learned
 
     def call(self, single: Any, among: Any, moved: Any) -> Any:
-        return moved * (1.0 + single * among) / 2.0
+        return moved * (1.0 - self.learned * (1.0 - single * among))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learned": self.learned}
 
 
 @keras.saving.register_keras_serializable(package="pathcast")

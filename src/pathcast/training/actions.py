@@ -122,7 +122,13 @@ FAMILY = Family(
     fitted_settings=fitted_settings,
     gate=Gate(metric="balanced_accuracy", higher_is_better=True, tolerance=0.03, latency_ms=400.0),
     settings={**NETWORK, "classes": [], **LEARNING},
-    search={**TRAINING, "dropout": Real(0.2, 0.7), "smoothing": Real(0.0, 0.2), "selected": Choice((4, 6, 8))},
+    search={
+        **TRAINING,
+        "dropout": Real(0.2, 0.7),
+        "smoothing": Real(0.0, 0.2),
+        "selected": Choice((4, 6, 8)),
+        "learned": Real(0.0, 1.0),
+    },
     training=TrainingSettings(
         epochs=12, batch_size=16, learning_rate=2e-3, weight_decay=5e-2, clip_norm=5.0, ema=0.98, patience=1000
     ),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -52,10 +54,12 @@ def test_frames_that_are_not_selected_say_nothing(network: ActionNetwork, clips:
     assert np.allclose(among_all, network.head([features[:, 2:5], weights[:, 2:5]], training=False), atol=1e-4)
 
 
-def test_what_is_learned_counts_twice_at_the_most(network: ActionNetwork, clips: np.ndarray) -> None:
-    found = network.selector(clips, training=False)
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_what_is_learned_decides_on_its_share_of_the_score(share: float, clips: np.ndarray) -> None:
+    settings = replace(SETTINGS, learned=share)
+    found = build_actions(settings, tiny_backbone()).selector(clips, training=False)
     single, among, moved = (np.asarray(found[name]) for name in ("single", "among", "moved"))
-    assert np.allclose(found[SCORES], moved * (1 + single * among) / 2)
+    assert np.allclose(found[SCORES], moved * (1 - share + share * single * among))
     assert found["frame_logits"].shape == (3, 8, 2)
 
 
@@ -119,6 +123,7 @@ def test_multiply_adds_are_counted_by_hand() -> None:
     [
         ({"classes": ["one"]}, "two different classes"),
         ({"selected": 9}, "selected of 2 to 8"),
+        ({"learned": 1.2}, "learned of 0 to 1"),
         ({"glance": 12}, "multiple of glance"),
         ({"input_size": 40}, "one of"),
         ({"word_vectors": [[1.0]]}, "word vector"),
