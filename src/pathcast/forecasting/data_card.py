@@ -12,7 +12,7 @@ import numpy as np
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import Trajectory, step_time
 from pathcast.forecasting.quality import STEP_SECONDS, Drop, stands
-from pathcast.forecasting.windows import WINDOW_STEPS
+from pathcast.forecasting.windows import window_starts
 
 ClockName = Literal["utc", "recording"]
 
@@ -22,9 +22,9 @@ class RecordingCard:
     """One camera or recording of a set.
 
     `trajectories` are the unbroken parts of `tracks`, `positions` their samples 0.4 s apart, `windows` the
-    strict windows of 8 + 12 steps in them. `since` and `until` are the times of the first and last position:
-    ISO 8601 in UTC, or seconds from the recording's start. Speeds are those of steps, in the set's units a
-    second; `standing` trajectories do not leave the place.
+    strict windows of 8 + 12 steps in them, as `window_starts` finds them. `since` and `until` are the times of the
+    first and last position: ISO 8601 in UTC, or seconds from the recording's start. Speeds are those of steps, in the
+    set's units a second; `standing` trajectories do not leave the place.
     """
 
     name: str
@@ -157,7 +157,7 @@ def _recording(name: str, trajectories: Sequence[Trajectory], clock: ClockName) 
         tracks=len({each.track_id for each in trajectories}),
         trajectories=len(trajectories),
         positions=sum(map(len, trajectories)),
-        windows=sum(max(len(each) - WINDOW_STEPS + 1, 0) for each in trajectories),
+        windows=sum(len(window_starts(each)) for each in trajectories),
         since=_moment(first, clock),
         until=_moment(last, clock),
         span_s=round((last - first) * STEP_SECONDS, 1),

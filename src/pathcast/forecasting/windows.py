@@ -179,12 +179,12 @@ class Windows:
 def cut_windows(
     trajectories: Iterable[Trajectory], *, everyone: Sequence[Trajectory] | None = None, stride: int = 1
 ) -> Windows:
-    """Every window of 20 consecutive steps, started every `stride` steps, in the order of `trajectories`.
+    """Every window of 20 consecutive steps that `window_starts` finds, in the order of `trajectories`.
 
     Trajectories of one camera and track id (a track with gaps) share a track number, those of one camera a
     recording's. Who of `everyone` is seen by that camera is a neighbour, however short; they are what `trajectories` or
-    parts of them were chosen from, or these alone. Raises InvalidInputError when no trajectory is long enough, or when
-    units are mixed.
+    parts of them were chosen from, or these alone. Raises InvalidInputError when there is no such window, or when units
+    are mixed.
     """
     if stride < 1:
         raise InvalidInputError(f"stride: expected 1 or more, got {stride}")
@@ -192,12 +192,13 @@ def cut_windows(
     units = {trajectory.units for trajectory in given}
     if len(units) > 1:
         raise InvalidInputError(f"windows: expected trajectories in one unit, got {sorted(units)}")
-    starts = [np.arange(0, len(trajectory) - WINDOW_STEPS + 1, stride) for trajectory in given]
+    starts = [window_starts(trajectory, stride) for trajectory in given]
     if not any(map(len, starts)):
         lengths = list(map(len, given))
         longest = f"the longest of {len(lengths)} trajectories has {max(lengths)}" if lengths else "no trajectory given"
         raise InvalidInputError(
-            f"empty selection: expected at least one trajectory of {WINDOW_STEPS} consecutive steps, {longest}",
+            f"empty selection: expected at least one trajectory of {WINDOW_STEPS} consecutive steps that is seen at "
+            f"the {OBSERVED_STEPS}th of them, {longest}",
             hint="widen the time range or the choice of cameras and classes",
         )
     tracks: dict[tuple[str, int], int] = {}
@@ -221,6 +222,16 @@ def cut_windows(
         neighbours_along(around)[first + OBSERVED_STEPS - 1],
         neighbours_along(around, backwards=True)[first + FUTURE_STEPS],
     )
+
+
+def window_starts(trajectory: Trajectory, stride: int = 1) -> Int64Array:
+    """The numbers of the positions, every `stride` of them, that begin a window of 20 steps: (n,), from 0.
+
+    Only of windows whose walker was seen at the last observed step: in a gap that was bridged the place tells where the
+    walker came out of it, and live nobody is forecast there.
+    """
+    first = np.arange(0, len(trajectory) - WINDOW_STEPS + 1, stride)
+    return first[trajectory.seen[first + OBSERVED_STEPS - 1]]
 
 
 def concatenate(parts: Sequence[Windows]) -> Windows:

@@ -20,7 +20,7 @@ from pathcast.registry.publishing import ModelLifecycle, challenger_of
 from pathcast.registry.verdicts import NO_CHAMPION, REPLAY, Verdict
 from pathcast.serving.frame_analyzer import Detector, Forecaster
 from pathcast.serving.local_models import FileDetector, FileForecaster
-from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster
+from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster, require_fit
 from pathcast.serving.replay import RecordedDetector, recorded_frames, replay
 from pathcast.serving.replay_diff import ReplayDiff, compare, merge
 from pathcast.serving.triton_client import TritonClient
@@ -156,10 +156,16 @@ class _Sides:
         if self._part == "detector":
             # One after the other: an hour of frames does not fit into memory.
             frames = map(self._archive.read, read_frame_rows(self._connection, *span))
-            return replay(frames, camera, self._detector(version), RemoteForecaster(self._client), advance=advance)
+            return replay(frames, camera, self._detector(version), self._served_forecaster(), advance=advance)
         recorded = read_observations(self._connection, *span)
         detector, forecaster = RecordedDetector(recorded), self._forecaster(version)
         return replay(recorded_frames(recorded), camera, detector, forecaster, advance=advance)
+
+    def _served_forecaster(self) -> Forecaster:
+        forecaster = RemoteForecaster(self._client)
+        if self._client.ready(forecaster.model):
+            require_fit(self._client, "forecaster", forecaster.model)
+        return forecaster
 
     def _forecaster(self, version: int) -> Forecaster:
         served = self._served_as(version)

@@ -133,6 +133,16 @@ def test_nobodys_future_is_told() -> None:
         np.testing.assert_array_equal(values[0], cut_windows([walker, changed]).inputs()[name][0])
 
 
+def test_nobody_is_forecast_from_within_a_gap_that_was_bridged() -> None:
+    seen = np.ones(30, np.bool_)
+    seen[9:12] = False
+    walker = crossing("gate", track=0, start=0, length=30, y=0.0)
+    gap = Trajectory("gate", 0, 0, 0, walker.positions, METRES, seen)
+    assert cut_windows([gap]).observed[:, -1, 0].tolist() == [7.0, 8.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0]
+    with pytest.raises(InvalidInputError, match="is seen at the 8th of them, the longest of 1 trajectories has 20"):
+        cut_windows([gap.part(2, 22)])
+
+
 def test_a_window_played_backwards_has_the_neighbours_of_a_world_played_backwards() -> None:
     random = np.random.default_rng(3)
     walks = [Trajectory("gate", k, 0, k, random.normal(size=(24, 2)).cumsum(axis=0), METRES) for k in range(12)]
