@@ -13,14 +13,12 @@ import pytest
 from pathcast.core.camera import read_camera_file
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
-from pathcast.forecasting.walks import random_walks
 from pathcast.local.platform import Platform
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.sources import VideoFile
 from pathcast.registry.detector import import_detector
-from pathcast.registry.publishing import publish_model
-from pathcast.registry.registration import Registration
+from pathcast.registry.shipped import publish_shipped
 from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect
 
@@ -30,7 +28,6 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("PATHCAST_DATA", ROOT.parent / "shared" / "data"))
 CLIP = DATA / "pets09_s2l1" / "vtest.avi"
 DETECTOR = DATA / "models" / "yolox_nano.onnx"
-FORECASTER = ROOT / "model_repo" / "forecaster"
 CAMERA_FILE = ROOT / "src" / "pathcast" / "local" / "demo" / "camera.toml"
 
 FRAMES, FPS = 240, 7.0
@@ -68,9 +65,7 @@ def platform(tmp_path_factory):
         platform.up(servers_only=True)
         settings = platform.settings()
         import_detector(settings, DETECTOR, frames=CLIP)
-        model, config = FORECASTER / "1" / "model.onnx", (FORECASTER / "config.pbtxt").read_text()
-        given = Registration(onnx_path=model, card="", example=random_walks(1, seed=0))
-        publish_model(settings, "forecaster", given, config)
+        publish_shipped(settings, "forecaster")
         platform.up()
         yield platform
     finally:

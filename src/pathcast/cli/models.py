@@ -36,6 +36,7 @@ class ShippedModel(StrEnum):
 
     ACTIONS = "actions"
     DETECTOR = "detector"
+    FORECASTER = "forecaster"
     MOT = "mot"
     SIGNS = "signs"
 

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[3] / "model_repo"
 
 
 def publish_shipped(settings: PlatformSettings, model: str, folder: Path | None = None) -> PublishedModel:
-    """Register, publish, try and promote a model whose only inputs are pixels.
+    """Register, publish, try and promote a model whose inputs are pixels or numbers.
 
     `folder` holds config.pbtxt, README.md and 1/model.onnx, the parts of an ensemble in or beside it; without one it
     is what comes with the project. Raises InvalidInputError where a file is missing, and as `publish_model` does.
@@ -42,7 +42,11 @@ def publish_shipped(settings: PlatformSettings, model: str, folder: Path | None 
 
 
 def noise(path: Path) -> Arrays:
-    """One image, or clip, of noise for each input of the file."""
+    """One sample of noise for each input of the file: bytes for pixels, else normal numbers."""
     random = np.random.default_rng(0)
-    shapes = {tensor.name: tensor.shape for tensor in open_session(path).get_inputs()}
-    return {name: random.integers(0, 256, (1, *shape[1:]), dtype=np.uint8) for name, shape in shapes.items()}
+    return {
+        tensor.name: random.integers(0, 256, (1, *tensor.shape[1:]), dtype=np.uint8)
+        if tensor.type == "tensor(uint8)"
+        else random.normal(size=(1, *tensor.shape[1:])).astype(np.float32)
+        for tensor in open_session(path).get_inputs()
+    }

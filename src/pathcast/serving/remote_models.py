@@ -44,7 +44,7 @@ def require_fit(server: ModelServer, part: str, model: str) -> None:
     if misfit := ANALYZER_MODELS[part].misfit(metadata.inputs, metadata.outputs):
         raise InvalidInputError(
             f"model {model}, version {', '.join(metadata.versions)}: {misfit}",
-            hint="it is of another release: publish one of this (pathcast models import, or the pipeline train_model)",
+            hint="it is of another release: publish one of this (pathcast models publish, or the pipeline train_model)",
         )
 
 
