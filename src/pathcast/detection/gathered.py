@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,22 +14,23 @@ _IMAGE_FOLDERS = ("images", "JPEGImages", "img1")
 
 
 class Names:
-    """Gives out names, each once."""
+    """Gives out names that a folder can have, each once."""
 
     def __init__(self, taken: Collection[str] = ()) -> None:
         self._taken = set(taken)
 
     def own(self, wanted: str) -> str:
-        """`wanted`, with the first free number behind it where it is taken.
+        """`wanted`, without what no folder's name has, and with the first free number behind it where it is taken.
 
         >>> names = Names(["gate"])
-        >>> [names.own("gate"), names.own("gate"), names.own("yard")]
-        ['gate-2', 'gate-3', 'yard']
+        >>> [names.own("gate"), names.own("gate"), names.own("yard"), names.own("../../etc"), names.own("")]
+        ['gate-2', 'gate-3', 'yard', '_.._etc', 'unnamed']
         """
-        name, number = wanted, 1
+        clean = re.sub(r"[^\w.-]", "_", wanted).lstrip(".") or "unnamed"
+        name, number = clean, 1
         while name in self._taken:
             number += 1
-            name = f"{wanted}-{number}"
+            name = f"{clean}-{number}"
         self._taken.add(name)
         return name
 

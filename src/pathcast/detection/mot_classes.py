@@ -65,8 +65,8 @@ def object_classes(folder: Path, numbers: Int64Array, class_of: ClassOf = class_
     if not path.is_file():
         return mot16_classes(numbers)
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path}: not a text file: {error}") from error
     known = [class_of(name) for name in names]
     by_line = np.array([OTHER if class_id is None else class_id for class_id in known], np.int64)

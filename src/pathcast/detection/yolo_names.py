@@ -38,11 +38,14 @@ class NumberedClasses:
 def read_class_names(directory: Path) -> NumberedClasses:
     """From such a file in the set's folder, its `labels` or the folder around; else COCO's 80 are assumed.
 
-    In each place the first file of a usual name counts, or else the one of any name: YAML with `names`, or `*.names`.
-    Raises InvalidInputError where a file of a usual name has no names, and where several of other names have.
+    In each place the first file of a usual name counts, or else the one of any name: YAML with `names`, or `*.names`;
+    in the folder around it must have the set's name, or speak of it. Raises InvalidInputError where a file of a usual
+    name has no names, where several of other names have, and for one that cannot be read.
     """
-    for place in (directory, directory / "labels", directory.absolute().parent):
-        found = [path for path in (place / name for name in _FILES) if path.is_file()][:1] or _of_any_name(place)
+    own = directory.absolute()
+    for place in (directory, directory / "labels", own.parent):
+        found = [path for path in (place / name for name in _FILES) if path.is_file()][:1]
+        found = found or _of_any_name(place, of=own.name if place == own.parent else "")
         if len(found) > 1:
             raise InvalidInputError(
                 f"{place}: expected one file with class names, got {', '.join(path.name for path in found)}",
@@ -60,22 +63,31 @@ def write_class_names(directory: Path) -> None:
     (directory / YAML_FILE).write_text(text, encoding="utf-8")
 
 
-def _of_any_name(place: Path) -> list[Path]:
-    """The files with class names; other YAML lies about in many folders."""
-    return [
-        path
-        for path in sorted(place.glob("*.*"))
-        if path.suffix == _LINES or (path.suffix in _YAML and _HAS_NAMES.search(path.read_text(errors="replace")))
-    ]
+def _of_any_name(place: Path, of: str) -> list[Path]:
+    """The files with class names, of the set `of` if one is named; other YAML lies about in many folders."""
+    found = []
+    for path in sorted(place.glob("*.*")):
+        if path.suffix in (*_YAML, _LINES) and path.is_file():
+            text = _text(path)
+            if (path.suffix == _LINES or _HAS_NAMES.search(text)) and (path.stem == of or of in text):
+                found.append(path)
+    return [path for path in found if path.stem == of] or found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise InvalidInputError(f"{path}: not readable: {error.strerror}") from error
 
 
 def _names_in(path: Path) -> Mapping[int, object]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix not in _YAML:
             return {number: line for number, line in enumerate(text.splitlines()) if line.strip()}
         document = yaml.safe_load(text)
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInputError(f"{path}: not readable: {error}") from error
     names = document.get("names") if isinstance(document, dict) else None
     found = dict(enumerate(names)) if isinstance(names, list) else names

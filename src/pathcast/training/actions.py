@@ -64,8 +64,9 @@ def build(settings: Mapping[str, Any]) -> keras.Model:
 
 
 def network_settings(settings: Mapping[str, Any]) -> ActionSettings:
-    """Those of the settings that are the network's."""
-    return ActionSettings.from_mapping({name: value for name, value in settings.items() if name not in LEARNING})
+    """Those of the settings that are the network's; models of before the setting `learned` had learned with a half."""
+    own = {name: value for name, value in settings.items() if name not in LEARNING}
+    return ActionSettings.from_mapping({"learned": 0.5, **own})
 
 
 def learning_settings(settings: Mapping[str, Any]) -> Learning:

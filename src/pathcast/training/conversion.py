@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,10 +59,10 @@ def _as_sequences(sets: Sequence[LabelledImages], output: Path) -> tuple[int, Ma
 
 
 def _by_camera(sets: Sequence[LabelledImages]) -> Iterator[tuple[str, LabelledImages]]:
-    """Each camera of each set, with a name that a folder can have."""
+    """Each camera of each set, with its name."""
     for labelled in sets:
         for camera in dict.fromkeys(image.camera for image in labelled):
-            name = re.sub(r"[^\w.-]", "_", camera or labelled.root.absolute().name).lstrip(".") or "sequence"
+            name = camera or labelled.root.absolute().name
             yield name, labelled.where(lambda image, camera=camera: image.camera == camera)  # type: ignore[misc]
 
 

@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
-from pathcast.serving.batch.s3 import SCHEME, connect
+from pathcast.serving.batch.s3 import SCHEME, connect, fetch_file
 
 OPTION = "source"
 """The option of a selection that names the files."""
@@ -25,7 +25,7 @@ def bring(settings: PlatformSettings, source: str, folder: Path) -> Mapping[str,
     hold. Raises InvalidInputError where there is no file, ServiceUnavailableError where the store does not answer.
     """
     if source.startswith(SCHEME):
-        files = _objects(settings, source, folder, OPTION)
+        files = _objects(settings, source, folder)
     else:
         files = _files(Path(source), folder)
     if not files:
@@ -42,8 +42,7 @@ def local_file(settings: PlatformSettings, source: str, folder: Path, option: st
     if not source.startswith(SCHEME):
         return Path(source)
     target = folder / PurePosixPath(source).name
-    _objects(settings, source, folder, option)
-    if not target.is_file():
+    if not fetch_file(connect(settings), source, target):
         raise InvalidInputError(f"{option} {source}: expected an object, found none", hint="check the key")
     return target
 
@@ -61,10 +60,10 @@ def _files(source: Path, folder: Path) -> int:
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _objects(settings: PlatformSettings, source: str, folder: Path, option: str) -> int:
+def _objects(settings: PlatformSettings, source: str, folder: Path) -> int:
     bucket, _, key = source.removeprefix(SCHEME).partition("/")
     if not bucket or not key:
-        raise InvalidInputError(f"{option} {source}: expected s3://BUCKET/KEY")
+        raise InvalidInputError(f"{OPTION} {source}: expected s3://BUCKET/KEY")
     client = connect(settings)
     root = PurePosixPath(key)
     count = 0
@@ -79,7 +78,7 @@ def _objects(settings: PlatformSettings, source: str, folder: Path, option: str)
             client.fget_object(bucket, item.object_name, str(target))
             count += 1
     except S3Error as error:
-        raise InvalidInputError(f"{option} {source}: {error.code}: {error.message}", hint="check the bucket") from error
+        raise InvalidInputError(f"{OPTION} {source}: {error.code}: {error.message}", hint="check the bucket") from error
     except (MinioException, HTTPError) as error:
-        raise ServiceUnavailableError(f"{option} {source}: the object store failed: {error}") from error
+        raise ServiceUnavailableError(f"{OPTION} {source}: the object store failed: {error}") from error
     return count

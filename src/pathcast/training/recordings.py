@@ -103,7 +103,7 @@ class _Walk:
         if not source.is_dir():
             raise InvalidInputError(f"{source}: no such file or folder")
         described = (source / SEQUENCE_FILE).exists()
-        if described and _pictures_of(source) is None:
+        if described and self._has_no_pictures(source):
             self.note(f"{source}: left out, no images and no video of it")
             return
         if described or (source / "gt" / "gt.txt").exists():
@@ -153,6 +153,12 @@ class _Walk:
         if others:
             self.note(f"{source}: {others}")
         return replace(labelled, faults=tuple(faults))
+
+    def _has_no_pictures(self, sequence: Path) -> bool:
+        try:
+            return _pictures_of(sequence) is None
+        except InvalidInputError:
+            return False  # what is wrong with it is told where it is read
 
     def _label(self, video: Path, teacher: Teacher) -> LabelledImages:
         return label_video(video, self.work, teacher, self.labelling, self.names.own(video.stem))

@@ -96,6 +96,8 @@ def test_an_empty_folder_and_a_broken_image_are_refused(tmp_path: Path) -> None:
         ("yard/workers.yaml", "nc: 3\nnames: [car, helmet, person]\n"),
         ("workers.yml", "train: yard/images\nnames:\n  0: car\n  1: helmet\n  2: person\n"),
         ("yard/workers.names", "car\nhelmet\nperson\n"),
+        ("yard.names", "\ufeffcar\nhelmet\nperson\n"),
+        ("yard.yaml", "\ufeffnames: [car, helmet, person]\n"),
     ],
 )
 def test_class_numbers_are_those_of_the_sets_own_names(tmp_path: Path, file: str, text: str) -> None:
@@ -113,6 +115,17 @@ def test_class_numbers_are_those_of_the_sets_own_names(tmp_path: Path, file: str
     assert labelled.about == {"class_names": name, "other_classes": {"helmet": 1}}
     assert [(fault.name, fault.kind) for fault in found] == [("images/b.png", "unreadable labels")]
     assert f"row 2: expected the number of a class ({name}), got 3" in found[0].detail
+
+
+def test_names_in_the_folder_around_are_those_of_the_set(tmp_path: Path) -> None:
+    (tmp_path / "yard").mkdir()
+    write_pair(tmp_path / "yard", "a", "1 0.5 0.5 0.2 0.4")
+    (tmp_path / "animals.yaml").write_text("path: animals\nnames: [cat, person]\n")
+    (tmp_path / "folder.yaml").mkdir()
+    assert read_yolo(tmp_path / "yard").boxes_by_class() == {"bicycle": 1}  # COCO's 1
+    (tmp_path / "yard.yaml").write_text("names: [person, car]\n")
+    (tmp_path / "all.yaml").write_text("train: [yard, animals]\nnames: [cat, person]\n")
+    assert read_yolo(tmp_path / "yard").boxes_by_class() == {"car": 1}
 
 
 def test_of_several_files_of_names_none_is_guessed(tmp_path: Path) -> None:

@@ -111,6 +111,41 @@ def test_errors_are_those_of_the_most_likely_path_and_of_the_best():
     assert (score.constant_velocity_ade, score.constant_velocity_fde) == pytest.approx((1.0, 1.0))
 
 
+def test_forecasts_that_are_scored_together_keep_their_own_errors():
+    """Three walkers, one of whom goes early; forecasts of 2 and of 3 paths in turns."""
+    random = np.random.default_rng(7)
+    walked = random.normal(size=(3, 40, 2)).cumsum(axis=1)
+    ledger, made, scores = ForecastLedger("gate", "m"), {}, []
+    for index in range(40):
+        seen = [0, 1, 2] if index < 16 else [0, 1]
+        frame = FrameTracks(seen, np.zeros((len(seen), 4)), np.ones(len(seen)), np.zeros(len(seen)), seen)
+        due, fell_due = ledger.advance(step_time(START_STEP + index), frame, walked[seen, index])
+        scores += fell_due
+        if due is not None:
+            modes = 2 + index // 3 % 2
+            paths = random.normal(size=(len(seen), modes, 12, 2)).astype(np.float32)
+            log_probs = random.normal(size=(len(seen), modes)).astype(np.float32)
+            ledger.record(due, paths, log_probs, "forecaster", "1")
+            made.update({(track, index): each for track, *each in zip(seen, paths, log_probs, strict=True)})
+    assert {score.status for score in scores} == {"scored", "track_ended"}
+    assert {score.steps for score in scores} > {12}
+    for score in scores:
+        index = score.made_at_step - START_STEP
+        paths, log_probs = made[score.track_id, index]
+        now, before = walked[score.track_id, index], walked[score.track_id, index - 1]
+        straight = now + np.arange(1, score.steps + 1)[:, None] * (now - before)
+        came = walked[score.track_id, index + 1 : index + 1 + score.steps]
+        if not score.steps:
+            assert score.ade is score.best_fde is score.constant_velocity_ade is None
+            continue
+        errors = np.linalg.norm(paths[:, : score.steps] - came, axis=-1)
+        wanted = [errors[log_probs.argmax()].mean(), errors[log_probs.argmax(), -1]]
+        wanted += [errors.mean(axis=-1).min(), errors[:, -1].min()]
+        wanted += [np.linalg.norm(straight - came, axis=-1).mean(), np.linalg.norm(straight[-1] - came[-1])]
+        got = [score.ade, score.fde, score.best_ade, score.best_fde]
+        assert [*got, score.constant_velocity_ade, score.constant_velocity_fde] == pytest.approx(wanted, rel=1e-4)
+
+
 def test_forecasts_of_an_ended_track_are_counted_not_dropped():
     tracks = {
         1: ((0.0, 0.0), (1.0, 0.0), lambda t: t <= 4.0),

@@ -20,7 +20,7 @@ from pathcast.export.parity import open_session
 from pathcast.export.triton_config import parse_config
 from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES
 from pathcast.recognition.clip_store import read_clips
-from pathcast.training.actions import FAMILY, build
+from pathcast.training.actions import FAMILY, build, network_settings
 from pathcast.training.network import assign_weights
 from pathcast.training.prepared import PreparedData, prepare
 from pathcast.training.train_family import Job, train_family
@@ -44,6 +44,11 @@ def exported(trained: TrainedModel, clips: PreparedData, tmp_path_factory: pytes
     target = tmp_path_factory.mktemp("exported")
     FAMILY.export(network, clips.folder, target)
     return target
+
+
+def test_a_model_of_before_the_learned_share_keeps_the_half_it_learned_with() -> None:
+    assert network_settings({"classes": ["a", "b"]}).learned == 0.5
+    assert network_settings({"classes": ["a", "b"], "learned": 0.2}).learned == 0.2
 
 
 def test_settings_follow_from_the_data(clips: PreparedData, tmp_path: Path) -> None:

@@ -414,6 +414,29 @@ def test_a_sequence_that_is_not_described_is_told_what_to_write(tmp_path: Path) 
     assert [fault.kind for fault in empty.faults] == ["unreadable set"]
 
 
+def test_a_check_goes_on_after_a_sequence_whose_description_is_broken(tmp_path: Path) -> None:
+    folder = mot_folder(tmp_path / "gate")
+    text = (folder / "seqinfo.ini").read_text()
+    (folder / "seqinfo.ini").write_text(text.replace("seqLength=6", "seqLength=x"))
+    mot_folder(tmp_path / "yard")
+    broken, whole = read_recordings(tmp_path, tmp_path / "work", go_on=True)
+    assert [fault.kind for fault in broken.faults] == ["unreadable set"]
+    assert len(whole) == 6
+
+
+def test_frames_of_a_sequence_stay_below_the_folder_for_them(tmp_path: Path) -> None:
+    folder = mot_folder(tmp_path / "raw" / "gate", frames_=0)
+    text = (folder / "seqinfo.ini").read_text()
+    (folder / "seqinfo.ini").write_text(text.replace("name=gate", "name=../../outside").replace("=img1", "=none"))
+    video(tmp_path / "raw" / "films" / "gate.avi", 90)
+    (tmp_path / "raw" / "films" / "gate.avi").rename(folder / "gate.avi")
+    (labelled,) = read_recordings(folder, tmp_path / "work" / "deep")
+    assert [labelled.read(image).shape for image in labelled] == [(48, 64, 3)] * 6
+    frames_ = list(tmp_path.rglob("*.jpg"))
+    assert len(frames_) == 6
+    assert all(path.is_relative_to(tmp_path / "work" / "deep") for path in frames_)
+
+
 def test_a_mot_sequence_has_its_images_where_it_says(tmp_path: Path) -> None:
     folder = mot_folder(tmp_path / "gate")
     (folder / "img1").rename(folder / "frames")

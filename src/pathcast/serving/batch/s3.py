@@ -100,7 +100,7 @@ def store(client: Minio, file: Path, address: str) -> None:
 def _split(address: str) -> tuple[str, str]:
     bucket, _, key = address.removeprefix(SCHEME).partition("/")
     if not address.startswith(SCHEME) or not bucket or not key:
-        raise InvalidInputError(f"{address}: expected s3://BUCKET/KEY of a video, or of a folder of them")
+        raise InvalidInputError(f"{address}: expected s3://BUCKET/KEY")
     return bucket, key
 
 
