@@ -40,12 +40,14 @@ _CLASSES[list(_LIKE_PEOPLE)] = PERSON
 class ObjectClasses:
     """Of rows (n,) the platform's class, or OTHER, and which are no people, but look so: they are ignored.
 
-    `others` counts the rows of OTHER by what they are; `source` is the file that names the classes, if there is one.
+    `others` counts the rows of OTHER by what they are; `labelled` are the platform's classes of which every object is
+    labelled: people, or those of the file that names the classes, `source`, if there is one.
     """
 
     class_ids: Int64Array
     like_people: npt.NDArray[np.bool_]
     others: Mapping[str, int]
+    labelled: frozenset[int] = frozenset({PERSON})
     source: str | None = None
 
 
@@ -69,10 +71,11 @@ def object_classes(folder: Path, numbers: Int64Array, class_of: ClassOf = class_
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path}: not a text file: {error}") from error
     known = [class_of(name) for name in names]
+    labelled = frozenset(class_id for class_id in known if class_id is not None)
     by_line = np.array([OTHER if class_id is None else class_id for class_id in known], np.int64)
     class_ids = by_line[_checked(numbers, len(names), str(path)) - 1]
     others = Counter(names[number - 1] for number in numbers[class_ids == OTHER].tolist())
-    return ObjectClasses(class_ids, np.zeros(len(numbers), np.bool_), others, path.name)
+    return ObjectClasses(class_ids, np.zeros(len(numbers), np.bool_), others, labelled, path.name)
 
 
 def _checked(numbers: Int64Array, last: int, source: str) -> Int64Array:

@@ -7,7 +7,7 @@ beside it), masks of moving objects (`groundtruth/`, `input/`) and, with a teach
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,7 +18,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES, PERSON, ClassOf, class_id_of
+from pathcast.detection.classes import CLASS_NAMES, ClassOf, class_id_of
 from pathcast.detection.coco_json import read_coco
 from pathcast.detection.gathered import Names
 from pathcast.detection.labelled import (
@@ -140,8 +140,8 @@ class _Walk:
             if others and not any(map(len, labelled)):
                 raise InvalidInputError(
                     f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
-                    hint='say which of its own they are, by --option \'classes={"pedestrian": "person"}\', '
-                    f"or leave the set out, by --option without={source.stem}",
+                    hint='in a training --option \'classes={"pedestrian": "person"}\' says which of its own they are, '
+                    f"and --option without={source.stem} leaves the set out",
                 )
         except InvalidInputError as error:
             if not self.go_on:
@@ -174,9 +174,9 @@ def read_mot(
 ) -> LabelledImages:
     """A MOT sequence's objects with their identities; a video's frames are written below `work`.
 
-    Boxes of confidence 0 are ignored ones. Times follow the sequence's frame rate. MOT labels people before all: a
-    teacher adds the objects of other classes, or they would be learned as background, but not where `gt/labels.txt`
-    says which classes are labelled. The camera has the sequence's name, or another one of `names` where that is taken.
+    Boxes of confidence 0 are ignored ones. Times follow the sequence's frame rate. MOT labels people, or the classes of
+    `gt/labels.txt`: a teacher adds the objects of the others, or they would be learned as background. The camera has
+    the sequence's name, or another one of `names` where that is taken.
     """
     info = read_sequence_info(directory)
     everything = read_boxes(directory / "gt" / "gt.txt", length=info.length, identified=True)
@@ -214,7 +214,7 @@ def read_mot(
     ]
     about = {**({"class_names": classes.source} if classes.source else {}), **other_classes(classes.others)}
     labelled = LabelledImages(root, tuple(images), about=about)
-    return labelled if teacher is None or classes.source else _with_other_classes(labelled, teacher)
+    return labelled if teacher is None else _with_other_classes(labelled, teacher, classes.labelled)
 
 
 def label_video(path: Path, work: Path, teacher: Teacher, labelling: LabellingSettings, camera: str) -> LabelledImages:
@@ -255,17 +255,16 @@ def write_jpeg(path: Path, pixels: UInt8Array) -> None:
     cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
-def _with_other_classes(people: LabelledImages, teacher: Teacher) -> LabelledImages:
-    frames = (RecordedFrame(image.name, image.captured_at or _EPOCH, people.read(image)) for image in people)
-    labelled = label(frames, teacher, people.images[0].camera)
+def _with_other_classes(own: LabelledImages, teacher: Teacher, known: Collection[int]) -> LabelledImages:
+    frames = (RecordedFrame(image.name, image.captured_at or _EPOCH, own.read(image)) for image in own)
     merged = []
-    for image, seen in zip(people, labelled, strict=True):
-        others = seen.chosen(seen.class_ids != PERSON)
+    for image, seen in zip(own, label(frames, teacher, own.images[0].camera), strict=True):
+        others = seen.chosen(~np.isin(seen.class_ids, list(known)))
         columns = ("xyxy", "class_ids", "ignored", "scores")
         both = {name: np.concatenate([getattr(image, name), getattr(others, name)]) for name in columns}
         # The tracker's numbers would clash with the sequence's.
         merged.append(image.changed(**both, track_ids=[*image.track_ids, *[-1] * len(others)]))
-    return replace(people, images=tuple(merged))
+    return replace(own, images=tuple(merged))
 
 
 def _is_coco(path: Path) -> bool:

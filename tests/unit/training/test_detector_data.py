@@ -391,13 +391,13 @@ def test_the_classes_of_a_sequence_are_those_that_cvat_names(tmp_path: Path) -> 
     (folder / "gt" / "gt.txt").write_text("".join(rows))
 
     def look(pixels: np.ndarray) -> Detections:
-        return Detections([[30, 20, 50, 40]], [0.8], [2])
+        return Detections([[30, 20, 50, 40], [5, 5, 15, 15]], [0.8, 0.8], [2, 1])
 
-    # The sequence has its cars: a teacher would add them once more.
+    # The sequence has its cars, which a teacher would add once more, and no bicycles.
     labelled = read_mot(folder, tmp_path / "work", look, class_of=class_ids_with({"walker": "person"}))
     first = labelled.images[0]
-    assert (first.class_ids.tolist(), first.track_ids.tolist()) == ([2, 0, 0], [1, 3, 4])
-    assert first.ignored.tolist() == [False, False, True]
+    assert (first.class_ids.tolist(), first.track_ids.tolist()) == ([2, 0, 0, 1], [1, 3, 4, -1])
+    assert first.ignored.tolist()[:3] == [False, False, True]
     assert labelled.about == {"class_names": "labels.txt", "other_classes": {"helmet": 1}}
     (folder / "gt" / "gt.txt").write_text("1,1,10,10,10,20,1,4,1\n")
     with pytest.raises(InvalidInputError, match="classes of .*gt/labels.txt, 1 to 3 in column 8, got 4"):
