@@ -335,7 +335,7 @@ class ModelLifecycle:
         if misfit := self.misfit(model, version):
             raise GateFailedError(
                 f"model {model} version {version}: {misfit}; the analyzer would stop",
-                hint=f"pathcast pipeline run train_model --set family={model} makes one that fits",
+                hint=f"{_new_run(model)} makes one that fits",
             )
 
     def _before(self, model: str, champion: int) -> int | None:
