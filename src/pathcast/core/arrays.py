@@ -39,9 +39,12 @@ def frozen_array(
 
 
 def _fits(actual: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(actual) == len(wanted) and all(
-        length in (None, size) for length, size in zip(wanted, actual, strict=True)
-    )
+    if len(actual) != len(wanted):
+        return False
+    for length, size in zip(wanted, actual, strict=True):  # noqa: SIM110 - a third of the time of `all`
+        if length is not None and length != size:
+            return False
+    return True
 
 
 def require_finite(name: str, array: npt.NDArray[Any]) -> None:

@@ -59,7 +59,8 @@ def suppress(boxes: Float32Array, classes: Int64Array, iou_threshold: float) -> 
         return np.empty(0, dtype=np.int64)
     # Falling scores that cv2 only sorts by (its sort is stable); the rows come best first already.
     ranks: Any = np.arange(len(boxes), 0, -1, dtype=np.float32)
-    corner_and_size: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    # cv2 takes an array of doubles as it is, and one of any other type number by number.
+    corner_and_size: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1, dtype=np.float64)
     labels: Any = classes.astype(np.int32)
     kept = cv2.dnn.NMSBoxesBatched(corner_and_size, ranks, labels, 0.0, iou_threshold)
     return np.sort(np.asarray(kept, dtype=np.int64))

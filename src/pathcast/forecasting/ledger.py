@@ -127,10 +127,8 @@ class ForecastLedger:
         previous = self._live
         self._live = current = _merge(previous, tracks, positions, now)
         seen = current.seen_at == now
-        rows = np.searchsorted(previous.track_ids, current.track_ids)
-        known = np.zeros(len(rows), dtype=bool)
-        inside = rows < len(previous.track_ids)
-        known[inside] = previous.track_ids[rows[inside]] == current.track_ids[inside]
+        rows = _rows_of(current.track_ids, previous.track_ids)
+        known = rows >= 0
         # A track's first sight counts as its own past, so that a sight exactly on the grid is a sample.
         began_at = np.full(len(rows), now - 1, dtype=np.int64)
         began_from = current.position.copy()
@@ -239,8 +237,7 @@ class ForecastLedger:
         if not self._pending:
             return
         sought = np.concatenate([pending.track_ids for pending in self._pending])
-        rows = np.searchsorted(track_ids, sought)
-        rows[~np.isin(sought, track_ids)] = -1
+        rows = _rows_of(sought, track_ids)
         first = 0
         for pending in self._pending:
             last = first + len(pending.track_ids)
@@ -337,6 +334,15 @@ def _merge(live: _Live, tracks: FrameTracks, positions: Float64Array, now: int) 
         getattr(merged, name)[old] = getattr(live, name)
     merged.class_ids[new], merged.seen_at[new], merged.position[new] = tracks.class_ids, now, positions
     return merged
+
+
+def _rows_of(sought: Int64Array, track_ids: Int64Array) -> Int64Array:
+    """Where each of `sought` is in the ascending `track_ids`; -1: not there."""
+    if not len(track_ids):
+        return np.full(len(sought), -1)
+    rows = np.searchsorted(track_ids, sought)
+    rows[track_ids.take(rows, mode="clip") != sought] = -1
+    return rows
 
 
 def _steps_between(began_at: Int64Array, now: int) -> range:

@@ -37,12 +37,12 @@ def nearest_others(
     x, y = positions.T
     apart = np.square(x[:, None] - x[told]) + np.square(y[:, None] - y[told])
     apart[told, np.arange(len(told))] = np.inf
+    everyone = np.arange(len(positions))[:, None]
     nearest = np.argpartition(apart, count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(apart, nearest, axis=1).argsort(axis=1, kind="stable")
-    nearest = np.take_along_axis(nearest, order, axis=1)
+    nearest = nearest[everyone, apart[everyone, nearest].argsort(axis=1, kind="stable")]
     values = np.concatenate([positions, steps, np.ones((len(positions), 1))], axis=1)[told]
     # Nobody is his own neighbour, also where there are no 8 others.
-    others[:, :count] = values[nearest] * np.isfinite(np.take_along_axis(apart, nearest, axis=1))[..., None]
+    others[:, :count] = values[nearest] * np.isfinite(apart[everyone, nearest])[..., None]
     return others
 
 

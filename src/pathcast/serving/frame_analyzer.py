@@ -151,6 +151,8 @@ class FrameAnalyzer:
                 outcomes[row] = image
         rows = [row for row in rows if outcomes[row] is None]
         pictures = [image for image in images if not isinstance(image, Rejected)]
+        # Now, while the images are in the processor's cache; the detector's work drives them out.
+        statistics = [measure_frame(image) for image in pictures]
         try:
             with self._stage("detect"):
                 found, version = self._detector.detect(pictures)
@@ -159,7 +161,9 @@ class FrameAnalyzer:
                 self._sessions[camera_id].recent = times
             raise
         for wave in _waves([frames[row].camera_id for row in rows]):
-            work = [self._track(frames[rows[item]], found[item], pictures[item], version) for item in wave]
+            work = [
+                self._track(frames[rows[item]], found[item], pictures[item], statistics[item], version) for item in wave
+            ]
             self._classify(work)
             with self._stage("forecast"):
                 self._forecast(work)
@@ -227,14 +231,16 @@ class FrameAnalyzer:
         session.recent = np.append(session.recent[-REMEMBERED_FRAMES + 1 :], moment)
         return None
 
-    def _track(self, frame: Frame, detections: Detections, image: UInt8Array, version: str) -> _Work:
+    def _track(
+        self, frame: Frame, detections: Detections, image: UInt8Array, statistics: FrameStatistics, version: str
+    ) -> _Work:
         session = self._sessions[frame.camera_id]
         with self._stage("track"):
             if session.seen_by != version:
                 session.tracker.forget_looks()
                 session.seen_by = version
             tracks = session.tracker.update(detections, frame.captured_at, image)
-        return _Work(frame, session, detections, tracks, image, measure_frame(image))
+        return _Work(frame, session, detections, tracks, image, statistics)
 
     def _classify(self, work: Sequence[_Work]) -> None:
         asked = [item for item in work if item.session.camera.classify and len(item.detections)]

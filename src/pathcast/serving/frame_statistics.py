@@ -31,7 +31,7 @@ class FrameStatistics(NamedTuple):
 
 def measure_frame(image: UInt8Array) -> FrameStatistics:
     """The statistics of `image` (h, w, 3) RGB."""
-    luminance = cv2.cvtColor(np.ascontiguousarray(image[::ROW_STEP]), cv2.COLOR_RGB2GRAY)
+    luminance = cv2.cvtColor(image[::ROW_STEP], cv2.COLOR_RGB2GRAY)
     curvature = cv2.filter2D(luminance, cv2.CV_16S, _SECOND_DIFFERENCE)
     _, deviation = cv2.meanStdDev(curvature)
     return FrameStatistics(float(cv2.mean(luminance)[0]), float(deviation[0, 0]))

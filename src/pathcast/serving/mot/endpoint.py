@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.frame_memory import keep_frame_memory
 from pathcast.core.observation import Observation
 from pathcast.core.trajectory import FUTURE_STEPS
 from pathcast.messaging.observation_codec import encode_observation
@@ -34,6 +35,7 @@ class Endpoint:
 
     def __init__(self, triton: Any, config: str) -> None:
         cv2.setNumThreads(1)  # one frame is too small a job to wake threads for, which the detector needs
+        keep_frame_memory()
         self._triton = triton
         fields = json.loads(config)
         models = SiblingModels(triton)
