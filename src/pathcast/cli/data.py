@@ -148,8 +148,12 @@ def sheet(
 @app.command("weights", epilog="Example: pathcast data weights yolox_nano.onnx --size nano --output nano")
 def weights(
     file: Path = typer.Argument(..., help="A published YOLOX ONNX file with COCO's 80 classes, or a served detector."),
-    size: str = typer.Option("nano", help="Of a published file: nano, tiny, small, medium, large or xlarge."),
-    embedding: int = typer.Option(0, min=0, help="Add to it a fresh branch for appearance vectors of this length."),
+    size: str | None = typer.Option(
+        None, help="Of a published file: nano (the default), tiny, small, medium, large or xlarge."
+    ),
+    embedding: int = typer.Option(
+        0, min=0, help="Add to a published file a fresh branch for appearance vectors of this length."
+    ),
     output: Path = typer.Option(..., help="Folder for weights.npz and model.json."),
 ) -> None:
     """A file's weights as a folder to export anew or to start from: `pathcast train detector --init FOLDER`."""
@@ -163,8 +167,13 @@ def weights(
     from pathcast.training.detector import published_weights, served_weights
 
     served = is_served(file)
-    if served and embedding:
-        raise InvalidInputError(f"--embedding: expected a file that YOLOX publishes, {file} is a served detector")
+    if served and (size is not None or embedding):
+        option = f"--embedding {embedding}" if size is None else f"--size {size}"
+        raise InvalidInputError(
+            f"{option}: expected a file that YOLOX publishes, {file} is a served detector",
+            hint="leave it out: a served file says its own size, and keeps the branches that it has",
+        )
+    size = "nano" if size is None else size
     (served_weights(file) if served else published_weights(file, size, embedding)).save(output)
     said = "weights of a served detector" if served else f"YOLOX {size}"
     Console().print(f"{output}: {said}, ready for --init", markup=False, highlight=False)

@@ -259,5 +259,11 @@ def test_the_weights_of_a_served_file_are_taken_out_to_be_exported_anew(tmp_path
     assert again.settings == held.settings
     for name, values in held.weights.items():
         np.testing.assert_array_equal(again.weights[name], values)
-    with pytest.raises(InvalidInputError, match="--embedding: expected a file that YOLOX publishes"):
-        run("data", "weights", SHIPPED, "--embedding", 64, "--output", tmp_path / "none")
+
+
+@pytest.mark.parametrize("option", [("--size", "large"), ("--size", "nano"), ("--embedding", "64")])
+def test_what_a_served_file_says_itself_is_not_asked_of_it(option: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=f"{' '.join(option)}: expected a file that YOLOX publishes") as caught:
+        run("data", "weights", SHIPPED, *option, "--output", tmp_path / "none")
+    assert "leave it out" in str(caught.value.hint)
+    assert not (tmp_path / "none").exists()
