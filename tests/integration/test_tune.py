@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from pathcast.cli.main import app
 from pathcast.core.settings import PlatformSettings
 from pathcast.registry.tracking import tracking_client
-from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
+from pathcast.tracking.mot_sequences import find_sequences
+from pathcast.training.tracker_tuning import TrackerSearch
 from pathcast.training.tuning import Study
 
 pytestmark = pytest.mark.integration

@@ -24,15 +24,8 @@ from pathcast.core import Detections, FrameTracks, InvalidInputError
 from pathcast.core.arrays import UInt8Array
 from pathcast.detection.classes import PERSON
 from pathcast.tracking.evaluation import ScoredSequence, TrackingScores, evaluate
-from pathcast.tracking.mot_format import (
-    MotBoxes,
-    SequenceInfo,
-    from_tracks,
-    read_boxes,
-    read_sequence_info,
-    to_detections,
-)
-from pathcast.training.tracker_tuning import find_sequences
+from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, from_tracks, read_boxes, read_sequence_info
+from pathcast.tracking.mot_sequences import TRUTH_FILE, find_sequences, read_detections
 
 if TYPE_CHECKING:
     from pathcast.serving.local_models import FileDetector
@@ -122,27 +115,12 @@ def _read_sequence(folder: Path, names: list[str], detector: FileDetector | None
     info = read_sequence_info(folder)
     if first > info.length:
         raise InvalidInputError(f"{folder}: expected --first-frame within its {info.length} frames, got {first}")
-    truth = read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True)
+    truth = read_boxes(folder / TRUTH_FILE, length=info.length, identified=True)
     if detector is None:
-        found = _given(folder, info, names)[first - 1 :]
+        found = read_detections(folder, info, names)[first - 1 :]
     else:
         found = _detected(folder, info, detector, first)
     return _Sequence(folder, info, found, truth.select(truth.frames >= first), first)
-
-
-def _given(folder: Path, info: SequenceInfo, names: list[str]) -> list[Detections]:
-    """The detections of each frame that come with the sequence."""
-    places = [place / name / "det.txt" for name in names for place in (folder, folder.parent)]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        raise InvalidInputError(
-            f"{folder}: expected detections at one of {', '.join(map(str, places))}",
-            hint="name their folder: --detections",
-        )
-    try:
-        return to_detections(read_boxes(path, length=info.length), info.length)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error.message}", hint="choose detections with scores from 0 to 1") from error
 
 
 def _detected(folder: Path, info: SequenceInfo, detector: FileDetector, first: int) -> list[Detections]:

@@ -122,7 +122,8 @@ def _search(
     target: Path,
 ) -> Search:
     if family == TRACKER:
-        from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
+        from pathcast.tracking.mot_sequences import find_sequences
+        from pathcast.training.tracker_tuning import TrackerSearch
 
         return TrackerSearch(find_sequences(data), tuple(detections), fixed)
     if len(data) != 1:

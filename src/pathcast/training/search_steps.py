@@ -25,7 +25,8 @@ def find_search(family: str, dataset: Path, fixed: Mapping[str, Any], threads: i
     """The search on prepared data: of a family's validation loss, or of the tracker's HOTA."""
     shared = whole_numbers(fixed)
     if family == TRACKER:
-        from pathcast.training.tracker_tuning import TrackerSearch, find_sequences
+        from pathcast.tracking.mot_sequences import find_sequences
+        from pathcast.training.tracker_tuning import TrackerSearch
 
         return TrackerSearch(find_sequences([dataset]), ("det",), shared)
     return FamilySearch(family, dataset, shared, threads)

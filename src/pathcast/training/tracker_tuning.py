@@ -16,13 +16,14 @@ import msgspec
 from pathcast.core import Detections, InvalidInputError
 from pathcast.tracking.evaluation import ScoredSequence, evaluate
 from pathcast.tracking.mot_format import (
+    SEQUENCE_FILE,
     MotBoxes,
     SequenceInfo,
     from_tracks,
     read_boxes,
     read_sequence_info,
-    to_detections,
 )
+from pathcast.tracking.mot_sequences import TRUTH_FILE, detections_file, find_sequences, read_detections
 from pathcast.tracking.settings import TrackerSettings, tracker_settings
 from pathcast.tracking.tracker import Tracker
 from pathcast.training.prepared import content_version
@@ -128,30 +129,6 @@ class _OpenTrackerSearch:
         return time.perf_counter() - began
 
 
-def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
-    """The MOT sequences at or below the given folders.
-
-    Raises InvalidInputError where a folder has none, or two have one name.
-    """
-    found: dict[str, Path] = {}
-    for place in places:
-        folders = sorted(path.parent for path in place.rglob("seqinfo.ini"))
-        if not folders:
-            raise InvalidInputError(
-                f"{place}: expected a MOT sequence or a folder of them, found no seqinfo.ini",
-                hint="a sequence is a folder with seqinfo.ini, gt/gt.txt and det/det.txt",
-            )
-        for folder in folders:
-            name = read_sequence_info(folder).name
-            other = found.setdefault(name, folder)
-            if other != folder:
-                raise InvalidInputError(
-                    f"{folder}: expected a name of its own, {other} is {name} too",
-                    hint="change `name` in a seqinfo.ini",
-                )
-    return tuple(found.values())
-
-
 def prepare_sequences(raw: Path, folder: Path) -> str:
     """Copy what a search reads of the MOT sequences at or below `raw` into `folder`; the version of the content.
 
@@ -168,20 +145,15 @@ def prepare_sequences(raw: Path, folder: Path) -> str:
     return content_version(folder)
 
 
-_NAMES = ("seqinfo.ini", "gt/gt.txt", "det/det.txt")
+_NAMES = (SEQUENCE_FILE, str(TRUTH_FILE), "det/det.txt")
 
 
 def _files(folder: Path, detections: Sequence[str]) -> tuple[Path, Path, Path]:
     """Where a sequence's description, ground truth and detections are."""
-    places = [place / name / "det.txt" for name in detections for place in (folder, folder.parent)]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise InvalidInputError(f"{folder}: expected detections at one of {', '.join(map(str, places))}")
-    return folder / "seqinfo.ini", folder / "gt" / "gt.txt", found
+    return folder / SEQUENCE_FILE, folder / TRUTH_FILE, detections_file(folder, detections)
 
 
 def _read(folder: Path, detections: Sequence[str]) -> _Recording:
     info = read_sequence_info(folder)
-    _, ground_truth, found = _files(folder, detections)
-    boxes = to_detections(read_boxes(found, length=info.length), info.length)
-    return _Recording(info, boxes, read_boxes(ground_truth, length=info.length, identified=True))
+    found = read_detections(folder, info, detections)
+    return _Recording(info, found, read_boxes(folder / TRUTH_FILE, length=info.length, identified=True))

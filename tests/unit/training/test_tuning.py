@@ -17,7 +17,7 @@ from pathcast.training.lifecycle import prepare_dataset
 from pathcast.training.prepared import prepare
 from pathcast.training.search_space import TRACKER, Choice, Real, Whole, starting_point, suggest, without
 from pathcast.training.search_steps import find_search
-from pathcast.training.tracker_tuning import SPACE, TrackerSearch, find_sequences
+from pathcast.training.tracker_tuning import SPACE, TrackerSearch
 from pathcast.training.tuning import STUDY_FILE, Estimate, Study
 
 FAILS_ABOVE = 9.0
@@ -197,19 +197,12 @@ def test_sequences_are_prepared_for_a_search_without_their_images(tmp_path):
 def test_sequences_that_cannot_be_searched_are_named(tmp_path):
     write_sequence(tmp_path / "raw" / "a" / "one")
     write_sequence(tmp_path / "raw" / "b" / "one")
-    with pytest.raises(InvalidInputError, match=r"b/one: expected a name of its own, .*a/one is one too"):
-        find_sequences([tmp_path / "raw" / "a", tmp_path / "raw" / "b"])
     write_sequence_info(tmp_path / "raw" / "b" / "one", SequenceInfo("other", 10, 2, 640, 480))
     with pytest.raises(InvalidInputError, match="a second sequence one"):
         prepare_dataset(TRACKER, tmp_path / "raw", tmp_path / "data", {})
     (tmp_path / "raw" / "a" / "one" / "det" / "det.txt").unlink()
     with pytest.raises(InvalidInputError, match="expected detections at one of"):
         prepare_dataset(TRACKER, tmp_path / "raw" / "a", tmp_path / "other", {})
-
-
-def test_a_folder_without_sequences_is_named(tmp_path):
-    with pytest.raises(InvalidInputError, match="found no seqinfo.ini"):
-        find_sequences([tmp_path])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""MOT sequences on disk: folders with a `seqinfo.ini`, ground truth, and the detections of one detector or more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pathcast.core import Detections, InvalidInputError
+from pathcast.tracking.mot_format import SEQUENCE_FILE, SequenceInfo, read_boxes, read_sequence_info, to_detections
+
+TRUTH_FILE = Path("gt", "gt.txt")
+_DETECTIONS_FILE = "det.txt"
+
+
+def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
+    """The MOT sequences at or below the given folders.
+
+    Raises InvalidInputError where a folder has none, or two have one name.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        folders = sorted(path.parent for path in place.rglob(SEQUENCE_FILE))
+        if not folders:
+            raise InvalidInputError(
+                f"{place}: expected a MOT sequence or a folder of them, found no {SEQUENCE_FILE}",
+                hint=f"a sequence is a folder with {SEQUENCE_FILE}, {TRUTH_FILE} and det/{_DETECTIONS_FILE}",
+            )
+        for folder in folders:
+            name = read_sequence_info(folder).name
+            other = found.setdefault(name, folder)
+            if other != folder:
+                raise InvalidInputError(
+                    f"{folder}: expected a name of its own, {other} is {name} too",
+                    hint="change `name` in a seqinfo.ini",
+                )
+    return tuple(found.values())
+
+
+def detections_file(sequence: Path, names: Sequence[str]) -> Path:
+    """The `det.txt` of a sequence, in the first of the folders `names` that is in the sequence or beside it.
+
+    Raises InvalidInputError, with the folders that are there, where it has none of them.
+    """
+    places = [place / name / _DETECTIONS_FILE for name in names for place in (sequence, sequence.parent)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise InvalidInputError(
+            f"{sequence}: expected detections at one of {', '.join(map(str, places))}", hint=_others(sequence)
+        )
+    return found
+
+
+def read_detections(sequence: Path, info: SequenceInfo, names: Sequence[str]) -> list[Detections]:
+    """What stands in its `detections_file`, one Detections a frame.
+
+    Raises InvalidInputError that names the file, and the row where one is at fault.
+    """
+    path = detections_file(sequence, names)
+    boxes = read_boxes(path, length=info.length)
+    given = boxes.confidences
+    if ((given < 0) | (given > 1)).any():
+        raise InvalidInputError(
+            f"{path}: expected confidences from 0 to 1, got {given.min():g} to {given.max():g}",
+            hint=_others(sequence, path),
+        )
+    return to_detections(boxes, info.length)
+
+
+def _others(sequence: Path, but: Path | None = None) -> str:
+    there = {path for place in (sequence, sequence.parent) for path in place.glob(f"*/{_DETECTIONS_FILE}")}
+    names = sorted({path.parent.name for path in there if path != but})
+    return f"name the folder of others by --detections; there are: {', '.join(names) or 'none'}"

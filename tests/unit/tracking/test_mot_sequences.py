@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pathcast.core import InvalidInputError
+from pathcast.tracking.mot_format import SequenceInfo, write_sequence_info
+from pathcast.tracking.mot_sequences import detections_file, find_sequences, read_detections
+
+INFO = SequenceInfo("one", 10, 2, 640, 480)
+SURE, LOUD, UNLIKELY = ("1,-1,0,0,5,5,.75,-1,-1,-1\n", "2,-1,0,0,5,5,60,-1,-1,-1\n", "1,-1,0,0,5,5,-2,-1,-1,-1\n")
+
+
+def write_detections(folder: Path, rows: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "det.txt").write_text(rows)
+    return folder / "det.txt"
+
+
+def make_sequence(folder: Path, name: str = "one") -> Path:
+    folder.mkdir(parents=True)
+    write_sequence_info(folder, SequenceInfo(name, 10, 2, 640, 480))
+    return folder
+
+
+def test_sequences_are_found_at_any_depth(tmp_path: Path) -> None:
+    one, two = make_sequence(tmp_path / "raw" / "deep" / "one"), make_sequence(tmp_path / "two", "two")
+    assert find_sequences([tmp_path / "raw", two]) == (one, two)
+
+
+def test_a_folder_without_sequences_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"found no seqinfo\.ini"):
+        find_sequences([tmp_path])
+
+
+def test_two_sequences_of_one_name_are_refused(tmp_path: Path) -> None:
+    make_sequence(tmp_path / "a")
+    make_sequence(tmp_path / "b")
+    with pytest.raises(InvalidInputError, match=r"/b: expected a name of its own, .*/a is one too"):
+        find_sequences([tmp_path / "a", tmp_path / "b"])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(["det"], "one/det/det.txt"), (["yolo"], "yolo/det.txt"), (["other", "yolo", "det"], "yolo/det.txt")],
+)
+def test_detections_are_those_of_the_first_folder_there_is(tmp_path: Path, names: list[str], expected: str) -> None:
+    sequence = make_sequence(tmp_path / "one")
+    write_detections(sequence / "det", SURE)
+    write_detections(tmp_path / "yolo", SURE)
+    assert detections_file(sequence, names) == tmp_path / expected
+
+
+def test_every_frame_has_its_detections(tmp_path: Path) -> None:
+    sequence = make_sequence(tmp_path / "one")
+    write_detections(sequence / "det", SURE)
+    first, second = read_detections(sequence, INFO, ["det"])
+    assert first.scores.tolist() == [0.75]
+    assert len(second) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (None, r"one: expected detections at one of .*one/det/det\.txt, .*/det/det\.txt"),
+        (SURE + LOUD, r"one/det/det\.txt: expected confidences from 0 to 1, got 0.75 to 60"),
+        (SURE + UNLIKELY, r"one/det/det\.txt: expected confidences from 0 to 1, got -2 to 0.75"),
+    ],
+)
+def test_unfit_detections_are_refused_with_the_others_that_are_there(
+    tmp_path: Path, rows: str | None, message: str
+) -> None:
+    sequence = make_sequence(tmp_path / "one")
+    write_detections(sequence / "frcnn", SURE)
+    write_detections(tmp_path / "yolo", SURE)
+    if rows is not None:
+        write_detections(sequence / "det", rows)
+    with pytest.raises(InvalidInputError, match=message) as raised:
+        read_detections(sequence, INFO, ["det"])
+    assert raised.value.hint == "name the folder of others by --detections; there are: frcnn, yolo"
