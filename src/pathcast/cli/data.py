@@ -115,7 +115,7 @@ def correct(
     returned = read_coco(by)
     merged, counts = corrected(read_coco(labels), returned)
     write_coco(output or labels, merged)
-    others = said_of_other_classes(returned)
+    others = said_of_other_classes(returned.about)
     Console().print(
         f"{output or labels}: {counts['images']} images corrected; boxes {counts['kept']} kept, "
         f"{counts['changed']} moved or renamed, {counts['added']} added, {counts['removed']} removed"

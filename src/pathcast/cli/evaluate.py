@@ -105,11 +105,12 @@ def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
     from pathcast.core.errors import InvalidInputError
     from pathcast.training.recordings import read_recordings
 
+    note = partial(typer.echo, err=True)
     sequences = sorted(path.parent for path in data.rglob("seqinfo.ini"))
     if len(sequences) == 1 and camera is None:
-        return _read_sequence(sequences[0])
+        return _read_sequence(sequences[0], note)
     # Frames are written for sequences alone.
-    sets = [] if sequences else read_recordings(data, data, note=partial(typer.echo, err=True))
+    sets = [] if sequences else read_recordings(data, data, note=note)
     if len(sets) != 1:
         raise InvalidInputError(
             f"{data}: expected one set of labels, or one MOT sequence without --camera, found {len(sequences or sets)}",
@@ -119,18 +120,21 @@ def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
     return len(labelled), ((labelled.read(image), image.truth()) for image in labelled)
 
 
-def _read_sequence(folder: Path) -> tuple[int, Labelled]:
+def _read_sequence(folder: Path, note: Callable[[str], None]) -> tuple[int, Labelled]:
     """A MOT sequence whose frames are a video in its folder or beside it."""
     import cv2
 
     from pathcast.core.errors import InvalidInputError
     from pathcast.detection.average_precision import sequence_truth
-    from pathcast.detection.mot_classes import object_classes
+    from pathcast.detection.labelled import other_classes, tell_other_classes
+    from pathcast.detection.mot_classes import OTHER, object_classes
     from pathcast.tracking.mot_format import read_boxes, read_sequence_info
 
     info = read_sequence_info(folder)
     boxes = read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True)
-    truth = sequence_truth(boxes, info.length, object_classes(folder / "gt", boxes.classes))
+    classes = object_classes(folder / "gt", boxes.classes)
+    tell_other_classes(folder, other_classes(classes.others), int((classes.class_ids != OTHER).sum()), note)
+    truth = sequence_truth(boxes, info.length, classes)
     videos = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]
     video = next((path for path in videos if path.suffix.lower() in VIDEO_SUFFIXES), None)
     if video is None:

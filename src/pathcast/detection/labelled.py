@@ -179,11 +179,28 @@ def other_classes(counts: Mapping[str, int]) -> Mapping[str, Any]:
     return {"other_classes": dict(counts)} if counts else {}
 
 
-def said_of_other_classes(labelled: LabelledImages) -> str:
-    """What to say of boxes that were left out for their class; empty where there are none."""
-    counts = Counter(labelled.about.get("other_classes", {}))
+def said_of_other_classes(about: Mapping[str, Any]) -> str:
+    """What a set's `about` has to say of boxes that were left out for their class; empty where there are none."""
+    counts = Counter(about.get("other_classes", {}))
     listed = ", ".join(f"{count} {name}" for name, count in counts.most_common(_LISTED))
     return f"{counts.total()} boxes of classes that the detector does not have: {listed}" if counts else ""
+
+
+def tell_other_classes(source: Path, about: Mapping[str, Any], boxes: int, note: Callable[[str], None]) -> None:
+    """Tell `note` which boxes of `source` were left out for their class; so many `boxes` are left.
+
+    Raises InvalidInputError where there are none but those: the set calls the platform's classes otherwise, or is of
+    no use.
+    """
+    others = said_of_other_classes(about)
+    if others and not boxes:
+        raise InvalidInputError(
+            f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
+            hint='in a training --option \'classes={"pedestrian": "person"}\' says which of its own they are, '
+            f"and --option without={source.stem} leaves the set out",
+        )
+    if others:
+        note(f"{source}: {others}")
 
 
 def one_file_each(targets: Mapping[str, Path], kind: str = "a label file") -> None:

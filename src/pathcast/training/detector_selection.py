@@ -82,7 +82,7 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
     if returned is not None:
         used = sum(each["corrected"]["images"] for each in cameras.values())
         print(f"{choice.corrections}: corrections of {used} of {len(returned)} images are used")
-        if others := said_of_other_classes(returned):
+        if others := said_of_other_classes(returned.about):
             print(f"{choice.corrections}: left out, {others}")
         if not used:
             raise InvalidInputError(

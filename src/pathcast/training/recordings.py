@@ -18,7 +18,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.classes import CLASS_NAMES, ClassOf, class_id_of
+from pathcast.detection.classes import ClassOf, class_id_of
 from pathcast.detection.coco_json import read_coco
 from pathcast.detection.gathered import Names
 from pathcast.detection.labelled import (
@@ -29,7 +29,7 @@ from pathcast.detection.labelled import (
     OnFault,
     other_classes,
     refuse,
-    said_of_other_classes,
+    tell_other_classes,
 )
 from pathcast.detection.mot_classes import OTHER, object_classes
 from pathcast.detection.motion_masks import read_motion_masks
@@ -136,22 +136,14 @@ class _Walk:
         faults: list[Fault] = []
         try:
             labelled = read(faults.append if self.go_on else refuse)
-            others = said_of_other_classes(labelled)
-            if others and not any(map(len, labelled)):
-                raise InvalidInputError(
-                    f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
-                    hint='in a training --option \'classes={"pedestrian": "person"}\' says which of its own they are, '
-                    f"and --option without={source.stem} leaves the set out",
-                )
+            if labelled.about.get("class_names") == ASSUMED:
+                self.note(f"{source}: class numbers are {ASSUMED}")
+            tell_other_classes(source, labelled.about, sum(map(len, labelled)), self.note)
         except InvalidInputError as error:
             if not self.go_on:
                 raise
-            labelled, others = LabelledImages(source), ""
+            labelled = LabelledImages(source)
             faults.append(Fault(str(source), UNREADABLE_SET, error.message, error.hint))
-        if labelled.about.get("class_names") == ASSUMED:
-            self.note(f"{source}: class numbers are {ASSUMED}")
-        if others:
-            self.note(f"{source}: {others}")
         return replace(labelled, faults=tuple(faults))
 
     def _has_no_pictures(self, sequence: Path) -> bool:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
-from support.bright import write_bright_detector
+from support.bright import bright_square, write_bright_detector
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
@@ -20,8 +20,21 @@ def identity(path: Path) -> Path:
     return path
 
 
-def evaluate(*arguments: object) -> None:
-    CliRunner().invoke(app, ["evaluate", "detector", *map(str, arguments)], catch_exceptions=False)
+def evaluate(*arguments: object) -> str:
+    """What the command says, on both of its outputs."""
+    return CliRunner().invoke(app, ["evaluate", "detector", *map(str, arguments)], catch_exceptions=False).output
+
+
+def named_sequence(folder: Path, names: str, *numbers: int) -> Path:
+    """A sequence of one frame and a video of it, with `names` in labels.txt and a box of each of the `numbers`."""
+    (folder / "gt").mkdir(parents=True)
+    write_sequence_info(folder, SequenceInfo("clip", 7, 1, 96, 96))
+    (folder / "gt" / "labels.txt").write_text(names)
+    rows = [f"1,{n},16,16,16,16,1,{number},1\n" for n, number in enumerate(numbers, start=1)]
+    (folder / "gt" / "gt.txt").write_text("".join(rows))
+    with Mp4Writer(folder / "clip.mp4", 7) as writer:
+        writer.write(bright_square(96, 16, 16, 16))
+    return folder
 
 
 def test_a_folder_of_no_known_layout_is_refused(tmp_path: Path) -> None:
@@ -55,6 +68,17 @@ def test_a_video_that_ends_before_its_sequence_is_told(tmp_path: Path) -> None:
             writer.write(np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(InvalidInputError, match="expected 3 frames, it ends before frame 3"):
         evaluate("--data", tmp_path, "--model", write_bright_detector(tmp_path / "model.onnx"))
+
+
+def test_boxes_of_a_sequence_that_are_of_other_classes_are_told(tmp_path: Path) -> None:
+    model = write_bright_detector(tmp_path / "model.onnx")
+    folder = named_sequence(tmp_path / "clip", "person\npedestrian\nhelmet\n", 1, 2, 3, 2)
+    said = evaluate("--data", folder, "--model", model)
+    others = "3 boxes of classes that the detector does not have: 2 pedestrian, 1 helmet"
+    assert f"{folder}: {others}\n" in said
+    (folder / "gt" / "gt.txt").write_text("1,1,16,16,16,16,1,3,1\n")
+    with pytest.raises(InvalidInputError, match=r"clip: expected boxes of person, .*, got 1 boxes .*: 1 helmet"):
+        evaluate("--data", folder, "--model", model)
 
 
 @pytest.mark.parametrize("broken", [True, False])
