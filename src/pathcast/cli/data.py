@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pathcast.cli.label_classes import CLASSES, chosen_classes
+
 if TYPE_CHECKING:
     from pathcast.detection.labelled import LabelledImages
 
@@ -31,6 +33,7 @@ WORK = typer.Option(Path("frames"), help="Folder for the frames of a sequence th
 def check(
     source: Path = SOURCE,
     work: Path = WORK,
+    classes: str = CLASSES,
     json: Path | None = typer.Option(None, help="Also write every fault to this file."),
 ) -> None:
     """Look at every file: unreadable images and labels, boxes empty or outside, the same box or image twice.
@@ -48,7 +51,7 @@ def check(
 
     faults, hints, images = [], [], 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        for labelled in _read(source, work, go_on=True):
+        for labelled in _read(source, work, classes, go_on=True):
             images += len(labelled)
             bar = progress.add_task("checking", total=len(labelled))
             found = validate(labelled, lambda name, bar=bar: progress.advance(bar))  # type: ignore[misc]
@@ -57,7 +60,7 @@ def check(
             hints += unfit(labelled.where(lambda image, bad=unreadable: image.name not in bad))  # type: ignore[misc]
     console = Console()
     for fault in faults:
-        console.print(f"{fault.name}: {fault.kind}: {fault.detail}", markup=False, highlight=False, soft_wrap=True)
+        console.print(str(fault.error()), markup=False, highlight=False, soft_wrap=True)
     for hint in hints:
         console.print(f"{hint.name}: {hint.kind} ({hint.detail})", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{images} images, {len(faults)} faults, {len(hints)} not worth learning from")
@@ -78,6 +81,7 @@ def convert(
     to: LabelFormat = typer.Option(..., help="The format to write."),
     output: Path = typer.Option(..., help="Folder for the labels and a copy of the images."),
     work: Path = WORK,
+    classes: str = CLASSES,
 ) -> None:
     """Write labels in another format, with the images where that format wants them.
 
@@ -87,7 +91,7 @@ def convert(
 
     from pathcast.training import conversion
 
-    count, left_out = conversion.convert(_read(source, work), to.value, output)
+    count, left_out = conversion.convert(_read(source, work, classes), to.value, output)
     without = ", ".join(f"{boxes} {reason}" for reason, boxes in left_out.items() if boxes)
     said = f"; left out, since {to.value} cannot say them: {without}" if without else ""
     Console().print(f"{output}: {count} images as {to.value}{said}", markup=False, highlight=False, soft_wrap=True)
@@ -135,13 +139,14 @@ def sheet(
     count: int = typer.Option(16, min=1, max=100, help="How many images."),
     seed: int = typer.Option(1, min=0, help="Seed of the choice and of the variations."),
     work: Path = WORK,
+    classes: str = CLASSES,
 ) -> None:
     """Draw images with their boxes; ignored ones are grey."""
     from rich.console import Console
 
     from pathcast.training.detector_sheet import draw_sheet
 
-    draw_sheet(_read(source, work), output, vary=augmented, count=count, seed=seed)
+    draw_sheet(_read(source, work, classes), output, vary=augmented, count=count, seed=seed)
     Console().print(f"{output}: {count} images", markup=False, highlight=False)
 
 
@@ -179,9 +184,10 @@ def weights(
     Console().print(f"{output}: {said}, ready for --init", markup=False, highlight=False)
 
 
-def _read(source: Path, work: Path, *, go_on: bool = False) -> list[LabelledImages]:
+def _read(source: Path, work: Path, classes: str, *, go_on: bool = False) -> list[LabelledImages]:
     from functools import partial
 
     from pathcast.training.recordings import read_recordings
 
-    return read_recordings(source, work, note=partial(typer.echo, err=True), go_on=go_on)
+    note = partial(typer.echo, err=True)
+    return read_recordings(source, work, class_of=chosen_classes(classes), note=note, go_on=go_on)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.label_classes import CLASSES, chosen_classes
+
 if TYPE_CHECKING:
     from pathcast.core.arrays import UInt8Array
     from pathcast.detection.average_precision import DetectorScores, GroundTruth
+    from pathcast.detection.classes import ClassOf
 
     Labelled = Iterator[tuple[UInt8Array, GroundTruth]]
     Run = Callable[[UInt8Array], dict[str, Any]]
@@ -33,6 +36,7 @@ def evaluate_detector(
         "objects, or a MOT sequence (seqinfo.ini, gt/) and its video.",
     ),
     camera: str | None = typer.Option(None, help="The images of this camera alone."),
+    classes: str = CLASSES,
     model: Path | None = typer.Option(None, help="A served-signature ONNX file; without it, what Triton serves."),
     name: str = typer.Option("detector", help="The served model's name."),
     score_threshold: float = typer.Option(0.001, min=0, max=1, help="Weaker detections are left out."),
@@ -57,7 +61,7 @@ def evaluate_detector(
     from pathcast.detection.postprocess import to_detections
     from pathcast.detection.preprocess import letterbox
 
-    total, labelled = _read(data, camera)
+    total, labelled = _read(data, camera, chosen_classes(classes))
     run, height, width = _from_triton(name, state_dir) if model is None else _from_file(model, threads)
     batch = np.empty((1, height, width, 3), np.uint8)
     run(batch)
@@ -99,7 +103,7 @@ def evaluate_detector(
         json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)))
 
 
-def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
+def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Labelled]:
     from functools import partial
 
     from pathcast.core.errors import InvalidInputError
@@ -108,9 +112,9 @@ def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
     note = partial(typer.echo, err=True)
     sequences = sorted(path.parent for path in data.rglob("seqinfo.ini"))
     if len(sequences) == 1 and camera is None:
-        return _read_sequence(sequences[0], note)
+        return _read_sequence(sequences[0], class_of, note)
     # Frames are written for sequences alone.
-    sets = [] if sequences else read_recordings(data, data, note=note)
+    sets = [] if sequences else read_recordings(data, data, class_of=class_of, note=note)
     if len(sets) != 1:
         raise InvalidInputError(
             f"{data}: expected one set of labels, or one MOT sequence without --camera, found {len(sequences or sets)}",
@@ -120,7 +124,7 @@ def _read(data: Path, camera: str | None) -> tuple[int, Labelled]:
     return len(labelled), ((labelled.read(image), image.truth()) for image in labelled)
 
 
-def _read_sequence(folder: Path, note: Callable[[str], None]) -> tuple[int, Labelled]:
+def _read_sequence(folder: Path, class_of: ClassOf, note: Callable[[str], None]) -> tuple[int, Labelled]:
     """A MOT sequence whose frames are a video in its folder or beside it."""
     import cv2
 
@@ -132,7 +136,7 @@ def _read_sequence(folder: Path, note: Callable[[str], None]) -> tuple[int, Labe
 
     info = read_sequence_info(folder)
     boxes = read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True)
-    classes = object_classes(folder / "gt", boxes.classes)
+    classes = object_classes(folder / "gt", boxes.classes, class_of)
     tell_other_classes(folder, other_classes(classes.others), int((classes.class_ids != OTHER).sum()), note)
     truth = sequence_truth(boxes, info.length, classes)
     videos = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]

@@ -335,14 +335,19 @@ def _report(model: TrainedModel, output: Path, console: Console, json: Path | No
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE texts; a value is JSON (a number, true, null, a list) or else text."""
+    """KEY=VALUE texts; for the values see `value_of`."""
     pairs: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not (name and sign):
             raise InvalidInputError(f"{option} {text}: expected KEY=VALUE")
-        try:
-            pairs[name.replace("-", "_")] = json_text.loads(value)
-        except ValueError:
-            pairs[name.replace("-", "_")] = value
+        pairs[name.replace("-", "_")] = value_of(value)
     return pairs
+
+
+def value_of(text: str) -> Any:
+    """JSON (a number, true, null, a list) or else the text."""
+    try:
+        return json_text.loads(text)
+    except ValueError:
+        return text

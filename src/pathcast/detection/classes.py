@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from pathcast.core.errors import InvalidInputError
 
@@ -34,14 +35,20 @@ def class_id_of(name: str, other_names: Mapping[str, str] = _OTHER_NAMES) -> int
     return CLASS_NAMES.index(known) if known in CLASS_NAMES else None
 
 
-def class_ids_with(names: Mapping[str, str]) -> ClassOf:
+def class_ids_with(names: Any) -> ClassOf:
     """`class_id_of` that also knows the platform's classes by `names`, from a label's name to the platform's.
 
-    Raises InvalidInputError where the platform has no such class.
+    `names` are as somebody gave them; raises InvalidInputError where they are no such mapping, or the platform has no
+    such class.
 
     >>> class_ids_with({"Pedestrian": "person"})("pedestrian")
     0
     """
+    if not isinstance(names, Mapping):
+        raise InvalidInputError(
+            f"classes: expected names by name, got {names!r}",
+            hint='give JSON, in quotes: \'{"pedestrian": "person"}\'',
+        )
     for name, known in names.items():
         if known not in CLASS_NAMES:
             raise InvalidInputError(f"classes: {name}: expected one of {', '.join(CLASS_NAMES)}, got {known!r}")

@@ -37,6 +37,10 @@ class Fault:
     detail: str
     hint: str | None = None
 
+    def error(self) -> InvalidInputError:
+        """The fault as what stops whoever does not collect faults."""
+        return InvalidInputError(f"{self.name}: {self.kind}: {self.detail}", hint=self.hint)
+
 
 OnFault = Callable[[Fault], None]
 """What a reader of labels does with a fault. If it comes back, the reader goes on with what is left."""
@@ -44,7 +48,7 @@ OnFault = Callable[[Fault], None]
 
 def refuse(fault: Fault) -> None:
     """Stop at the first fault, for whoever does not collect them: raises InvalidInputError."""
-    raise InvalidInputError(f"{fault.name}: {fault.kind}: {fault.detail}", hint=fault.hint)
+    raise fault.error()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,8 +200,8 @@ def tell_other_classes(source: Path, about: Mapping[str, Any], boxes: int, note:
     if others and not boxes:
         raise InvalidInputError(
             f"{source}: expected boxes of {', '.join(CLASS_NAMES)}, got {others}",
-            hint='in a training --option \'classes={"pedestrian": "person"}\' says which of its own they are, '
-            f"and --option without={source.stem} leaves the set out",
+            hint='--classes \'{"pedestrian": "person"}\', in a training --option \'classes={"pedestrian": "person"}\', '
+            f"says which of its own they are; a training leaves the set out by --option without={source.stem}",
         )
     if others:
         note(f"{source}: {others}")

@@ -66,11 +66,7 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
     rules = SplitSettings(**{**shares, "held_out": _names(options.get("held_out", ()))})
     labelling = LabellingSettings(**{"every": 5, **{key: options[key] for key in label_names & set(options)}})
     teacher, classes = options.get("teacher"), options.get("classes", {})
-    if not isinstance(classes, Mapping):
-        raise InvalidInputError(
-            f"detector data: classes: expected names by name, got {classes!r}",
-            hint='--option \'classes={"pedestrian": "person"}\'',
-        )
+    class_of = class_ids_with(classes)
     notes: list[str] = []
 
     def note(text: str) -> None:
@@ -83,7 +79,7 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
         teacher=None if teacher is None else find_teacher(Path(str(teacher))),
         labelling=labelling,
         without=_names(options.get("without", ())),
-        class_of=class_ids_with(classes),
+        class_of=class_of,
         note=note,
         go_on=True,
     )

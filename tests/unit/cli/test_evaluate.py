@@ -76,6 +76,8 @@ def test_boxes_of_a_sequence_that_are_of_other_classes_are_told(tmp_path: Path) 
     said = evaluate("--data", folder, "--model", model)
     others = "3 boxes of classes that the detector does not have: 2 pedestrian, 1 helmet"
     assert f"{folder}: {others}\n" in said
+    said = evaluate("--data", folder, "--model", model, "--classes", '{"pedestrian": "person"}')
+    assert f"{folder}: 1 boxes of classes that the detector does not have: 1 helmet\n" in said
     (folder / "gt" / "gt.txt").write_text("1,1,16,16,16,16,1,3,1\n")
     with pytest.raises(InvalidInputError, match=r"clip: expected boxes of person, .*, got 1 boxes .*: 1 helmet"):
         evaluate("--data", folder, "--model", model)

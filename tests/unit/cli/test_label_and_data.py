@@ -252,6 +252,54 @@ def test_a_detector_is_scored_on_coco_json_by_camera(labels: Path, teacher: Path
         run("evaluate", "detector", *data, "--camera", "other")
 
 
+@pytest.fixture(scope="module")
+def pedestrians(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same labels, with names that the platform does not have."""
+    path = shutil.copytree(labels, tmp_path_factory.mktemp("walkway") / "set") / "labels.json"
+    document = json.loads(path.read_text())
+    names = {"person": "Pedestrian", "car": "van"}
+    for category in document["categories"]:
+        category["name"] = names.get(category["name"], category["name"])
+    path.write_text(json.dumps(document))
+    return path
+
+
+CLASSES = ("--classes", '{"pedestrian": "person", "van": "car"}')
+
+
+def test_a_check_knows_the_classes_that_it_is_told(pedestrians: Path) -> None:
+    said = run("data", "check", pedestrians, code=1)
+    assert "expected boxes of person, bicycle, car, motorcycle, bus, truck, got 8 boxes" in said
+    assert 'next step: --classes \'{"pedestrian": "person"}\'' in said
+    assert "4 images, 0 faults" in run("data", "check", pedestrians, *CLASSES)
+
+
+def test_a_conversion_knows_the_classes_that_it_is_told(pedestrians: Path, tmp_path: Path) -> None:
+    command = ("data", "convert", pedestrians, "--to", "voc", "--output", tmp_path / "voc")
+    with pytest.raises(InvalidInputError, match="labels.json: expected boxes of .*: 4 Pedestrian, 4 van"):
+        run(*command)
+    run(*command, *CLASSES)
+    (again,) = read_recordings(tmp_path / "voc", tmp_path / "work")
+    assert again.boxes_by_class() == {"person": 4}
+
+
+def test_a_sheet_knows_the_classes_that_it_is_told(pedestrians: Path, labels: Path, tmp_path: Path) -> None:
+    run("data", "sheet", pedestrians, "--output", tmp_path / "told.png", *CLASSES)
+    run("data", "sheet", labels / "labels.json", "--output", tmp_path / "named.png")
+    assert (tmp_path / "told.png").read_bytes() == (tmp_path / "named.png").read_bytes()
+
+
+def test_a_score_knows_the_classes_that_it_is_told(pedestrians: Path, teacher: Path, tmp_path: Path) -> None:
+    run("evaluate", "detector", "--data", pedestrians, "--model", teacher, "--json", tmp_path / "n.json", *CLASSES)
+    assert json.loads((tmp_path / "n.json").read_text())["classes"]["person"]["ap50"] == pytest.approx(1.0)
+
+
+def test_classes_that_are_no_json_are_refused(pedestrians: Path) -> None:
+    with pytest.raises(InvalidInputError, match="classes: expected names by name, got 'pedestrian=person'") as caught:
+        run("data", "check", pedestrians, "--classes", "pedestrian=person")
+    assert "give JSON, in quotes" in str(caught.value.hint)
+
+
 def test_the_weights_of_a_served_file_are_taken_out_to_be_exported_anew(tmp_path: Path) -> None:
     said = run("data", "weights", SHIPPED, "--output", tmp_path / "again")
     assert "weights of a served detector, ready for --init" in " ".join(said.split())
