@@ -63,12 +63,13 @@ class AppearanceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     Confirmed tracks are remembered for `memory_s` seconds and come back at a cosine of `recall_cosine`, where
     the object may have got to since: `reach` box heights and `reach_per_s` more each second. A long memory brings
-    more strangers back than friends, unless the model tells people apart well. Weight, gate and momentum are
-    the usual ones of that work; the rest was chosen on PETS09-S2L1 with OSNet's smallest model.
+    more strangers back than friends, unless the model tells people apart well. Weight and momentum are
+    the usual ones of that work; the rest was chosen on PETS09-S2L1 with OSNet's smallest model, the gate also with
+    a detector's own vectors.
     """
 
     weight: Ratio = 0.5
-    least_cosine: Ratio = 0.2
+    least_cosine: Ratio = 0.65
     momentum: Ratio = 0.9
     memory_s: Positive = 3.0
     recall_cosine: Ratio = 0.8
