@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException, RestException
@@ -16,7 +16,9 @@ from pydantic import SecretStr
 from pathcast.core.errors import PathcastError
 from pathcast.core.trained_model import DESCRIPTION_FILE, PICTURES, WEIGHTS_FILE, TrainedModel
 from pathcast.registry.tracking import tracking_client, translated
-from pathcast.training.loop import EpochReport
+
+if TYPE_CHECKING:
+    from pathcast.training.loop import EpochReport
 
 RUN_FILE = "mlflow_run.json"
 _LOG = logging.getLogger(__name__)
