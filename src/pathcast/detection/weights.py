@@ -29,12 +29,12 @@ def load_yolox(graph: onnx.GraphProto, settings: DetectorSettings) -> keras.Mode
         raise InvalidInputError(
             f"weights of YOLOX: expected settings without normalisation and with silu, got {settings}",
         )
-    model = build_detector(settings)
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     names = convolution_names(settings)
     nodes = [node for node in graph.node if node.op_type == "Conv"]
     if len(nodes) != len(names):
         raise InvalidInputError(f"weights of YOLOX: expected {len(names)} convolutions, got {len(nodes)}")
+    model = build_detector(settings)
     for name, node in zip(names, nodes, strict=True):
         kernel, bias = (_array(tensors, parameter, name) for parameter in node.input[1:3])
         if "_preds." in name and node.input[1] != f"head.{name}.weight":

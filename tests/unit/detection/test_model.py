@@ -93,7 +93,7 @@ def test_published_weights_of_another_size_are_refused(yolox_path: Path) -> None
     with pytest.raises(InvalidInputError, match="expected 83 convolutions, got 113"):
         load_yolox(source.model.graph, replace(SIZES["tiny"], normalised=False))
     with pytest.raises(InvalidInputError, match="stem: expected shapes"):
-        load_yolox(source.model.graph, replace(SIZES["nano"], width=0.5, normalised=False))
+        load_yolox(source.model.graph, replace(SIZES["nano"], width=0.125, normalised=False))
     with pytest.raises(InvalidInputError, match="without normalisation"):
         load_yolox(source.model.graph, SIZES["nano"])
 
