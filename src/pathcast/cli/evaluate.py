@@ -107,10 +107,11 @@ def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Label
     from functools import partial
 
     from pathcast.core.errors import InvalidInputError
+    from pathcast.tracking.mot_format import SEQUENCE_FILE
     from pathcast.training.recordings import read_recordings
 
     note = partial(typer.echo, err=True)
-    sequences = sorted(path.parent for path in data.rglob("seqinfo.ini"))
+    sequences = sorted(path.parent for path in data.rglob(SEQUENCE_FILE))
     if len(sequences) == 1 and camera is None:
         return _read_sequence(sequences[0], class_of, note)
     # Frames are written for sequences alone.
@@ -132,10 +133,10 @@ def _read_sequence(folder: Path, class_of: ClassOf, note: Callable[[str], None])
     from pathcast.detection.average_precision import sequence_truth
     from pathcast.detection.labelled import other_classes, tell_other_classes
     from pathcast.detection.mot_classes import OTHER, object_classes
-    from pathcast.tracking.mot_format import read_boxes, read_sequence_info
+    from pathcast.tracking.mot_format import TRUTH_FILE, read_boxes, read_sequence_info
 
     info = read_sequence_info(folder)
-    boxes = read_boxes(folder / "gt" / "gt.txt", length=info.length, identified=True)
+    boxes = read_boxes(folder / TRUTH_FILE, length=info.length, identified=True)
     classes = object_classes(folder / "gt", boxes.classes, class_of)
     tell_other_classes(folder, other_classes(classes.others), int((classes.class_ids != OTHER).sum()), note)
     truth = sequence_truth(boxes, info.length, classes)

@@ -24,8 +24,8 @@ from pathcast.core import Detections, FrameTracks, InvalidInputError
 from pathcast.core.arrays import UInt8Array
 from pathcast.detection.classes import PERSON
 from pathcast.tracking.evaluation import ScoredSequence, TrackingScores, evaluate
-from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, from_tracks, read_boxes, read_sequence_info
-from pathcast.tracking.mot_sequences import TRUTH_FILE, find_sequences, read_detections
+from pathcast.tracking.mot_format import TRUTH_FILE, MotBoxes, SequenceInfo, from_tracks, read_boxes, read_sequence_info
+from pathcast.tracking.mot_sequences import find_sequences, read_detections
 
 if TYPE_CHECKING:
     from pathcast.serving.local_models import FileDetector

@@ -41,7 +41,7 @@ def frozen_array(
 def _fits(actual: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     if len(actual) != len(wanted):
         return False
-    for length, size in zip(wanted, actual, strict=True):  # noqa: SIM110 - a third of the time of `all`
+    for length, size in zip(wanted, actual, strict=True):  # a third of the time of `all`
         if length is not None and length != size:
             return False
     return True

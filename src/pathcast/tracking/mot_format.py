@@ -24,6 +24,7 @@ _WITH_CLASS = (8, 9)
 
 _PEDESTRIAN = 1
 SEQUENCE_FILE = "seqinfo.ini"
+TRUTH_FILE = Path("gt", "gt.txt")
 _IMAGE_FOLDER, _IMAGE_SUFFIX = "img1", ".jpg"
 
 

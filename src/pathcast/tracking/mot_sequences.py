@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pathcast.core import Detections, InvalidInputError
-from pathcast.tracking.mot_format import SEQUENCE_FILE, SequenceInfo, read_boxes, read_sequence_info, to_detections
+from pathcast.tracking.mot_format import (
+    SEQUENCE_FILE,
+    TRUTH_FILE,
+    SequenceInfo,
+    read_boxes,
+    read_sequence_info,
+    to_detections,
+)
 
-TRUTH_FILE = Path("gt", "gt.txt")
 _DETECTIONS_FILE = "det.txt"
 
 
@@ -44,9 +50,8 @@ def detections_file(sequence: Path, names: Sequence[str]) -> Path:
     places = [place / name / _DETECTIONS_FILE for name in names for place in (sequence, sequence.parent)]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise InvalidInputError(
-            f"{sequence}: expected detections at one of {', '.join(map(str, places))}", hint=_others(sequence)
-        )
+        expected = ", ".join(map(str, places))
+        raise InvalidInputError(f"{sequence}: expected detections at one of {expected}", hint=_others(sequence, names))
     return found
 
 
@@ -57,16 +62,17 @@ def read_detections(sequence: Path, info: SequenceInfo, names: Sequence[str]) ->
     """
     path = detections_file(sequence, names)
     boxes = read_boxes(path, length=info.length)
-    given = boxes.confidences
-    if ((given < 0) | (given > 1)).any():
+    try:
+        return to_detections(boxes, info.length)
+    except InvalidInputError as error:
+        given = boxes.confidences
         raise InvalidInputError(
-            f"{path}: expected confidences from 0 to 1, got {given.min():g} to {given.max():g}",
-            hint=_others(sequence, path),
-        )
-    return to_detections(boxes, info.length)
+            f"{path}: {error.message}; its confidences are {given.min():g} to {given.max():g}",
+            hint=_others(sequence, names),
+        ) from error
 
 
-def _others(sequence: Path, but: Path | None = None) -> str:
-    there = {path for place in (sequence, sequence.parent) for path in place.glob(f"*/{_DETECTIONS_FILE}")}
-    names = sorted({path.parent.name for path in there if path != but})
-    return f"name the folder of others by --detections; there are: {', '.join(names) or 'none'}"
+def _others(sequence: Path, names: Sequence[str]) -> str | None:
+    there = {path.parent.name for place in (sequence, sequence.parent) for path in place.glob(f"*/{_DETECTIONS_FILE}")}
+    others = ", ".join(sorted(there.difference(names)))
+    return f"`--detections` of a command names others; there are: {others}" if others else None

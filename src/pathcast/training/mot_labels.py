@@ -11,7 +11,7 @@ import numpy as np
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES, PERSON
 from pathcast.detection.labelled import LabelledImages
-from pathcast.tracking.mot_format import MotBoxes, SequenceInfo, write_boxes, write_sequence_info
+from pathcast.tracking.mot_format import TRUTH_FILE, MotBoxes, SequenceInfo, write_boxes, write_sequence_info
 
 FRAME = "img1/{:06d}.jpg"
 """The file of a frame, by its number, below the sequence's folder."""
@@ -47,7 +47,7 @@ def write_mot(directory: Path, labelled: LabelledImages) -> Mapping[str, int]:
     name = camera or directory.name
     write_sequence_info(directory, SequenceInfo(name, _rate(labelled), len(labelled), width, height))
     table = np.array(boxes, np.float64).reshape(-1, 4)
-    write_boxes(directory / "gt" / "gt.txt", MotBoxes(frames, ids, table, confidences))
+    write_boxes(directory / TRUTH_FILE, MotBoxes(frames, ids, table, confidences))
     return Counter(CLASS_NAMES[index] for image in labelled for index in image.class_ids.tolist() if index != PERSON)
 
 

@@ -36,7 +36,7 @@ from pathcast.detection.motion_masks import read_motion_masks
 from pathcast.detection.voc_xml import read_voc
 from pathcast.detection.yolo_names import ASSUMED
 from pathcast.detection.yolo_text import read_yolo
-from pathcast.tracking.mot_format import SEQUENCE_FILE, read_boxes, read_sequence_info
+from pathcast.tracking.mot_format import SEQUENCE_FILE, TRUTH_FILE, read_boxes, read_sequence_info
 from pathcast.training.labelling import LabellingSettings, RecordedFrame, Teacher, label
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
@@ -106,7 +106,7 @@ class _Walk:
         if described and self._has_no_pictures(source):
             self.note(f"{source}: left out, no images and no video of it")
             return
-        if described or (source / "gt" / "gt.txt").exists():
+        if described or (source / TRUTH_FILE).exists():
             yield self._read(
                 source, lambda fault: read_mot(source, self.work, self.teacher, self.names, class_of=self.class_of)
             )
@@ -171,7 +171,7 @@ def read_mot(
     the sequence's name, or another one of `names` where that is taken.
     """
     info = read_sequence_info(directory)
-    everything = read_boxes(directory / "gt" / "gt.txt", length=info.length, identified=True)
+    everything = read_boxes(directory / TRUTH_FILE, length=info.length, identified=True)
     classes = object_classes(directory / "gt", everything.classes, class_of)
     known = classes.class_ids != OTHER
     boxes, class_ids = everything.select(known), classes.class_ids[known]

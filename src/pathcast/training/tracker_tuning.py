@@ -17,13 +17,14 @@ from pathcast.core import Detections, InvalidInputError
 from pathcast.tracking.evaluation import ScoredSequence, evaluate
 from pathcast.tracking.mot_format import (
     SEQUENCE_FILE,
+    TRUTH_FILE,
     MotBoxes,
     SequenceInfo,
     from_tracks,
     read_boxes,
     read_sequence_info,
 )
-from pathcast.tracking.mot_sequences import TRUTH_FILE, detections_file, find_sequences, read_detections
+from pathcast.tracking.mot_sequences import detections_file, find_sequences, read_detections
 from pathcast.tracking.settings import TrackerSettings, tracker_settings
 from pathcast.tracking.tracker import Tracker
 from pathcast.training.prepared import content_version

@@ -69,7 +69,7 @@ def test_missing_peers_are_skipped_with_a_note(tmp_path: Path, monkeypatch: pyte
     [
         ([], r"found no seqinfo\.ini"),
         (["one", "--detections", "nowhere"], "expected detections at one of"),
-        (["one", "--detections", "loud"], r"loud/det\.txt: expected confidences from 0 to 1, got 60 to 60"),
+        (["one", "--detections", "loud"], r"loud/det\.txt: scores: expected values in \[0, 1\]"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, arguments: list[str], message: str) -> None:

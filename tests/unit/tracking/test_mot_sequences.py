@@ -60,22 +60,34 @@ def test_every_frame_has_its_detections(tmp_path: Path) -> None:
     assert len(second) == 0
 
 
+FAR = "1,-1,1e39,0,5,5,.5,-1,-1,-1\n"
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         (None, r"one: expected detections at one of .*one/det/det\.txt, .*/det/det\.txt"),
-        (SURE + LOUD, r"one/det/det\.txt: expected confidences from 0 to 1, got 0.75 to 60"),
-        (SURE + UNLIKELY, r"one/det/det\.txt: expected confidences from 0 to 1, got -2 to 0.75"),
+        (SURE + LOUD, r"one/det/det\.txt: scores: expected values in \[0, 1\]; its confidences are 0\.75 to 60"),
+        (SURE + UNLIKELY, r"one/det/det\.txt: scores: .* are -2 to 0\.75"),
+        (FAR, r"one/det/det\.txt: xyxy: row 0 is not finite"),
     ],
 )
+@pytest.mark.parametrize("others", [[], ["frcnn", "yolo"]])
 def test_unfit_detections_are_refused_with_the_others_that_are_there(
-    tmp_path: Path, rows: str | None, message: str
+    tmp_path: Path, rows: str | None, message: str, others: list[str]
 ) -> None:
     sequence = make_sequence(tmp_path / "one")
-    write_detections(sequence / "frcnn", SURE)
-    write_detections(tmp_path / "yolo", SURE)
+    for name, place in zip(others, (sequence, tmp_path), strict=False):
+        write_detections(place / name, SURE)
     if rows is not None:
         write_detections(sequence / "det", rows)
     with pytest.raises(InvalidInputError, match=message) as raised:
         read_detections(sequence, INFO, ["det"])
-    assert raised.value.hint == "name the folder of others by --detections; there are: frcnn, yolo"
+    hint = "`--detections` of a command names others; there are: frcnn, yolo"
+    assert raised.value.hint == (hint if others else None)
+
+
+def test_a_confidence_that_rounds_to_one_is_one(tmp_path: Path) -> None:
+    sequence = make_sequence(tmp_path / "one")
+    write_detections(sequence / "det", "1,-1,0,0,5,5,1.00000001,-1,-1,-1\n")
+    assert read_detections(sequence, INFO, ["det"])[0].scores.tolist() == [1]

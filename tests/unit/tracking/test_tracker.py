@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -246,6 +247,16 @@ def crossing(tracker: Tracker, *, with_looks: bool) -> dict[int, int]:
 def test_appearance_tells_apart_what_motion_confuses() -> None:
     assert crossing(Tracker(PLAIN), with_looks=False) == {1: 1, 2: 0}
     assert crossing(Tracker(WITH_LOOKS), with_looks=True) == {1: 0, 2: 1}
+
+
+@pytest.mark.parametrize(("cosine", "expected"), [(0.55, 2), (0.75, 1)])
+def test_who_stands_in_the_place_of_another_is_told_by_the_usual_gate(cosine: float, expected: int) -> None:
+    tracker = Tracker(msgspec.structs.replace(WITH_LOOKS, confirm_hits=1))
+    for frame in range(5):
+        tracker.update(looking(person(100), looks=[0]), at(frame))
+    (box, score), look = person(102), [[cosine, math.sqrt(1 - cosine**2), 0, 0]]
+    result = tracker.update(Detections([box], [score], [0], np.array(look, np.float32)), at(5))
+    assert result.track_ids[result.detection_indices == 0].tolist() == [expected]
 
 
 @pytest.mark.parametrize(("look", "expected"), [(0, 1), (1, 2)])
