@@ -44,7 +44,9 @@ class Detections:
             raise InvalidInputError(f"xyxy: row {row} has right < left or bottom < top: {boxes[row]}")
         confidences = frozen_array("scores", scores, np.float32, (count,))
         if not ((confidences >= 0) & (confidences <= 1)).all():
-            raise InvalidInputError("scores: expected values in [0, 1]")
+            raise InvalidInputError(
+                f"scores: expected values in [0, 1], got {confidences.min()} to {confidences.max()}"
+            )
         object.__setattr__(self, "xyxy", boxes)
         object.__setattr__(self, "scores", confidences)
         object.__setattr__(self, "class_ids", frozen_array("class_ids", class_ids, np.int64, (count,)))

@@ -58,18 +58,14 @@ def detections_file(sequence: Path, names: Sequence[str]) -> Path:
 def read_detections(sequence: Path, info: SequenceInfo, names: Sequence[str]) -> list[Detections]:
     """What stands in its `detections_file`, one Detections a frame.
 
-    Raises InvalidInputError that names the file, and the row where one is at fault.
+    Raises InvalidInputError that names the file.
     """
     path = detections_file(sequence, names)
     boxes = read_boxes(path, length=info.length)
     try:
         return to_detections(boxes, info.length)
     except InvalidInputError as error:
-        given = boxes.confidences
-        raise InvalidInputError(
-            f"{path}: {error.message}; its confidences are {given.min():g} to {given.max():g}",
-            hint=_others(sequence, names),
-        ) from error
+        raise InvalidInputError(f"{path}: {error.message}", hint=_others(sequence, names)) from error
 
 
 def _others(sequence: Path, names: Sequence[str]) -> str | None:
