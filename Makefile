@@ -12,14 +12,14 @@ help: ## List these commands
 
 install: .venv/installed ## Create .venv with everything, Triton included
 
-# uv installs the lock in seconds; it comes from the same lock, by pip. Compiled once, every process starts in a third of the
-# time also where PYTHONDONTWRITEBYTECODE is set: `import tensorflow` takes 4 s of a core instead of 12.
+# uv installs the lock in seconds; it comes from the same lock, by pip. Where PYTHONDONTWRITEBYTECODE keeps Python from
+# remembering what it compiles, all is compiled at once: `import tensorflow` then takes 4 s of a core instead of 12.
 .venv/installed: requirements.lock pyproject.toml src/pathcast/local/triton.lock src/pathcast/local/triton_stub.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing the locked packages (about 4.5 GB in .venv; minutes the first time, a minute from the cache)"
+	@echo "installing the locked packages (about 4 GB in .venv; minutes the first time, seconds from the cache)"
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet $(if $(PYTHONDONTWRITEBYTECODE),--compile-bytecode) --require-hashes requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --editable .
 	@$(BIN)/python -m pathcast.local.triton
 	@touch $@
