@@ -44,6 +44,7 @@ from pathcast.storage.connection import connect, database_errors
 from pathcast.storage.observations import read_observations
 from pathcast.storage.reads import read_scores, read_trajectories
 from pathcast.storage.training_tracks import TrackSelection
+from pathcast.tracking.mot_format import TRUTH_FILE
 from pathcast.training.backend import use_tensorflow
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class _Demo:
         counts = count_rows(connection, camera_id, since, until)
         scores = read_scores(connection, camera_id, since, until)
         errors = mean_errors(scores, FORECASTER, models[FORECASTER])
-        truth_file = self._clip.parent / "mot15" / "gt" / "gt.txt"
+        truth_file = self._clip.parent / "mot15" / TRUTH_FILE
         has_truth = self._clip.name == CLIP_NAME and truth_file.is_file() and len(observations) == self._frames
         truth = score_against_ground_truth(truth_file, observations) if has_truth else None
         scored = sum(score.status == "scored" for score in scores)
