@@ -33,6 +33,8 @@ def frozen_array(
     if array.shape != shape and not _fits(array.shape, shape):
         wanted = tuple("n" if length is None else length for length in shape)
         raise InvalidInputError(f"{name}: expected shape {wanted}, got {array.shape}")
+    if not array.flags.writeable:
+        return array
     view = array.view()
     view.setflags(write=False)
     return view

@@ -54,7 +54,8 @@ class Camera:
         frame's height, so that the numbers do not depend on the resolution.
         """
         boxes = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
-        feet = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
+        feet = np.empty((len(boxes), 2))
+        feet[:, 0], feet[:, 1] = (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]
         return feet / frame_height if self.ground_plane is None else self.ground_plane.to_ground(feet)
 
     def pixels(self, positions: npt.ArrayLike, frame_height: int) -> Float64Array:

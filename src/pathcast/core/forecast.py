@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -49,19 +50,40 @@ class Forecast:
         model: str,
         model_version: str,
     ) -> None:
-        futures = frozen_array("paths", paths, np.float32, (None, FUTURE_STEPS, 2))
-        require_finite(f"forecast of track {track_id} of {camera_id}: paths", futures)
-        object.__setattr__(self, "camera_id", camera_id)
-        object.__setattr__(self, "track_id", track_id)
-        object.__setattr__(self, "class_id", class_id)
-        object.__setattr__(self, "made_at_step", made_at_step)
-        object.__setattr__(self, "origin", frozen_array("origin", origin, np.float32, (2,)))
-        object.__setattr__(self, "velocity", frozen_array("velocity", velocity, np.float32, (2,)))
-        object.__setattr__(self, "paths", futures)
-        object.__setattr__(self, "log_probs", frozen_array("log_probs", log_probs, np.float32, (len(futures),)))
-        object.__setattr__(self, "units", check_units(units))
-        object.__setattr__(self, "model", model)
-        object.__setattr__(self, "model_version", model_version)
+        arrays = _checked((), f"forecast of track {track_id} of {camera_id}", origin, velocity, paths, log_probs)
+        self._fill(camera_id, track_id, class_id, made_at_step, *arrays, check_units(units), model, model_version)
+
+    @classmethod
+    def made_together(
+        cls,
+        camera_id: str,
+        track_ids: Sequence[int],
+        class_ids: Sequence[int],
+        made_at_step: int,
+        origins: npt.ArrayLike,
+        velocities: npt.ArrayLike,
+        paths: npt.ArrayLike,
+        log_probs: npt.ArrayLike,
+        units: str,
+        model: str,
+        model_version: str,
+    ) -> tuple[Self, ...]:
+        """The forecasts of n tracks from one answer of a model, checked as a whole.
+
+        `origins` and `velocities` (n, 2), `paths` (n, M, 12, 2), `log_probs` (n, M).
+        """
+        who = f"forecasts at step {made_at_step} of {camera_id}"
+        arrays = _checked((len(track_ids),), who, origins, velocities, paths, log_probs)
+        of = check_units(units), model, model_version
+        made = tuple(object.__new__(cls) for _ in track_ids)
+        for forecast, track_id, class_id, *own in zip(made, track_ids, class_ids, *arrays, strict=True):
+            forecast._fill(camera_id, track_id, class_id, made_at_step, *own, *of)
+        return made
+
+    def _fill(self, *values: object) -> None:
+        """Set the fields, in their order."""
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
 
     @property
     def made_at(self) -> datetime:
@@ -105,3 +127,22 @@ class ForecastScore:
     def made_at(self) -> datetime:
         """The time of `made_at_step`, aware UTC."""
         return step_time(self.made_at_step)
+
+
+def _checked(
+    rows: tuple[int, ...],
+    who: str,
+    origin: npt.ArrayLike,
+    velocity: npt.ArrayLike,
+    paths: npt.ArrayLike,
+    log_probs: npt.ArrayLike,
+) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
+    """The arrays of a forecast, or with `rows` (n,) of n forecasts, read-only."""
+    futures = frozen_array("paths", paths, np.float32, (*rows, None, FUTURE_STEPS, 2))
+    require_finite(f"{who}: paths", futures)
+    return (
+        frozen_array("origin", origin, np.float32, (*rows, 2)),
+        frozen_array("velocity", velocity, np.float32, (*rows, 2)),
+        futures,
+        frozen_array("log_probs", log_probs, np.float32, (*rows, futures.shape[len(rows)])),
+    )

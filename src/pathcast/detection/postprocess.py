@@ -32,35 +32,33 @@ def to_detections(
     `score_threshold` go, then rows that overlap a better one of their class by more than `nms_iou`; boxes
     are clipped to the frame, and those with nothing inside it go.
     """
-    strong = np.flatnonzero(scores >= score_threshold)
-    order = strong[np.argsort(-scores[strong], kind="stable")]
-    kept = order[suppress(boxes[order], classes[order], nms_iou)]
+    strong = (scores >= score_threshold).nonzero()[0]
+    kept = strong[suppress(boxes[strong], scores[strong], classes[strong], nms_iou)]
     xyxy = fit.to_frame(boxes[kept])
-    xyxy[:, 0::2] = xyxy[:, 0::2].clip(0, fit.frame_width)
-    xyxy[:, 1::2] = xyxy[:, 1::2].clip(0, fit.frame_height)
+    np.clip(xyxy, 0, (fit.frame_width, fit.frame_height) * 2, out=xyxy)
     visible = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-    kept = kept[visible]
+    if not visible.all():
+        kept, xyxy = kept[visible], xyxy[visible]
     looks = None if embeddings is None else embeddings[kept]
     # Rounding can put a sigmoid's product a hair over 1.
-    return Detections(xyxy[visible], scores[kept].clip(0, 1), classes[kept], looks)
+    return Detections(xyxy, scores[kept].clip(0, 1), classes[kept], looks)
 
 
-def suppress(boxes: Float32Array, classes: Int64Array, iou_threshold: float) -> Int64Array:
-    """Greedy class-wise non-maximum suppression: the indices kept, ascending.
+def suppress(boxes: Float32Array, scores: Float32Array, classes: Int64Array, iou_threshold: float) -> Int64Array:
+    """Greedy class-wise non-maximum suppression: the indices kept, best score first, of equals the first.
 
-    `boxes` (n, 4) xyxy, best first. A row goes when its intersection over union with a kept row of the
-    same class is over `iou_threshold`.
+    `boxes` (n, 4) xyxy, `scores` (n,) over 0, `classes` (n,). A row goes when its intersection over union with a
+    kept row of the same class is over `iou_threshold`.
 
-    >>> boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 3.9], [0, 0, 4, 4]], dtype=np.float32)
-    >>> suppress(boxes, np.array([0, 0, 1]), 0.5).tolist()
-    [0, 2]
+    >>> boxes = np.array([[0, 0, 4, 3.9], [0, 0, 4, 4], [0, 0, 4, 4]], dtype=np.float32)
+    >>> suppress(boxes, np.array([0.8, 0.9, 0.7], np.float32), np.array([0, 0, 1]), 0.5).tolist()
+    [1, 2]
     """
     if not len(boxes):
         return np.empty(0, dtype=np.int64)
-    # Falling scores that cv2 only sorts by (its sort is stable); the rows come best first already.
-    ranks: Any = np.arange(len(boxes), 0, -1, dtype=np.float32)
     # cv2 takes an array of doubles as it is, and one of any other type number by number.
     corner_and_size: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1, dtype=np.float64)
     labels: Any = classes.astype(np.int32)
-    kept = cv2.dnn.NMSBoxesBatched(corner_and_size, ranks, labels, 0.0, iou_threshold)
-    return np.sort(np.asarray(kept, dtype=np.int64))
+    confidences: Any = scores
+    kept = cv2.dnn.NMSBoxesBatched(corner_and_size, confidences, labels, 0.0, iou_threshold)
+    return np.asarray(kept, dtype=np.int64)

@@ -7,10 +7,10 @@ samples score it. Time is counted in grid steps, so horizons are exact whatever 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import compress, groupby
 from typing import Literal
 
 import numpy as np
@@ -72,32 +72,43 @@ class _Live:
             self.steps[keep],
         )
 
+    def joined_by(self, track_ids: Int64Array, now: int) -> _Live:
+        """With tracks that were not there, as if seen a nanosecond before `now`; their positions are yet to be set."""
+        count = len(track_ids)
+        everyone = np.concatenate((self.track_ids, track_ids))
+        order = everyone.argsort()
+        return _Live(
+            everyone[order],
+            np.concatenate((self.class_ids, np.zeros(count, np.int64)))[order],
+            np.concatenate((self.seen_at, np.full(count, now - 1)))[order],
+            np.concatenate((self.position, np.zeros((count, 2))))[order],
+            np.concatenate((self.history, np.full((count, OBSERVED_STEPS, 2), np.nan)))[order],
+            np.concatenate((self.steps, np.zeros(count, np.int64)))[order],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pending:
-    """The forecasts made at one step; `actual` (n, 12, 2) holds NaN until the positions come."""
+class _Open:
+    """Forecasts that wait for what comes, in the order made; `actual` (n, 12, 2) holds NaN until it has come."""
 
-    step: int
-    model: str
-    model_version: str
-    track_ids: Int64Array
-    class_ids: Int64Array
-    origin: Float32Array
-    velocity: Float32Array
-    paths: Float32Array
-    log_probs: Float32Array
-    actual: Float64Array
+    forecasts: tuple[Forecast, ...] = ()
+    track_ids: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
+    made_at_step: Int64Array = field(default_factory=lambda: np.empty(0, np.int64))
+    actual: Float64Array = field(default_factory=lambda: np.empty((0, FUTURE_STEPS, 2)))
 
-    def rows(self, keep: npt.NDArray[np.bool_]) -> _Pending:
-        return replace(
-            self,
-            track_ids=self.track_ids[keep],
-            class_ids=self.class_ids[keep],
-            origin=self.origin[keep],
-            velocity=self.velocity[keep],
-            paths=self.paths[keep],
-            log_probs=self.log_probs[keep],
-            actual=self.actual[keep],
+    def rows(self, keep: npt.NDArray[np.bool_]) -> _Open:
+        return _Open(
+            tuple(compress(self.forecasts, keep)), self.track_ids[keep], self.made_at_step[keep], self.actual[keep]
+        )
+
+    def joined_by(self, forecasts: tuple[Forecast, ...], actual: Float64Array) -> _Open:
+        track_ids = np.array([each.track_id for each in forecasts], np.int64)
+        made_at_step = np.array([each.made_at_step for each in forecasts], np.int64)
+        return _Open(
+            self.forecasts + forecasts,
+            np.concatenate((self.track_ids, track_ids)),
+            np.concatenate((self.made_at_step, made_at_step)),
+            np.concatenate((self.actual, actual)),
         )
 
 
@@ -113,7 +124,7 @@ class ForecastLedger:
         self.camera_id = camera_id
         self.units = units
         self._live = _Live()
-        self._pending: list[_Pending] = []
+        self._open = _Open()
 
     def advance(
         self, captured_at: datetime, tracks: FrameTracks, positions: Float64Array
@@ -123,16 +134,17 @@ class ForecastLedger:
         Only the newest grid step can be due: an older one would be forecast with knowledge of its future.
         """
         now = to_nanoseconds(captured_at)
-        scores = list(self._close_ended(now))
-        previous = self._live
-        self._live = current = _merge(previous, tracks, positions, now)
+        scores = self._close_ended(now)
+        current, rows = self._live, _rows_of(tracks.track_ids, self._live.track_ids)
+        new = rows < 0
+        if new.any():
+            current = self._live = current.joined_by(tracks.track_ids[new], now)
+            rows = np.searchsorted(current.track_ids, tracks.track_ids)
+            # A track's first sight counts as its own past, so that a sight exactly on the grid is a sample.
+            current.position[rows[new]] = positions[new]
+        began_at, began_from = current.seen_at.copy(), current.position.copy()
+        current.position[rows], current.class_ids[rows], current.seen_at[rows] = positions, tracks.class_ids, now
         seen = current.seen_at == now
-        rows = _rows_of(current.track_ids, previous.track_ids)
-        known = rows >= 0
-        # A track's first sight counts as its own past, so that a sight exactly on the grid is a sample.
-        began_at = np.full(len(rows), now - 1, dtype=np.int64)
-        began_from = current.position.copy()
-        began_at[known], began_from[known] = previous.seen_at[rows[known]], previous.position[rows[known]]
         due = None
         for step in _steps_between(began_at[seen], now):
             moment = step * STEP_NANOSECONDS
@@ -158,43 +170,40 @@ class ForecastLedger:
         `paths` (n, M, 12, 2) in metres, as a forecaster gives them; kept and returned in the camera's units.
         `log_probs` (n, M).
         """
-        paths = paths / np.float32(metres_per(self.units))
-        origin = due.observed[:, -1]
-        velocity = origin - due.observed[:, -2]
-        actual = np.full((len(paths), FUTURE_STEPS, 2), np.nan)
-        self._pending.append(
-            _Pending(
-                due.step, model, model_version, due.track_ids, due.class_ids, origin, velocity, paths, log_probs, actual
-            )
+        origins = due.observed[:, -1]
+        made = Forecast.made_together(
+            self.camera_id,
+            due.track_ids.tolist(),
+            due.class_ids.tolist(),
+            due.step,
+            origins,
+            origins - due.observed[:, -2],
+            paths / np.float32(metres_per(self.units)),
+            log_probs,
+            self.units,
+            model,
+            model_version,
         )
-        return tuple(
-            Forecast(
-                camera_id=self.camera_id,
-                track_id=int(due.track_ids[row]),
-                class_id=int(due.class_ids[row]),
-                made_at_step=due.step,
-                origin=origin[row],
-                velocity=velocity[row],
-                paths=paths[row],
-                log_probs=log_probs[row],
-                units=self.units,
-                model=model,
-                model_version=model_version,
-            )
-            for row in range(len(paths))
-        )
+        self._open = self._open.joined_by(made, np.full((len(made), FUTURE_STEPS, 2), np.nan))
+        return made
 
     @property
     def open(self) -> int:
         """The number of forecasts that are neither scored nor closed yet."""
-        return sum(len(pending.track_ids) for pending in self._pending)
+        return len(self._open.forecasts)
 
     def state(self) -> bytes:
         """Everything needed to continue as if nothing had happened."""
         arrays = {f"live.{name}": getattr(self._live, name) for name in _LIVE_FIELDS}
-        for index, pending in enumerate(self._pending):
-            arrays |= {f"{index}.{name}": getattr(pending, name) for name in _PENDING_FIELDS}
-        batches = [[pending.step, pending.model, pending.model_version] for pending in self._pending]
+        batches: list[list[int | str]] = []
+        first = 0
+        for batch, alike in groupby(self._open.forecasts, key=_batch):
+            together = list(alike)
+            rows = slice(first, first := first + len(together))
+            columns = {name: np.array([getattr(each, value) for each in together]) for name, value in _BATCH.items()}
+            columns["actual"] = self._open.actual[rows]
+            arrays |= {f"{len(batches)}.{name}": column for name, column in columns.items()}
+            batches.append(list(batch[:3]))
         values = {"camera_id": self.camera_id, "units": self.units, "pending": batches}
         return encode_state(_KIND, _VERSION, values, arrays)
 
@@ -204,10 +213,22 @@ class ForecastLedger:
         values, arrays = decode_state(data, _KIND, _VERSION)
         ledger = cls(values["camera_id"], values["units"])
         ledger._live = _Live(**{name: arrays[f"live.{name}"] for name in _LIVE_FIELDS})
-        ledger._pending = [
-            _Pending(step, model, version, **{name: arrays[f"{index}.{name}"] for name in _PENDING_FIELDS})
-            for index, (step, model, version) in enumerate(values["pending"])
-        ]
+        for index, (step, model, version) in enumerate(values["pending"]):
+            columns = {name: arrays[f"{index}.{name}"] for name in (*_BATCH, "actual")}
+            made = Forecast.made_together(
+                ledger.camera_id,
+                columns["track_ids"].tolist(),
+                columns["class_ids"].tolist(),
+                step,
+                columns["origin"],
+                columns["velocity"],
+                columns["paths"],
+                columns["log_probs"],
+                ledger.units,
+                model,
+                version,
+            )
+            ledger._open = ledger._open.joined_by(made, columns["actual"])
         return ledger
 
     def _due(self, step: int, live: _Live, ready: npt.NDArray[np.bool_], moving: npt.NDArray[np.bool_]) -> Due:
@@ -216,124 +237,81 @@ class ForecastLedger:
         observed = live.history[ready].astype(np.float32)
         return Due(step, live.track_ids[ready], live.class_ids[ready], observed, neighbours, self.units)
 
-    def _score(self, step: int, track_ids: Int64Array, points: Float64Array) -> Iterator[ForecastScore]:
+    def _score(self, step: int, track_ids: Int64Array, points: Float64Array) -> list[ForecastScore]:
         """Note where tracks are at `step`, and score the forecasts whose last step this is."""
-        still_open = []
-        for pending, rows in self._rows_of_pending(track_ids):
-            ahead, here = step - pending.step - 1, rows >= 0
-            # Beyond the horizon wait only forecasts whose track is out of sight at the moment.
-            if 0 <= ahead < FUTURE_STEPS:
-                pending.actual[here, ahead] = points[rows[here]]
-            if ahead != FUTURE_STEPS - 1:
-                still_open.append(pending)
-                continue
-            yield from self._scores([pending.rows(here)], "scored")
-            if not here.all():
-                still_open.append(pending.rows(~here))
-        self._pending = still_open
+        waiting = self._open
+        rows = _rows_of(waiting.track_ids, track_ids)
+        ahead = step - waiting.made_at_step - 1
+        # Beyond the horizon wait only forecasts whose track is out of sight at the moment.
+        here = (rows >= 0) & (ahead >= 0) & (ahead < FUTURE_STEPS)
+        waiting.actual[here, ahead[here]] = points[rows[here]]
+        here &= ahead == FUTURE_STEPS - 1
+        return self._close(here, "scored") if here.any() else []
 
-    def _rows_of_pending(self, track_ids: Int64Array) -> Iterator[tuple[_Pending, Int64Array]]:
-        """Each batch of open forecasts, and where its tracks are in the ascending `track_ids`; -1: not there."""
-        if not self._pending:
-            return
-        sought = np.concatenate([pending.track_ids for pending in self._pending])
-        rows = _rows_of(sought, track_ids)
-        first = 0
-        for pending in self._pending:
-            last = first + len(pending.track_ids)
-            yield pending, rows[first:last]
-            first = last
-
-    def _close_ended(self, now: int) -> Iterator[ForecastScore]:
+    def _close_ended(self, now: int) -> list[ForecastScore]:
         """Forget the tracks unseen for too long, and close their forecasts."""
         alive = now - self._live.seen_at <= MAX_GAP_NANOSECONDS
         if alive.all():
-            return
+            return []
         self._live = self._live.rows(alive)
-        ended, still_open = [], []
-        for pending, rows in self._rows_of_pending(self._live.track_ids):
-            lives = rows >= 0
-            if not lives.all():
-                ended.append(pending.rows(~lives))
-            if lives.any():
-                still_open.append(pending.rows(lives))
-        yield from self._scores(ended, "track_ended")
-        self._pending = still_open
+        return self._close(_rows_of(self._open.track_ids, self._live.track_ids) < 0, "track_ended")
 
-    def _scores(self, batches: Sequence[_Pending], status: Literal["scored", "track_ended"]) -> Iterator[ForecastScore]:
-        """How the forecasts of `batches` turned out; those with as many paths are computed together."""
-        for _, alike in groupby(batches, key=lambda pending: pending.paths.shape[1]):
+    def _close(self, over: npt.NDArray[np.bool_], status: Literal["scored", "track_ended"]) -> list[ForecastScore]:
+        """Take out the forecasts that are `over`, and say how they turned out."""
+        closed, self._open = self._open.rows(over), self._open.rows(~over)
+        scores = []
+        first = 0
+        for _, alike in groupby(closed.forecasts, key=lambda each: len(each.paths)):
             together = list(alike)
-            steps, errors = _errors(together)
-            row = 0
-            for pending in together:
-                for track_id, class_id in zip(pending.track_ids.tolist(), pending.class_ids.tolist(), strict=True):
-                    came = steps[row] > 0
-                    yield ForecastScore(
-                        camera_id=self.camera_id,
-                        track_id=track_id,
-                        class_id=class_id,
-                        made_at_step=pending.step,
-                        model=pending.model,
-                        model_version=pending.model_version,
-                        units=self.units,
-                        status=status,
-                        steps=steps[row],
-                        **{name: values[row] if came else None for name, values in errors.items()},
-                    )
-                    row += 1
+            steps, errors = _errors(together, closed.actual[first : first + len(together)])
+            first += len(together)
+            for made, came, told in zip(together, steps, errors, strict=True):
+                what = (made.track_id, made.class_id, made.made_at_step, made.model, made.model_version, self.units)
+                scores.append(ForecastScore(self.camera_id, *what, status, came, *(told if came else _NONE_CAME)))
+        return scores
 
 
-def _errors(batches: Sequence[_Pending]) -> tuple[list[int], dict[str, list[float]]]:
-    """For each forecast of the batches, how many of its steps came, and its errors over these by ForecastScore's names.
+def _errors(forecasts: Sequence[Forecast], actual: Float64Array) -> tuple[list[int], list[list[float]]]:
+    """For each of n forecasts of as many paths how many steps came, and its errors over these: a ForecastScore's six.
 
-    All forecasts have as many paths.
+    `actual` (n, 12, 2).
     """
-    origin, velocity, log_probs, actual, forecast = (
-        np.concatenate([getattr(each, name) for each in batches])
-        for name in ("origin", "velocity", "log_probs", "actual", "paths")
+    count = len(forecasts)
+    origin, velocity, log_probs, paths = (
+        np.concatenate([getattr(each, name) for each in forecasts], axis=None).reshape(count, *shape)
+        for name, shape in _SHAPES.items()
     )
     steps = np.isfinite(actual).all(axis=-1).sum(axis=-1)
     ahead = np.arange(1, FUTURE_STEPS + 1)[:, None]
     straight = origin[:, None] + ahead * velocity[:, None]
-    paths = np.concatenate([forecast, straight[:, None]], axis=1, dtype=np.float64)
-    x, y = np.moveaxis(paths - actual[:, None], -1, 0)
-    apart = np.sqrt(x * x + y * y)
-    ade, fde = np.full((2, *apart.shape[:2]), np.nan)
-    for count in set(steps.tolist()) - {0}:
-        rows = steps == count
-        ade[rows], fde[rows] = apart[rows, :, :count].mean(axis=-1), apart[rows, :, count - 1]
-    every, likely = np.arange(len(steps)), log_probs.argmax(axis=1)
-    errors = {}
-    for name, each in (("ade", ade), ("fde", fde)):
-        errors[name] = each[every, likely].tolist()
-        errors[f"best_{name}"] = each[:, :-1].min(axis=1).tolist()
-        errors[f"constant_velocity_{name}"] = each[:, -1].tolist()
-    return steps.tolist(), errors
+    apart = np.concatenate([paths, straight[:, None]], axis=1, dtype=np.float64)
+    apart -= actual[:, None]
+    apart *= apart
+    distances = np.sqrt(apart[..., 0] + apart[..., 1])
+    errors = np.full((2, *distances.shape[:2]), np.nan)
+    for came in set(steps.tolist()) - {0}:
+        rows = steps == came
+        errors[0, rows], errors[1, rows] = distances[rows, :, :came].mean(axis=-1), distances[rows, :, came - 1]
+    likely, best = errors[:, np.arange(count), log_probs.argmax(axis=1)], errors[..., :-1].min(axis=-1)
+    return steps.tolist(), np.concatenate((likely, best, errors[..., -1])).T.tolist()
 
 
+_NONE_CAME = (None,) * 6
+_SHAPES = {"origin": (2,), "velocity": (2,), "log_probs": (-1,), "paths": (-1, FUTURE_STEPS, 2)}
 _LIVE_FIELDS = ("track_ids", "class_ids", "seen_at", "position", "history", "steps")
-_PENDING_FIELDS = ("track_ids", "class_ids", "origin", "velocity", "paths", "log_probs", "actual")
+_BATCH = {
+    "track_ids": "track_id",
+    "class_ids": "class_id",
+    "origin": "origin",
+    "velocity": "velocity",
+    "paths": "paths",
+    "log_probs": "log_probs",
+}
+"""Names in the state of what the forecasts of one batch, those made together, have each for itself."""
 
 
-def _merge(live: _Live, tracks: FrameTracks, positions: Float64Array, now: int) -> _Live:
-    """The union of the live tracks and this frame's, with the latter's class, time and position."""
-    track_ids = np.union1d(live.track_ids, tracks.track_ids)
-    old = np.searchsorted(track_ids, live.track_ids)
-    new = np.searchsorted(track_ids, tracks.track_ids)
-    count = len(track_ids)
-    merged = _Live(
-        track_ids,
-        np.zeros(count, np.int64),
-        np.zeros(count, np.int64),
-        np.zeros((count, 2)),
-        np.full((count, OBSERVED_STEPS, 2), np.nan),
-        np.zeros(count, np.int64),
-    )
-    for name in _LIVE_FIELDS[1:]:
-        getattr(merged, name)[old] = getattr(live, name)
-    merged.class_ids[new], merged.seen_at[new], merged.position[new] = tracks.class_ids, now, positions
-    return merged
+def _batch(forecast: Forecast) -> tuple[int, str, str, int]:
+    return forecast.made_at_step, forecast.model, forecast.model_version, len(forecast.paths)
 
 
 def _rows_of(sought: Int64Array, track_ids: Int64Array) -> Int64Array:

@@ -7,8 +7,10 @@ little-endian bytes with type and shape, so floats are exact and a frame stays s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -61,6 +63,16 @@ class _Array(msgspec.Struct, frozen=True, array_like=True):
             raise InvalidInputError(f"{name}: expected {expected} bytes for {self.shape}, got {len(self.data)}")
         # Without a copy where the machine is little-endian: read-only, as the core types keep their arrays.
         return np.ndarray(self.shape, dtype, self.data).astype(native, copy=False)
+
+    @classmethod
+    def stacked(cls, name: str, dtype: str, arrays: Sequence[_Array]) -> npt.NDArray[np.generic]:
+        """The values of arrays that must be of one shape, along a new first axis."""
+        first = arrays[0]
+        alike = (first.dtype, first.shape, len(first.data))
+        if any((each.dtype, each.shape, len(each.data)) != alike for each in arrays):
+            raise InvalidInputError(f"{name}: expected arrays as the first of {first.shape}, got others")
+        shape = (len(arrays), *first.shape)
+        return cls(first.dtype, shape, b"".join([each.data for each in arrays])).values(name, dtype)
 
 
 class _DetectionsV1(msgspec.Struct, frozen=True):
@@ -262,7 +274,7 @@ def _forecast_message(forecast: Forecast) -> _ForecastV1:
 
 
 def _score_message(score: ForecastScore) -> _ScoreV1:
-    return _ScoreV1(**{name: getattr(score, name) for name in _ScoreV1.__struct_fields__})
+    return _ScoreV1(*_score_values(score))
 
 
 def _classifications_message(said: Classifications) -> _ClassificationsV3:
@@ -359,7 +371,7 @@ def _observation(
         tracks=tracks,
         positions=positions,
         units=check_units(message.units),
-        forecasts=tuple(_forecast_v1(camera_id, forecast) for forecast in message.forecasts),
+        forecasts=tuple(_forecasts_v1(camera_id, message.forecasts)),
         scores=tuple(_score_v1(camera_id, score) for score in message.scores),
         traceparent=check_traceparent(message.traceparent) if message.traceparent else "",
         brightness=brightness,
@@ -378,25 +390,32 @@ def _classifications_v3(message: _ClassificationsV3) -> Classifications:
     )
 
 
-def _forecast_v1(camera_id: str, message: _ForecastV1) -> Forecast:
-    return Forecast(
-        camera_id,
-        message.track_id,
-        message.class_id,
-        message.made_at_step,
-        message.origin.values("forecast.origin", _FLOAT32),
-        message.velocity.values("forecast.velocity", _FLOAT32),
-        message.paths.values("forecast.paths", _FLOAT32),
-        message.log_probs.values("forecast.log_probs", _FLOAT32),
-        message.units,
-        message.model,
-        message.model_version,
-    )
+def _forecasts_v1(camera_id: str, messages: Sequence[_ForecastV1]) -> Iterator[Forecast]:
+    """All forecasts; those made together are read together, in half the time."""
+    for (step, units, model, version, _), alike in groupby(messages, key=_made_together):
+        together = list(alike)
+        yield from Forecast.made_together(
+            camera_id,
+            [each.track_id for each in together],
+            [each.class_id for each in together],
+            step,
+            _Array.stacked("forecast.origin", _FLOAT32, [each.origin for each in together]),
+            _Array.stacked("forecast.velocity", _FLOAT32, [each.velocity for each in together]),
+            _Array.stacked("forecast.paths", _FLOAT32, [each.paths for each in together]),
+            _Array.stacked("forecast.log_probs", _FLOAT32, [each.log_probs for each in together]),
+            units,
+            model,
+            version,
+        )
 
 
 def _score_v1(camera_id: str, message: _ScoreV1) -> ForecastScore:
     check_units(message.units)
-    return ForecastScore(camera_id, **{name: getattr(message, name) for name in _ScoreV1.__struct_fields__})
+    return ForecastScore(camera_id, *_score_values(message))
 
+
+_made_together = attrgetter("made_at_step", "units", "model", "model_version", "paths.shape")
+_score_values = attrgetter(*_ScoreV1.__struct_fields__)
+"""The fields of a score in their order, which is the same in the message and, after the camera, in the core type."""
 
 _READERS: Mapping[int, Callable[[bytes], Observation]] = {1: _read_v1, 2: _read_v2, 3: _read_v3, 4: _read_v4}

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pathcast.core.array_codec import decode_state, encode_state
-from pathcast.core.arrays import Float32Array, Int64Array, UInt8Array
+from pathcast.core.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
 from pathcast.core.camera import Camera
 from pathcast.core.classifications import Classifications
 from pathcast.core.clock import to_nanoseconds
@@ -96,6 +96,7 @@ class _Work:
     session: _Session
     detections: Detections
     tracks: FrameTracks
+    positions: Float64Array
     image: UInt8Array
     statistics: FrameStatistics
     due: Due | None = None
@@ -228,7 +229,7 @@ class FrameAnalyzer:
                 return Duplicate()
             reason = f"captured_at {frame.captured_at.isoformat()} is older than the camera's newest frame"
             return Rejected(reason, late=True)
-        session.recent = np.append(session.recent[-REMEMBERED_FRAMES + 1 :], moment)
+        session.recent = np.concatenate((session.recent[-REMEMBERED_FRAMES + 1 :], [moment]))
         return None
 
     def _track(
@@ -240,7 +241,8 @@ class FrameAnalyzer:
                 session.tracker.forget_looks()
                 session.seen_by = version
             tracks = session.tracker.update(detections, frame.captured_at, image)
-        return _Work(frame, session, detections, tracks, image, statistics)
+        positions = session.camera.positions(tracks.xyxy, frame.height)
+        return _Work(frame, session, detections, tracks, positions, image, statistics)
 
     def _classify(self, work: Sequence[_Work]) -> None:
         asked = [item for item in work if item.session.camera.classify and len(item.detections)]
@@ -255,8 +257,7 @@ class FrameAnalyzer:
 
     def _forecast(self, work: Sequence[_Work]) -> None:
         for item in work:
-            positions = item.session.camera.positions(item.tracks.xyxy, item.frame.height)
-            item.due, item.scores = item.session.ledger.advance(item.frame.captured_at, item.tracks, positions)
+            item.due, item.scores = item.session.ledger.advance(item.frame.captured_at, item.tracks, item.positions)
         due = [(item, item.due) for item in work if item.due is not None]
         if not due:
             return
@@ -285,7 +286,7 @@ class FrameAnalyzer:
             detector_version=detector_version,
             detections=seen,
             tracks=work.tracks,
-            positions=work.session.camera.positions(work.tracks.xyxy, frame.height),
+            positions=work.positions,
             units=work.session.camera.units,
             forecasts=work.forecasts,
             scores=work.scores,

@@ -1,5 +1,6 @@
 """The core types refuse what their formats do not promise, and keep what they are given."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -81,6 +82,35 @@ def test_the_most_likely_path_is_the_first_of_the_best():
     forecast = Forecast("gate", 1, 0, 5, [0, 0], [0, 0], paths, [-2.0, -0.5, -0.5], "m", "forecaster", "1")
     assert forecast.most_likely_path[0].tolist() == [1, 1]
     assert forecast.made_at == step_time(5)
+
+
+def test_forecasts_made_together_are_those_made_one_by_one():
+    random = np.random.default_rng(3)
+    own = [random.normal(size=(3, *shape)).astype(np.float32) for shape in ((2,), (2,), (4, 12, 2), (4,))]
+    together = Forecast.made_together("gate", [4, 9, 2], [0, 1, 0], 5, *own, "m", "forecaster", "1")
+    for row, (made, track_id, class_id) in enumerate(zip(together, (4, 9, 2), (0, 1, 0), strict=True)):
+        alone = Forecast("gate", track_id, class_id, 5, *(array[row] for array in own), "m", "forecaster", "1")
+        for field in dataclasses.fields(Forecast):
+            value, expected = getattr(made, field.name), getattr(alone, field.name)
+            np.testing.assert_array_equal(value, expected)
+            assert not isinstance(value, np.ndarray) or (value.dtype == expected.dtype and not value.flags.writeable)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"paths": np.full((2, 3, 12, 2), np.nan)}, "forecasts at step 5 of gate: paths: row 0"),
+        ({"paths": np.zeros((3, 3, 12, 2))}, "paths: expected shape"),
+        ({"log_probs": np.zeros((2, 4))}, "log_probs"),
+        ({"origins": np.zeros((1, 2))}, "origin"),
+        ({"units": "furlongs"}, "furlongs"),
+    ],
+)
+def test_forecasts_made_together_must_fit_each_other(changes, expected):
+    arrays = {"origins": np.zeros((2, 2)), "velocities": np.zeros((2, 2)), "paths": np.zeros((2, 3, 12, 2))}
+    values = arrays | {"log_probs": np.zeros((2, 3)), "units": "m"} | changes
+    with pytest.raises(InvalidInputError, match=expected):
+        Forecast.made_together("gate", [1, 2], [0, 0], 5, model="forecaster", model_version="1", **values)
 
 
 @given(st.integers(0, 253_402_300_799_999_999))

@@ -64,7 +64,7 @@ def test_suppression_leaves_no_overlap_and_drops_nothing_without_cause(
     table = np.array(corners, np.float32)
     boxes = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:]], axis=1)
     ids = np.array(classes[: len(boxes)])
-    kept = suppress(boxes, ids, 0.5)
+    kept = suppress(boxes, np.linspace(0.9, 0.1, len(boxes), dtype=np.float32), ids, 0.5)
     assert kept[0] == 0
     for row in range(len(boxes)):
         rivals = [overlap(boxes[row], boxes[other]) for other in kept if other < row and ids[other] == ids[row]]

@@ -227,7 +227,7 @@ def test_restore_continues_to_the_same_bytes(cut, gap, fps):
         def advance(self, captured_at, frame, positions):
             if type(self).frames == cut:
                 again = ForecastLedger.restore(self.state())
-                self._live, self._pending = again._live, again._pending
+                self._live, self._open = again._live, again._open
             type(self).frames += 1
             return super().advance(captured_at, frame, positions)
 

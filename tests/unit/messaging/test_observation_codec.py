@@ -100,7 +100,7 @@ def finite(width: int, shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
 
 @st.composite
 def observations(draw: st.DrawFn) -> Observation:
-    n_detections, n_tracks, n_modes = draw(st.integers(0, 4)), draw(st.integers(0, 4)), draw(st.integers(1, 3))
+    n_detections, n_tracks = draw(st.integers(0, 4)), draw(st.integers(0, 4))
     corners = np.sort(draw(finite(32, (n_detections, 2, 2))), axis=1).reshape(n_detections, 4)
     scores = draw(hnp.arrays(np.float32, n_detections, elements=st.floats(0, 1, width=32)))
     detections = Detections(corners, scores, draw(hnp.arrays(np.int64, n_detections)))
@@ -108,21 +108,25 @@ def observations(draw: st.DrawFn) -> Observation:
     rows = draw(hnp.arrays(np.int64, n_tracks, elements=st.integers(-1, n_detections - 1)))
     boxes, confidences = draw(finite(32, (n_tracks, 4))), draw(finite(32, (n_tracks,)))
     tracks = FrameTracks(ids, boxes, confidences, draw(hnp.arrays(np.int64, n_tracks)), rows)
+    # Of each few, so that some forecasts were made together.
+    steps = st.sampled_from([draw(st.integers(0, 2**40)), 7])
+    models = st.sampled_from([draw(st.text(max_size=8)), "forecaster"])
     forecasts = tuple(
         Forecast(
             "gate-1",
             int(track_id),
             0,
-            draw(st.integers(0, 2**40)),
+            draw(steps),
             draw(finite(32, (2,))),
             draw(finite(32, (2,))),
             draw(finite(32, (n_modes, FUTURE_STEPS, 2))),
             draw(finite(32, (n_modes,))),
             METRES,
-            draw(st.text(max_size=8)),
+            draw(models),
             "1",
         )
         for track_id in ids
+        for n_modes in [draw(st.integers(1, 2))]
     )
     moment = draw(st.datetimes(datetime(1970, 1, 1), datetime(2262, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
     positions = draw(finite(64, (n_tracks, 2)))
