@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcast.core.arrays import Float32Array, frozen_array, require_finite
+from pathcast.core.errors import InvalidInputError
 from pathcast.core.trajectory import FUTURE_STEPS, check_units, step_time
 
 
@@ -72,12 +73,16 @@ class Forecast:
 
         `origins` and `velocities` (n, 2), `paths` (n, M, 12, 2), `log_probs` (n, M).
         """
-        who = f"forecasts at step {made_at_step} of {camera_id}"
+        if len(class_ids) != len(track_ids):
+            raise InvalidInputError(
+                f"class_ids: expected one for each of {len(track_ids)} tracks, got {len(class_ids)}"
+            )
+        who = f"forecasts of tracks {', '.join(map(str, track_ids))} of {camera_id}"
         arrays = _checked((len(track_ids),), who, origins, velocities, paths, log_probs)
-        of = check_units(units), model, model_version
+        shared = check_units(units), model, model_version
         made = tuple(object.__new__(cls) for _ in track_ids)
         for forecast, track_id, class_id, *own in zip(made, track_ids, class_ids, *arrays, strict=True):
-            forecast._fill(camera_id, track_id, class_id, made_at_step, *own, *of)
+            forecast._fill(camera_id, track_id, class_id, made_at_step, *own, *shared)
         return made
 
     def _fill(self, *values: object) -> None:

@@ -47,7 +47,7 @@ def to_detections(
 def suppress(boxes: Float32Array, scores: Float32Array, classes: Int64Array, iou_threshold: float) -> Int64Array:
     """Greedy class-wise non-maximum suppression: the indices kept, best score first, of equals the first.
 
-    `boxes` (n, 4) xyxy, `scores` (n,) over 0, `classes` (n,). A row goes when its intersection over union with a
+    `boxes` (n, 4) xyxy, `scores` and `classes` (n,). A row goes when its intersection over union with a
     kept row of the same class is over `iou_threshold`.
 
     >>> boxes = np.array([[0, 0, 4, 3.9], [0, 0, 4, 4], [0, 0, 4, 4]], dtype=np.float32)
@@ -60,5 +60,6 @@ def suppress(boxes: Float32Array, scores: Float32Array, classes: Int64Array, iou
     corner_and_size: Any = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1, dtype=np.float64)
     labels: Any = classes.astype(np.int32)
     confidences: Any = scores
-    kept = cv2.dnn.NMSBoxesBatched(corner_and_size, confidences, labels, 0.0, iou_threshold)
+    under_any = -1.0
+    kept = cv2.dnn.NMSBoxesBatched(corner_and_size, confidences, labels, under_any, iou_threshold)
     return np.asarray(kept, dtype=np.int64)

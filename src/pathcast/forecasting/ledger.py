@@ -73,7 +73,7 @@ class _Live:
         )
 
     def joined_by(self, track_ids: Int64Array, now: int) -> _Live:
-        """With tracks that were not there, as if seen a nanosecond before `now`; their positions are yet to be set."""
+        """With tracks that were not there, as if seen a nanosecond ago; their classes and positions are yet to be set."""
         count = len(track_ids)
         everyone = np.concatenate((self.track_ids, track_ids))
         order = everyone.argsort()
@@ -135,15 +135,17 @@ class ForecastLedger:
         """
         now = to_nanoseconds(captured_at)
         scores = self._close_ended(now)
-        current, rows = self._live, _rows_of(tracks.track_ids, self._live.track_ids)
+        current = self._live
+        rows = _rows_of(tracks.track_ids, current.track_ids)
         new = rows < 0
         if new.any():
-            current = self._live = current.joined_by(tracks.track_ids[new], now)
+            current = current.joined_by(tracks.track_ids[new], now)
             rows = np.searchsorted(current.track_ids, tracks.track_ids)
             # A track's first sight counts as its own past, so that a sight exactly on the grid is a sample.
             current.position[rows[new]] = positions[new]
         began_at, began_from = current.seen_at.copy(), current.position.copy()
         current.position[rows], current.class_ids[rows], current.seen_at[rows] = positions, tracks.class_ids, now
+        self._live = current
         seen = current.seen_at == now
         due = None
         for step in _steps_between(began_at[seen], now):
@@ -167,8 +169,8 @@ class ForecastLedger:
     ) -> tuple[Forecast, ...]:
         """Keep the model's answer for `due` until it can be scored.
 
-        `paths` (n, M, 12, 2) in metres, as a forecaster gives them; kept and returned in the camera's units.
-        `log_probs` (n, M).
+        `paths` (n, M, 12, 2) in metres, as a forecaster gives them; kept, scored and returned in the camera's units,
+        as float32. `log_probs` (n, M).
         """
         origins = due.observed[:, -1]
         made = Forecast.made_together(
@@ -197,11 +199,14 @@ class ForecastLedger:
         arrays = {f"live.{name}": getattr(self._live, name) for name in _LIVE_FIELDS}
         batches: list[list[int | str]] = []
         first = 0
-        for batch, alike in groupby(self._open.forecasts, key=_batch):
+        for batch, alike in groupby(self._open.forecasts, key=_batch_of):
             together = list(alike)
-            rows = slice(first, first := first + len(together))
-            columns = {name: np.array([getattr(each, value) for each in together]) for name, value in _BATCH.items()}
-            columns["actual"] = self._open.actual[rows]
+            last = first + len(together)
+            columns = {
+                name: np.array([getattr(each, value) for each in together]) for name, value in _BATCH_FIELDS.items()
+            }
+            columns["actual"] = self._open.actual[first:last]
+            first = last
             arrays |= {f"{len(batches)}.{name}": column for name, column in columns.items()}
             batches.append(list(batch[:3]))
         values = {"camera_id": self.camera_id, "units": self.units, "pending": batches}
@@ -214,7 +219,7 @@ class ForecastLedger:
         ledger = cls(values["camera_id"], values["units"])
         ledger._live = _Live(**{name: arrays[f"live.{name}"] for name in _LIVE_FIELDS})
         for index, (step, model, version) in enumerate(values["pending"]):
-            columns = {name: arrays[f"{index}.{name}"] for name in (*_BATCH, "actual")}
+            columns = {name: arrays[f"{index}.{name}"] for name in (*_BATCH_FIELDS, "actual")}
             made = Forecast.made_together(
                 ledger.camera_id,
                 columns["track_ids"].tolist(),
@@ -258,7 +263,7 @@ class ForecastLedger:
 
     def _close(self, over: npt.NDArray[np.bool_], status: Literal["scored", "track_ended"]) -> list[ForecastScore]:
         """Take out the forecasts that are `over`, and say how they turned out."""
-        closed, self._open = self._open.rows(over), self._open.rows(~over)
+        closed = self._open.rows(over)
         scores = []
         first = 0
         for _, alike in groupby(closed.forecasts, key=lambda each: len(each.paths)):
@@ -268,6 +273,7 @@ class ForecastLedger:
             for made, came, told in zip(together, steps, errors, strict=True):
                 what = (made.track_id, made.class_id, made.made_at_step, made.model, made.model_version, self.units)
                 scores.append(ForecastScore(self.camera_id, *what, status, came, *(told if came else _NONE_CAME)))
+        self._open = self._open.rows(~over)
         return scores
 
 
@@ -299,7 +305,7 @@ def _errors(forecasts: Sequence[Forecast], actual: Float64Array) -> tuple[list[i
 _NONE_CAME = (None,) * 6
 _SHAPES = {"origin": (2,), "velocity": (2,), "log_probs": (-1,), "paths": (-1, FUTURE_STEPS, 2)}
 _LIVE_FIELDS = ("track_ids", "class_ids", "seen_at", "position", "history", "steps")
-_BATCH = {
+_BATCH_FIELDS = {
     "track_ids": "track_id",
     "class_ids": "class_id",
     "origin": "origin",
@@ -307,10 +313,10 @@ _BATCH = {
     "paths": "paths",
     "log_probs": "log_probs",
 }
-"""Names in the state of what the forecasts of one batch, those made together, have each for itself."""
+"""What each forecast of a batch, those made together, has for itself: its name in the state, and its field."""
 
 
-def _batch(forecast: Forecast) -> tuple[int, str, str, int]:
+def _batch_of(forecast: Forecast) -> tuple[int, str, str, int]:
     return forecast.made_at_step, forecast.model, forecast.model_version, len(forecast.paths)
 
 

@@ -69,8 +69,12 @@ class _Array(msgspec.Struct, frozen=True, array_like=True):
         """The values of arrays that must be of one shape, along a new first axis."""
         first = arrays[0]
         alike = (first.dtype, first.shape, len(first.data))
-        if any((each.dtype, each.shape, len(each.data)) != alike for each in arrays):
-            raise InvalidInputError(f"{name}: expected arrays as the first of {first.shape}, got others")
+        for each in arrays:
+            if (each.dtype, each.shape, len(each.data)) != alike:
+                raise InvalidInputError(
+                    f"{name}: expected {first.dtype} of {first.shape} in {len(first.data)} bytes, as the first of its "
+                    f"batch, got {each.dtype} of {each.shape} in {len(each.data)}"
+                )
         shape = (len(arrays), *first.shape)
         return cls(first.dtype, shape, b"".join([each.data for each in arrays])).values(name, dtype)
 
@@ -391,7 +395,7 @@ def _classifications_v3(message: _ClassificationsV3) -> Classifications:
 
 
 def _forecasts_v1(camera_id: str, messages: Sequence[_ForecastV1]) -> Iterator[Forecast]:
-    """All forecasts; those made together are read together, in half the time."""
+    """All forecasts; those made together, which follow each other, are read together in half the time."""
     for (step, units, model, version, _), alike in groupby(messages, key=_made_together):
         together = list(alike)
         yield from Forecast.made_together(

@@ -90,7 +90,7 @@ class _Session:
 
 @dataclass(slots=True)
 class _Work:
-    """A frame on its way to an observation."""
+    """A frame on its way to an observation; `positions` (len(tracks), 2) in the camera's units."""
 
     frame: Frame
     session: _Session
@@ -241,7 +241,7 @@ class FrameAnalyzer:
                 session.tracker.forget_looks()
                 session.seen_by = version
             tracks = session.tracker.update(detections, frame.captured_at, image)
-        positions = session.camera.positions(tracks.xyxy, frame.height)
+            positions = session.camera.positions(tracks.xyxy, frame.height)
         return _Work(frame, session, detections, tracks, positions, image, statistics)
 
     def _classify(self, work: Sequence[_Work]) -> None:

@@ -87,6 +87,7 @@ def test_the_most_likely_path_is_the_first_of_the_best():
 def test_forecasts_made_together_are_those_made_one_by_one():
     random = np.random.default_rng(3)
     own = [random.normal(size=(3, *shape)).astype(np.float32) for shape in ((2,), (2,), (4, 12, 2), (4,))]
+    assert Forecast.made_together("gate", [], [], 5, *(array[:0] for array in own), "m", "forecaster", "1") == ()
     together = Forecast.made_together("gate", [4, 9, 2], [0, 1, 0], 5, *own, "m", "forecaster", "1")
     for row, (made, track_id, class_id) in enumerate(zip(together, (4, 9, 2), (0, 1, 0), strict=True)):
         alone = Forecast("gate", track_id, class_id, 5, *(array[row] for array in own), "m", "forecaster", "1")
@@ -99,18 +100,19 @@ def test_forecasts_made_together_are_those_made_one_by_one():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"paths": np.full((2, 3, 12, 2), np.nan)}, "forecasts at step 5 of gate: paths: row 0"),
+        ({"paths": np.full((2, 3, 12, 2), np.nan)}, "forecasts of tracks 1, 2 of gate: paths: row 0"),
         ({"paths": np.zeros((3, 3, 12, 2))}, "paths: expected shape"),
         ({"log_probs": np.zeros((2, 4))}, "log_probs"),
         ({"origins": np.zeros((1, 2))}, "origin"),
+        ({"class_ids": [0]}, "class_ids: expected one for each of 2 tracks, got 1"),
         ({"units": "furlongs"}, "furlongs"),
     ],
 )
 def test_forecasts_made_together_must_fit_each_other(changes, expected):
     arrays = {"origins": np.zeros((2, 2)), "velocities": np.zeros((2, 2)), "paths": np.zeros((2, 3, 12, 2))}
-    values = arrays | {"log_probs": np.zeros((2, 3)), "units": "m"} | changes
+    values = arrays | {"log_probs": np.zeros((2, 3)), "units": "m", "class_ids": [0, 0]} | changes
     with pytest.raises(InvalidInputError, match=expected):
-        Forecast.made_together("gate", [1, 2], [0, 0], 5, model="forecaster", model_version="1", **values)
+        Forecast.made_together("gate", [1, 2], made_at_step=5, model="forecaster", model_version="1", **values)
 
 
 @given(st.integers(0, 253_402_300_799_999_999))

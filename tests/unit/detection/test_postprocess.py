@@ -26,6 +26,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 def test_nothing_in_nothing_out() -> None:
     assert len(decode([])) == 0
     assert len(decode([(0, 0, 9, 9, 0.01, 0)], score_threshold=0.1)) == 0
+    assert len(decode([(0, 0, 9, 9, 0.0, 0)], score_threshold=0.0)) == 1
 
 
 def test_scales_back_sorts_and_keeps_classes() -> None:
@@ -57,18 +58,25 @@ BOXES = st.tuples(
 )
 
 
-@given(corners=st.lists(BOXES, min_size=1, max_size=20), classes=st.lists(st.integers(0, 5), min_size=20, max_size=20))
+@given(
+    corners=st.lists(BOXES, min_size=1, max_size=20),
+    classes=st.lists(st.integers(0, 5), min_size=20, max_size=20),
+    marks=st.lists(st.sampled_from([0.0, 0.3, 0.6, 0.9]), min_size=20, max_size=20),
+)
 def test_suppression_leaves_no_overlap_and_drops_nothing_without_cause(
-    corners: list[tuple[float, ...]], classes: list[int]
+    corners: list[tuple[float, ...]], classes: list[int], marks: list[float]
 ) -> None:
     table = np.array(corners, np.float32)
     boxes = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:]], axis=1)
     ids = np.array(classes[: len(boxes)])
-    kept = suppress(boxes, np.linspace(0.9, 0.1, len(boxes), dtype=np.float32), ids, 0.5)
-    assert kept[0] == 0
-    for row in range(len(boxes)):
-        rivals = [overlap(boxes[row], boxes[other]) for other in kept if other < row and ids[other] == ids[row]]
-        worst = max(rivals, default=0.0)
+    scores = np.array(marks[: len(boxes)], np.float32)
+    kept = suppress(boxes, scores, ids, 0.5).tolist()
+    best_first = sorted(range(len(boxes)), key=lambda row: -scores[row])
+    assert kept[0] == best_first[0]
+    assert kept == [row for row in best_first if row in kept]
+    for place, row in enumerate(best_first):
+        before = [other for other in best_first[:place] if other in kept and ids[other] == ids[row]]
+        worst = max((overlap(boxes[row], boxes[other]) for other in before), default=0.0)
         if abs(worst - 0.5) > 1e-4:
             assert (row in kept) == (worst <= 0.5)
 

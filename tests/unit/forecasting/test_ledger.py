@@ -1,6 +1,7 @@
 """The ledger's grid, what it calls due, and what it scores."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pathcast.core import FrameTracks, InvalidInputError
 from pathcast.core.trajectory import step_time
 from pathcast.forecasting.ledger import ForecastLedger
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "states"
 START_STEP = 4_000_000_000
 START = step_time(START_STEP)
 
@@ -234,6 +236,30 @@ def test_restore_continues_to_the_same_bytes(cut, gap, fps):
     plain, interrupted = ForecastLedger("gate", "m"), Interrupted("gate", "m")
     assert walk(plain, 11.0, fps=fps, tracks=tracks)[1] == walk(interrupted, 11.0, fps=fps, tracks=tracks)[1]
     assert plain.state() == interrupted.state()
+
+
+def test_a_state_of_the_first_release_is_taken_up_whole():
+    """Forecasts of two models, two versions, of one and of two paths; one of three tracks out of sight."""
+    golden = (GOLDEN / "forecast_ledger_v1.msgpack").read_bytes()
+    ledger = ForecastLedger.restore(golden)
+    assert (ledger.camera_id, ledger.units, ledger.open) == ("gate", "frame_heights", 19)
+    assert ledger.state() == golden
+    nobody = FrameTracks([], np.zeros((0, 4)), [], [], [])
+    _, scores = ledger.advance(step_time(START_STEP + 40), nobody, np.zeros((0, 2)))
+    models = {(score.model, score.model_version): score.made_at_step - START_STEP for score in scores}
+    assert models == {("forecaster", "0"): 10, ("constant_velocity", "0"): 9, ("forecaster", "1"): 13}
+    assert ledger.open == 0
+
+
+def test_an_answer_that_cannot_be_kept_changes_nothing():
+    ledger = ForecastLedger("gate", "m")
+    for index in range(8):
+        frame = FrameTracks([1], np.zeros((1, 4)), [1], [0], [0])
+        due, _ = ledger.advance(step_time(START_STEP + index), frame, np.asarray([[0.1 * index, 0.0]]))
+    before = ledger.state()
+    with pytest.raises(InvalidInputError, match="forecasts of tracks 1 of gate: paths: row 0 is not finite"):
+        ledger.record(due, np.full((1, 2, 12, 2), np.nan, np.float32), np.zeros((1, 2), np.float32), "forecaster", "1")
+    assert ledger.state() == before
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"junk" * 10, ForecastLedger("a", "m").state()[:-3]])

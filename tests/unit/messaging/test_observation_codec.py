@@ -187,6 +187,11 @@ SAID = {
 }
 
 
+def forecast(**fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = msgspec.msgpack.decode(encode_observation(sample_observation()))["forecasts"][0]
+    return made | fields
+
+
 def changed(**fields: Any) -> bytes:
     message = msgspec.msgpack.decode(encode_observation(sample_observation()))
     for path, value in fields.items():
@@ -231,6 +236,17 @@ def changed(**fields: Any) -> bytes:
         (changed(classifications__0__detection_indices=["<i8", [1], np.array([-1]).tobytes()]), "ascending rows"),
         (changed(classifications__0__probabilities=["<f4", [1], np.full(1, 2, "<f4").tobytes()]), r"in \[0, 1\]"),
         (changed(classifications=[SAID, SAID]), "once at the most"),
+        (changed(forecasts=[forecast(origin=["<f4", [3], bytes(12)])]), "origin: expected shape"),
+        (
+            changed(forecasts=[forecast(), forecast(origin=["<f4", [9], bytes(8)])]),
+            r"as the first .* got <f4 of \(9,\)",
+        ),
+        (changed(forecasts=[forecast(), forecast(origin=["<f4", [2], bytes(4)])]), "as the first .* in 4$"),
+        (changed(forecasts=[forecast(), forecast(log_probs=["<f8", [2], bytes(16)])]), "log_probs: .* got <f8"),
+        (
+            changed(forecasts=[forecast(paths=["<f4", [2, 12, 2], np.full(48, np.nan, "<f4").tobytes()])]),
+            "paths: row 0 is not finite",
+        ),
         (changed(brightness=-1.0), "brightness"),
         (changed(brightness=float("nan")), "brightness"),
         (changed(sharpness=...), "sharpness"),

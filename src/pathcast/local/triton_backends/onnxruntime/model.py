@@ -123,8 +123,8 @@ def _session_options(config: dict[str, Any]) -> Any:
         1: levels.ORT_ENABLE_EXTENDED,
         2: levels.ORT_DISABLE_ALL,
     }.get(int(level), levels.ORT_ENABLE_ALL)
-    # Threads that wait awake for the next operator save an eighth of the detector's time. After the last one they
-    # would take the cores from the client and from the other models.
+    # Threads wait awake for a request's next operator, which saves an eighth of the detector's time, and sleep once no
+    # request runs: awake they would take the cores from the client and the other models.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
