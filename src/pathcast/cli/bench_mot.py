@@ -15,8 +15,8 @@ _STREAM_FRAMES = 100
 @app.command("mot", epilog="Example: pathcast bench mot --video gate.mp4 --json mot.json")
 def bench_mot(
     video: Path | None = typer.Option(None, help="A clip; default: the demo's, in the data folder."),
-    frames: int = typer.Option(300, min=50, help="How many of its frames are timed."),
-    rounds: int = typer.Option(5, min=1, help="How often; every frame counts with its best round, and with all."),
+    frames: int = typer.Option(100, min=50, help="How many of its frames are timed."),
+    rounds: int = typer.Option(20, min=1, help="How often; every frame counts with its best round, and with all."),
     streams: int = typer.Option(8, min=2, help="Clients at once."),
     fps: float = typer.Option(7, min=0.1, help="The clip's frame rate."),
     state_dir: Path = typer.Option(Path(".pathcast"), help="The running platform's state."),

@@ -73,7 +73,7 @@ class _Live:
         )
 
     def joined_by(self, track_ids: Int64Array, now: int) -> _Live:
-        """With tracks that were not there, as if seen a nanosecond ago; their classes and positions are yet to be set."""
+        """With tracks that were not there, as if seen a nanosecond ago; class and position are yet to be set."""
         count = len(track_ids)
         everyone = np.concatenate((self.track_ids, track_ids))
         order = everyone.argsort()
