@@ -395,7 +395,7 @@ def _classifications_v3(message: _ClassificationsV3) -> Classifications:
 
 
 def _forecasts_v1(camera_id: str, messages: Sequence[_ForecastV1]) -> Iterator[Forecast]:
-    """All forecasts; those made together, which follow each other, are read together in half the time."""
+    """All forecasts; those made together, which follow each other, are read together, to save time."""
     for (step, units, model, version, _), alike in groupby(messages, key=_made_together):
         together = list(alike)
         yield from Forecast.made_together(

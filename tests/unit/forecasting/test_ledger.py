@@ -64,17 +64,22 @@ def test_neighbours_are_all_tracks_seen_at_that_step_and_the_one_before():
     assert neighbours[0, 0] == pytest.approx([14, 40, 2, 0, 1])
 
 
-def test_who_was_missed_in_a_frame_still_has_neighbours():
-    ledger, dues = ForecastLedger("gate", "m"), []
-    # Both walk side by side, seen a tenth of a second before and after each step of the grid; at the end one is
-    # missed after the step, and seen again another tenth later.
+def side_by_side():
+    """Two walkers, seen a tenth of a second before and after each step of the grid: moments, frames, places.
+
+    At the end one is missed after the step, and seen again another tenth later.
+    """
     moments = [step_time(START_STEP + index) + timedelta(seconds=shift) for index in range(9) for shift in (-0.1, 0.1)]
     for number, moment in enumerate([*moments, moments[-1] + timedelta(seconds=0.1)]):
         seen = [2] if number == len(moments) - 1 else [1, 2]
         rows = np.arange(len(seen))
         frame = FrameTracks(seen, np.zeros((len(seen), 4)), np.ones(len(seen)), rows * 0, rows)
-        places = np.array([[0.1 * number, track] for track in seen])
-        dues.append(ledger.advance(moment, frame, places)[0])
+        yield moment, frame, np.array([[0.1 * number, track] for track in seen])
+
+
+def test_who_was_missed_in_a_frame_still_has_neighbours():
+    ledger = ForecastLedger("gate", "m")
+    dues = [ledger.advance(*sight)[0] for sight in side_by_side()]
     late = dues[-1]
     assert late.track_ids.tolist() == [1]
     assert late.neighbours[0, :, 4].tolist() == [1, *[0] * 7]
@@ -249,6 +254,20 @@ def test_a_state_of_the_first_release_is_taken_up_whole():
     models = {(score.model, score.model_version): score.made_at_step - START_STEP for score in scores}
     assert models == {("forecaster", "0"): 10, ("constant_velocity", "0"): 9, ("forecaster", "1"): 13}
     assert ledger.open == 0
+
+
+def test_two_answers_for_one_step_are_kept_apart():
+    """Who was missed in a frame is due for the same step a frame later, where another model may answer."""
+    ledger, made = ForecastLedger("gate", "m"), []
+    for sight in side_by_side():
+        due, _ = ledger.advance(*sight)
+        if due is not None:
+            shape = (len(due.track_ids), 1 + len(made) % 2)
+            made += ledger.record(due, np.zeros((*shape, 12, 2), np.float32), np.zeros(shape, np.float32), "m", "1")
+    last, late = made[-2:]
+    assert (last.made_at_step, len(last.paths)) != (late.made_at_step, len(late.paths))
+    assert last.made_at_step == late.made_at_step
+    assert ForecastLedger.restore(ledger.state()).state() == ledger.state()
 
 
 def test_an_answer_that_cannot_be_kept_changes_nothing():
