@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := serve stream pipelines train tracking monitor local batch dev
 
-.PHONY: apiserver-test help install demo test check unit quality manifests integration bench format lock compile golden clean images images-test scan push \
+.PHONY: apiserver-test help install demo test check unit networks quality manifests integration bench format lock compile golden clean images images-test scan push \
 	upload retrain overlays deploy smoke rollback compose-credentials
 .DEFAULT_GOAL := help
 
@@ -27,7 +27,7 @@ install: .venv/installed ## Create .venv with everything, Triton included
 demo: install ## Video in; tracks, predicted paths and their measured error out: .pathcast/demo/report.html
 	@$(BIN)/pathcast demo
 
-test: check unit quality images-test integration ## All checks and tests
+test: check unit networks quality images-test integration ## All checks and tests
 
 check: install ## Format, lint, types, import contracts, Dockerfiles
 	@$(BIN)/ruff format --check --quiet .
@@ -36,8 +36,11 @@ check: install ## Format, lint, types, import contracts, Dockerfiles
 	@PYTHONPATH=src:. $(BIN)/lint-imports --no-cache
 	@git ls-files --cached --others --exclude-standard '*Dockerfile' | xargs $(BIN)/hadolint
 
-unit: install ## Tests that need no server
-	@$(BIN)/pytest tests/unit tests/manifests --numprocesses 2 --dist loadfile --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/detection src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/forecasting src/pathcast/recognition src/pathcast/serving
+unit: install ## Tests that need neither a server nor TensorFlow
+	@$(BIN)/pytest tests/unit tests/manifests --numprocesses 2 --dist loadfile --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/serving
+
+networks: install ## Tests that build, train or export networks
+	@$(BIN)/pytest tests/networks --numprocesses 2 --dist loadfile --doctest-modules src/pathcast/detection src/pathcast/forecasting src/pathcast/recognition
 
 quality: install ## Metric floors on real data
 	@$(BIN)/pytest tests/quality

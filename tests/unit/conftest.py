@@ -1,4 +1,4 @@
-"""For unit tests in one process: what one library costs where all the others are loaded."""
+"""For unit tests: what they must not cost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+
+
+class NoTensorFlow:
+    """Refuses the import, which takes seconds in each process: tests that need it are in tests/networks."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "tensorflow":
+            raise ImportError("unit tests do without TensorFlow; those that need it belong in tests/networks")
+
+
+sys.meta_path.insert(0, NoTensorFlow())
 
 
 def callers() -> list[tuple[object, str, int, str]]:
@@ -23,7 +34,7 @@ def quick_kfp() -> Iterator[None]:
     """Pipelines are built in a second.
 
     At each setting of each task kfp asks `inspect.stack` which function calls, and that looks for the source of every
-    frame below in every loaded module: a minute a pipeline with pytest's frames and TensorFlow's modules.
+    frame below in every loaded module: a minute a pipeline with pytest's frames.
     """
     from kfp.dsl import pipeline_task
 

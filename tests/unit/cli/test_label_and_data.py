@@ -11,12 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from pathcast.cli.label import SHIPPED
 from pathcast.cli.main import app
 from pathcast.core.errors import InvalidInputError
-from pathcast.core.trained_model import TrainedModel
 from pathcast.detection.coco_json import read_coco
-from pathcast.training.detector import served_weights
 from pathcast.training.recordings import read_recordings
 
 RUNNER = CliRunner()
@@ -298,20 +295,3 @@ def test_classes_that_are_no_json_are_refused(pedestrians: Path) -> None:
     with pytest.raises(InvalidInputError, match="classes: expected names by name, got 'pedestrian=person'") as caught:
         run("data", "check", pedestrians, "--classes", "pedestrian=person")
     assert "give JSON, in quotes" in str(caught.value.hint)
-
-
-def test_the_weights_of_a_served_file_are_taken_out_to_be_exported_anew(tmp_path: Path) -> None:
-    said = run("data", "weights", SHIPPED, "--output", tmp_path / "again")
-    assert "weights of a served detector, ready for --init" in " ".join(said.split())
-    again, held = TrainedModel.load(tmp_path / "again", "detector"), served_weights(SHIPPED)
-    assert again.settings == held.settings
-    for name, values in held.weights.items():
-        np.testing.assert_array_equal(again.weights[name], values)
-
-
-@pytest.mark.parametrize("option", [("--size", "large"), ("--size", "nano"), ("--embedding", "64")])
-def test_what_a_served_file_says_itself_is_not_asked_of_it(option: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match=f"{' '.join(option)}: expected a file that YOLOX publishes") as caught:
-        run("data", "weights", SHIPPED, *option, "--output", tmp_path / "none")
-    assert "leave it out" in str(caught.value.hint)
-    assert not (tmp_path / "none").exists()

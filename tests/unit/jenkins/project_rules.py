@@ -12,7 +12,7 @@ from tests.unit.jenkins.declarative import sections
 from tests.unit.jenkins.groovy import Tree
 
 TARGETS_IN_ORDER = (
-    *("check", "quality", "unit", "integration", "images", "scan", "push", "compile", "upload"),
+    *("check", "quality", "unit", "networks", "integration", "images", "scan", "push", "compile", "upload"),
     *("deploy ENVIRONMENT=staging", "smoke ENVIRONMENT=staging", "retrain"),
     *("deploy ENVIRONMENT=production", "smoke ENVIRONMENT=production"),
 )
@@ -184,7 +184,7 @@ def _rollbacks(commands: list[Command]) -> Iterator[str]:
 
 def _reports(commands: list[Command]) -> Iterator[str]:
     for command in commands:
-        if command.text not in ("make unit", "make integration"):
+        if command.text not in ("make unit", "make networks", "make integration"):
             continue
         kind = command.text.removeprefix("make ")
         inside = sections(command.stages[-1])
