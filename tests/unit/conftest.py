@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+NETWORKS = Path(__file__).parents[1] / "networks"
 
 
 class NoTensorFlow:
@@ -17,7 +20,11 @@ class NoTensorFlow:
             raise ImportError("unit tests do without TensorFlow; those that need it belong in tests/networks")
 
 
-sys.meta_path.insert(0, NoTensorFlow())
+def pytest_configure(config: pytest.Config) -> None:
+    """Where no tests of networks run in the same process."""
+    asked = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    if not any(NETWORKS.is_relative_to(path) or path.is_relative_to(NETWORKS) for path in asked):
+        sys.meta_path.insert(0, NoTensorFlow())
 
 
 def callers() -> list[tuple[object, str, int, str]]:
