@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def evaluate_detector(
     from pathcast.detection.postprocess import to_detections
     from pathcast.detection.preprocess import letterbox
 
-    total, labelled = _read(data, camera, chosen_classes(classes))
+    total, labelled, left_out = _read(data, camera, chosen_classes(classes))
     run, height, width = _from_triton(name, state_dir) if model is None else _from_file(model, threads)
     batch = np.empty((1, height, width, 3), np.uint8)
     run(batch)
@@ -96,6 +96,7 @@ def evaluate_detector(
             "classes": {key: {"ap50": value.ap50, "ap50_95": value.ap50_95} for key, value in scores.classes.items()},
             "ms_per_image": ms_per_image,
             "images": len(found),
+            "left_out": left_out,
             "score_threshold": score_threshold,
             "nms_iou": nms_iou,
             "model": str(model or name),
@@ -103,7 +104,8 @@ def evaluate_detector(
         json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)))
 
 
-def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Labelled]:
+def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Labelled, Mapping[str, int]]:
+    """How many images there are, these with their boxes, and the boxes left out by the name of their class."""
     from functools import partial
 
     from pathcast.core.errors import InvalidInputError
@@ -122,11 +124,14 @@ def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Label
             hint="name the file or the folder of one",
         )
     labelled = sets[0].where(lambda image: camera is None or image.camera == camera)
-    return len(labelled), ((labelled.read(image), image.truth()) for image in labelled)
+    left_out = labelled.about.get("other_classes", {})
+    return len(labelled), ((labelled.read(image), image.truth()) for image in labelled), left_out
 
 
-def _read_sequence(folder: Path, class_of: ClassOf, note: Callable[[str], None]) -> tuple[int, Labelled]:
-    """A MOT sequence whose frames are a video in its folder or beside it."""
+def _read_sequence(
+    folder: Path, class_of: ClassOf, note: Callable[[str], None]
+) -> tuple[int, Labelled, Mapping[str, int]]:
+    """As `_read`, of a MOT sequence whose frames are a video in its folder or beside it."""
     import cv2
 
     from pathcast.core.errors import InvalidInputError
@@ -156,7 +161,7 @@ def _read_sequence(folder: Path, class_of: ClassOf, note: Callable[[str], None])
         finally:
             capture.release()
 
-    return info.length, frames()
+    return info.length, frames(), classes.others
 
 
 def _from_file(path: Path, threads: int) -> tuple[Run, int, int]:

@@ -37,7 +37,7 @@ def evaluate_actions(
     one deal chance decides: with --deals figures are means over deals, the scores by class those of the first.
     Else a served file, on all of the data.
     """
-    from pathcast.cli.train import pairs
+    from pathcast.cli.key_values import pairs
     from pathcast.core.errors import InvalidInputError
     from pathcast.recognition.classification import score
 

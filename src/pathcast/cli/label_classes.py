@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pathcast.cli.train import value_of
+from pathcast.cli.key_values import value_of
 from pathcast.detection.classes import ClassOf, class_ids_with
 
 CLASSES = typer.Option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pathcast.cli.train import pairs
+from pathcast.cli.key_values import pairs
 from pathcast.tracking.settings import CameraMotionSettings, TrackerSettings, tracker_settings
 
 SET_HELP = "KEY=VALUE: a setting of the tracker, as `pathcast tune tracker` finds them; repeatable."

@@ -6,7 +6,7 @@ import json as json_text
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pathcast.cli import platform_tracks
+from pathcast.cli.key_values import pairs
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR, load_settings
 
@@ -332,22 +333,3 @@ def _report(model: TrainedModel, output: Path, console: Console, json: Path | No
         names = ("family", "workers", "data_version", "epochs_run", "best_epoch", "seconds_per_epoch", "losses")
         summary = {name: record[name] for name in (*names, "val_start", "val")}
         json.write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE texts; for the values see `value_of`."""
-    pairs: dict[str, Any] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not (name and sign):
-            raise InvalidInputError(f"{option} {text}: expected KEY=VALUE")
-        pairs[name.replace("-", "_")] = value_of(value)
-    return pairs
-
-
-def value_of(text: str) -> Any:
-    """JSON (a number, true, null, a list) or else the text."""
-    try:
-        return json_text.loads(text)
-    except ValueError:
-        return text

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pathcast import __version__
-from pathcast.cli.train import TRACKING_VARIABLE, pairs, tracking_at
+from pathcast.cli.key_values import pairs
+from pathcast.cli.train import TRACKING_VARIABLE, tracking_at
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import STATE_DIR
 from pathcast.training.katib import Trials

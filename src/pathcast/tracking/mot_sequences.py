@@ -15,7 +15,9 @@ from pathcast.tracking.mot_format import (
     to_detections,
 )
 
-_DETECTIONS_FILE = "det.txt"
+_NAME = "det.txt"
+DETECTIONS_FILE = f"det/{_NAME}"
+"""The detections that a sequence comes with; those of other detectors are in folders of other names."""
 
 
 def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
@@ -29,7 +31,7 @@ def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
         if not folders:
             raise InvalidInputError(
                 f"{place}: expected a MOT sequence or a folder of them, found no {SEQUENCE_FILE}",
-                hint=f"a sequence is a folder with {SEQUENCE_FILE}, {TRUTH_FILE} and det/{_DETECTIONS_FILE}",
+                hint=f"a sequence is a folder with {SEQUENCE_FILE}, {TRUTH_FILE} and {DETECTIONS_FILE}",
             )
         for folder in folders:
             name = read_sequence_info(folder).name
@@ -47,7 +49,7 @@ def detections_file(sequence: Path, names: Sequence[str]) -> Path:
 
     Raises InvalidInputError, with the folders that are there, where it has none of them.
     """
-    places = [place / name / _DETECTIONS_FILE for name in names for place in (sequence, sequence.parent)]
+    places = [place / name / _NAME for name in names for place in (sequence, sequence.parent)]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         expected = ", ".join(map(str, places))
@@ -69,6 +71,6 @@ def read_detections(sequence: Path, info: SequenceInfo, names: Sequence[str]) ->
 
 
 def _others(sequence: Path, names: Sequence[str]) -> str | None:
-    there = {path.parent.name for place in (sequence, sequence.parent) for path in place.glob(f"*/{_DETECTIONS_FILE}")}
+    there = {path.parent.name for place in (sequence, sequence.parent) for path in place.glob(f"*/{_NAME}")}
     others = ", ".join(sorted(there.difference(names)))
     return f"`--detections` of a command names others; there are: {others}" if others else None

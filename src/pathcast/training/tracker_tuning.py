@@ -24,7 +24,7 @@ from pathcast.tracking.mot_format import (
     read_boxes,
     read_sequence_info,
 )
-from pathcast.tracking.mot_sequences import detections_file, find_sequences, read_detections
+from pathcast.tracking.mot_sequences import DETECTIONS_FILE, detections_file, find_sequences, read_detections
 from pathcast.tracking.settings import TrackerSettings, tracker_settings
 from pathcast.tracking.tracker import Tracker
 from pathcast.training.prepared import content_version
@@ -146,7 +146,7 @@ def prepare_sequences(raw: Path, folder: Path) -> str:
     return content_version(folder)
 
 
-_NAMES = (SEQUENCE_FILE, str(TRUTH_FILE), "det/det.txt")
+_NAMES = (SEQUENCE_FILE, str(TRUTH_FILE), DETECTIONS_FILE)
 
 
 def _files(folder: Path, detections: Sequence[str]) -> tuple[Path, Path, Path]:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,8 @@ def test_a_video_that_ends_before_its_sequence_is_told(tmp_path: Path) -> None:
 def test_boxes_of_a_sequence_that_are_of_other_classes_are_told(tmp_path: Path) -> None:
     model = write_bright_detector(tmp_path / "model.onnx")
     folder = named_sequence(tmp_path / "clip", "person\npedestrian\nhelmet\n", 1, 2, 3, 2)
-    said = evaluate("--data", folder, "--model", model)
+    said = evaluate("--data", folder, "--model", model, "--json", tmp_path / "scores.json")
+    assert json.loads((tmp_path / "scores.json").read_text())["left_out"] == {"pedestrian": 2, "helmet": 1}
     others = "3 boxes of classes that the detector does not have: 2 pedestrian, 1 helmet"
     assert f"{folder}: {others}\n" in said
     said = evaluate("--data", folder, "--model", model, "--classes", '{"pedestrian": "person"}')

@@ -287,8 +287,13 @@ def test_a_sheet_knows_the_classes_that_it_is_told(pedestrians: Path, labels: Pa
 
 
 def test_a_score_knows_the_classes_that_it_is_told(pedestrians: Path, teacher: Path, tmp_path: Path) -> None:
-    run("evaluate", "detector", "--data", pedestrians, "--model", teacher, "--json", tmp_path / "n.json", *CLASSES)
-    assert json.loads((tmp_path / "n.json").read_text())["classes"]["person"]["ap50"] == pytest.approx(1.0)
+    command = ("evaluate", "detector", "--data", pedestrians, "--model", teacher, "--json", tmp_path / "n.json")
+    run(*command, *CLASSES)
+    scores = json.loads((tmp_path / "n.json").read_text())
+    assert scores["classes"]["person"]["ap50"] == pytest.approx(1.0)
+    assert scores["left_out"] == {}
+    run(*command, "--classes", '{"pedestrian": "person"}')
+    assert json.loads((tmp_path / "n.json").read_text())["left_out"] == {"van": 4}
 
 
 def test_classes_that_are_no_json_are_refused(pedestrians: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pathcast.cli.train import pairs
+from pathcast.cli.key_values import pairs
 from pathcast.cli.tune import _report
 from pathcast.training.tracker_tuning import TrackerSearch
 
