@@ -39,7 +39,7 @@ check: install ## Format, lint, types, import contracts, Dockerfiles
 unit: install ## Tests that need neither a server nor TensorFlow
 	@$(BIN)/pytest tests/unit tests/manifests --numprocesses 2 --dist loadfile --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/serving
 
-networks: install ## Tests that build, train or export networks
+networks: install ## Tests that build, train or export networks, and the doctests of their packages
 	@$(BIN)/pytest tests/networks --numprocesses 2 --dist loadfile --doctest-modules src/pathcast/detection src/pathcast/forecasting src/pathcast/recognition
 
 quality: install ## Metric floors on real data

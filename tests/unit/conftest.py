@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-NETWORKS = Path(__file__).parents[1] / "networks"
+PROJECT = Path(__file__).parents[2]
+WITHOUT_TENSORFLOW = tuple(PROJECT / folder for folder in ("tests/unit", "tests/manifests", "src"))
+"""Where `make unit` finds its tests."""
 
 
 class NoTensorFlow:
@@ -20,10 +22,15 @@ class NoTensorFlow:
             raise ImportError("unit tests do without TensorFlow; those that need it belong in tests/networks")
 
 
+def is_refused(asked: Iterable[str]) -> bool:
+    """Whether the tests `asked` for, as on pytest's command line, are to do without TensorFlow: unit tests alone."""
+    paths = [Path(argument.partition("::")[0]).resolve() for argument in asked]
+    return all(any(path.is_relative_to(folder) for folder in WITHOUT_TENSORFLOW) for path in paths)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Where no tests of networks run in the same process."""
-    asked = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
-    if not any(NETWORKS.is_relative_to(path) or path.is_relative_to(NETWORKS) for path in asked):
+    """Refuse TensorFlow, unless tests that need it run in the same process."""
+    if is_refused(config.args):
         sys.meta_path.insert(0, NoTensorFlow())
 
 

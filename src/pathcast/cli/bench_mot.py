@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from pathcast.cli.bench import Row, app, report
+
+if TYPE_CHECKING:
+    from pathcast.core.arrays import Float64Array
+    from pathcast.serving.mot.benchmark import Latencies
 
 _STREAM_FRAMES = 100
 
@@ -24,11 +30,11 @@ def bench_mot(
 ) -> None:
     """Time frames on the running platform's Triton, with the detector and the forecaster that it serves.
 
-    "Added" is, frame by frame, the endpoint's time less that of the two models' own requests beside it; "by hand"
-    is these with what a client needs around them (decoding, fitting, dropping overlapping boxes). "Raw" is the p99 of
-    all rounds' frames as they came, with whatever else went on on the machine; else a frame counts with its best round.
+    "Alone" is the two without the endpoint, from the same frame to detections and paths: decoding, fitting, both
+    requests, dropping overlapping boxes. "Added" is, frame by frame, the endpoint's time less that; the two requests by
+    themselves, of an image that is decoded and fitted, stand beside it. "Raw" is the p99 of all rounds' frames as they
+    came, with whatever else went on on the machine; else a frame counts with its best round.
     """
-    import numpy as np
     from rich.console import Console
     from rich.progress import Progress
 
@@ -39,24 +45,13 @@ def bench_mot(
     clip = video or Path(os.environ.get("PATHCAST_DATA", "../shared/data")) / "pets09_s2l1" / "vtest.avi"
     images = read_clip(clip, max(frames, _STREAM_FRAMES + STAGGER * (streams - 1)))
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("one stream", total=rounds * frames)
+        task = progress.add_task("one stream", total=(1 + rounds) * frames)
         measured = measure_latencies(address, images[:frames], fps, rounds, lambda: progress.advance(task))
         few = images[: _STREAM_FRAMES + STAGGER * (streams - 1)]
         task = progress.add_task(f"{streams} streams", total=2 * streams * _STREAM_FRAMES)
         company = measure_company(address, few, fps, streams, lambda: progress.advance(task))
     best, every = Latencies.best(measured), Latencies.every(measured)
-    rows = []
-    for single, share, label in ((best, 50, "p50"), (best, 99, "p99"), (every, 99, "raw p99")):
-        for name, beside, kind, spent in (
-            ("detector + forecaster alone", single.alone, "pixels", single.pixels),
-            ("detector + forecaster alone", single.alone, "JPEG", single.jpeg),
-            ("the same by hand, JPEG", single.by_hand, "JPEG", single.jpeg),
-        ):
-            base = Row(f"{name}, {label}", float(np.percentile(beside, share)), "ms")
-            value = float(np.percentile(spent, share))
-            rows += [] if base in rows else [base]
-            rows.append(Row(f"mot, {kind}, {label}", value, "ms", base.name, value / base.value))
-            rows.append(Row(f"added, {kind}, {label}", float(np.percentile(spent - beside, share)), "ms", base.name))
+    rows = [*_latencies(best, 50, "p50"), *_latencies(best, 99, "p99"), *_latencies(every, 99, "raw p99")]
     one = "frames with another result than alone"
     rows.append(Row(f"{streams} streams at once, {one}", company.different, f"of {company.frames}"))
     rate = "one after the other, frame rate"
@@ -64,3 +59,22 @@ def bench_mot(
     ratio = company.frames_per_second / company.alone_frames_per_second
     rows.append(Row(f"{streams} streams at once, frame rate", company.frames_per_second, "frames/s", rate, ratio))
     report("mot", rows, json)
+
+
+def _latencies(ms: Latencies, share: int, label: str) -> Iterator[Row]:
+    """The percentile `share` of all of them, and of what the endpoint adds frame by frame."""
+    import numpy as np
+
+    def at(values: Float64Array) -> float:
+        return float(np.percentile(values, share))
+
+    frames = (("pixels", ms.pixels_alone, ms.pixels), ("JPEG", ms.jpeg_alone, ms.jpeg))
+    for kind, alone, endpoint in frames:
+        name, value = f"detector + forecaster alone, {kind}, {label}", at(alone)
+        yield Row(name, value, "ms")
+        yield Row(f"mot, {kind}, {label}", at(endpoint), "ms", name, at(endpoint) / value)
+        yield Row(f"added, {kind}, {label}", at(endpoint - alone), "ms", name)
+    name = f"detector + forecaster, requests only, {label}"
+    yield Row(name, at(ms.requests), "ms")
+    for kind, _, endpoint in frames:
+        yield Row(f"added to requests only, {kind}, {label}", at(endpoint - ms.requests), "ms", name)

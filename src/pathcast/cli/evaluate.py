@@ -96,7 +96,7 @@ def evaluate_detector(
             "classes": {key: {"ap50": value.ap50, "ap50_95": value.ap50_95} for key, value in scores.classes.items()},
             "ms_per_image": ms_per_image,
             "images": len(found),
-            "left_out": left_out,
+            "boxes_left_out": left_out,
             "score_threshold": score_threshold,
             "nms_iou": nms_iou,
             "model": str(model or name),
@@ -104,8 +104,11 @@ def evaluate_detector(
         json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)))
 
 
-def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Labelled, Mapping[str, int]]:
-    """How many images there are, these with their boxes, and the boxes left out by the name of their class."""
+def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Labelled, Mapping[str, int] | None]:
+    """How many images there are, these with their boxes, and how many boxes were left out, by their class.
+
+    A set says that as a whole, so for one camera it is None.
+    """
     from functools import partial
 
     from pathcast.core.errors import InvalidInputError
@@ -124,7 +127,7 @@ def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Label
             hint="name the file or the folder of one",
         )
     labelled = sets[0].where(lambda image: camera is None or image.camera == camera)
-    left_out = labelled.about.get("other_classes", {})
+    left_out = labelled.about.get("other_classes", {}) if camera is None else None
     return len(labelled), ((labelled.read(image), image.truth()) for image in labelled), left_out
 
 

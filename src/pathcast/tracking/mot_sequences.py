@@ -15,8 +15,8 @@ from pathcast.tracking.mot_format import (
     to_detections,
 )
 
-_NAME = "det.txt"
-DETECTIONS_FILE = f"det/{_NAME}"
+_FILE_NAME = "det.txt"
+DETECTIONS_FILE = f"det/{_FILE_NAME}"
 """The detections that a sequence comes with; those of other detectors are in folders of other names."""
 
 
@@ -49,7 +49,7 @@ def detections_file(sequence: Path, names: Sequence[str]) -> Path:
 
     Raises InvalidInputError, with the folders that are there, where it has none of them.
     """
-    places = [place / name / _NAME for name in names for place in (sequence, sequence.parent)]
+    places = [place / name / _FILE_NAME for name in names for place in (sequence, sequence.parent)]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         expected = ", ".join(map(str, places))
@@ -71,6 +71,6 @@ def read_detections(sequence: Path, info: SequenceInfo, names: Sequence[str]) ->
 
 
 def _others(sequence: Path, names: Sequence[str]) -> str | None:
-    there = {path.parent.name for place in (sequence, sequence.parent) for path in place.glob(f"*/{_NAME}")}
+    there = {path.parent.name for place in (sequence, sequence.parent) for path in place.glob(f"*/{_FILE_NAME}")}
     others = ", ".join(sorted(there.difference(names)))
     return f"`--detections` of a command names others; there are: {others}" if others else None

@@ -13,8 +13,8 @@ from pathcast.serving.mot import benchmark
 from pathcast.serving.mot.benchmark import Company, Latencies
 
 ROUNDS = [
-    Latencies(np.array([10.0, 12.0]), np.array([13.0, 13.0]), np.array([14.0, 30.0]), np.array([20.0, 17.0])),
-    Latencies(np.array([11.0, 10.0]), np.array([14.0, 12.0]), np.array([15.0, 13.0]), np.array([16.0, 40.0])),
+    Latencies(*(np.array(ms) for ms in ([9.0, 8.0], [10.0, 12.0], [13.0, 13.0], [14.0, 30.0], [20.0, 17.0]))),
+    Latencies(*(np.array(ms) for ms in ([8.0, 9.0], [11.0, 10.0], [14.0, 12.0], [15.0, 13.0], [16.0, 40.0]))),
 ]
 
 
@@ -26,12 +26,16 @@ def test_frames_count_with_their_best_round_and_as_they_came(tmp_path: Path, mon
     file = tmp_path / "mot.json"
     result = CliRunner().invoke(app, ["bench", "mot", "--json", str(file)])
     assert result.exit_code == 0, result.output
-    every_row = json.loads(file.read_text())["rows"]
-    rows = {row["name"]: row["value"] for row in every_row if "by hand" not in (row["ratio_to"] or "")}
+    rows = {row["name"]: row["value"] for row in json.loads(file.read_text())["rows"]}
     best, every = Latencies.best(ROUNDS), Latencies.every(ROUNDS)
-    assert (best.alone.tolist(), best.jpeg.tolist()) == ([10, 10], [16, 17])
+    assert (best.pixels_alone.tolist(), best.jpeg.tolist()) == ([10, 10], [16, 17])
     assert every.pixels.tolist() == [14, 30, 15, 13]
-    assert rows["added, JPEG, p50"] == pytest.approx(6.5)
-    assert rows["added, JPEG, p99"] == pytest.approx(np.percentile([6, 7], 99))
-    assert rows["added, JPEG, raw p99"] == pytest.approx(np.percentile([10, 5, 5, 30], 99))
+    assert rows["detector + forecaster alone, JPEG, p50"] == pytest.approx(12.5)
+    assert rows["added, pixels, p50"] == pytest.approx(3.5)
+    assert rows["added, JPEG, p50"] == pytest.approx(4.0)
+    assert rows["added, JPEG, p99"] == pytest.approx(np.percentile([3, 5], 99))
+    assert rows["added, JPEG, raw p99"] == pytest.approx(np.percentile([7, 4, 2, 28], 99))
     assert rows["mot, pixels, raw p99"] == pytest.approx(np.percentile([14, 30, 15, 13], 99))
+    assert rows["detector + forecaster, requests only, p99"] == pytest.approx(8.0)
+    assert rows["added to requests only, pixels, p50"] == pytest.approx(5.5)
+    assert rows["added to requests only, JPEG, raw p99"] == pytest.approx(np.percentile([11, 9, 8, 31], 99))

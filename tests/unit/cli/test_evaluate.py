@@ -75,7 +75,7 @@ def test_boxes_of_a_sequence_that_are_of_other_classes_are_told(tmp_path: Path) 
     model = write_bright_detector(tmp_path / "model.onnx")
     folder = named_sequence(tmp_path / "clip", "person\npedestrian\nhelmet\n", 1, 2, 3, 2)
     said = evaluate("--data", folder, "--model", model, "--json", tmp_path / "scores.json")
-    assert json.loads((tmp_path / "scores.json").read_text())["left_out"] == {"pedestrian": 2, "helmet": 1}
+    assert json.loads((tmp_path / "scores.json").read_text())["boxes_left_out"] == {"pedestrian": 2, "helmet": 1}
     others = "3 boxes of classes that the detector does not have: 2 pedestrian, 1 helmet"
     assert f"{folder}: {others}\n" in said
     said = evaluate("--data", folder, "--model", model, "--classes", '{"pedestrian": "person"}')

@@ -291,9 +291,11 @@ def test_a_score_knows_the_classes_that_it_is_told(pedestrians: Path, teacher: P
     run(*command, *CLASSES)
     scores = json.loads((tmp_path / "n.json").read_text())
     assert scores["classes"]["person"]["ap50"] == pytest.approx(1.0)
-    assert scores["left_out"] == {}
+    assert scores["boxes_left_out"] == {}
     run(*command, "--classes", '{"pedestrian": "person"}')
-    assert json.loads((tmp_path / "n.json").read_text())["left_out"] == {"van": 4}
+    assert json.loads((tmp_path / "n.json").read_text())["boxes_left_out"] == {"van": 4}
+    run(*command, "--classes", '{"pedestrian": "person"}', "--camera", "gate")
+    assert json.loads((tmp_path / "n.json").read_text())["boxes_left_out"] is None
 
 
 def test_classes_that_are_no_json_are_refused(pedestrians: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -39,19 +39,21 @@ Progress = Callable[[], None]
 class Latencies:
     """Milliseconds for each frame (n,), measured in turns.
 
-    `alone` is the detector's request and, where forecasts were due, the forecaster's with as many tracks.
-    `by_hand` is that with what a client needs around it: decoding the JPEG, fitting it to the detector's input,
-    dropping overlapping boxes. `pixels` and `jpeg` are the endpoint's.
+    `pixels` and `jpeg` are the endpoint's, of frames that come as such. `pixels_alone` and `jpeg_alone` are the two
+    models' without it, from the same frame to detections and paths: decoding the JPEG, fitting the image to the
+    detector's input, its request, dropping overlapping boxes, and then, where forecasts are due, the forecaster's
+    request with as many (made-up) tracks. `requests` is the two requests by themselves.
     """
 
-    alone: Float64Array
-    by_hand: Float64Array
+    requests: Float64Array
+    pixels_alone: Float64Array
+    jpeg_alone: Float64Array
     pixels: Float64Array
     jpeg: Float64Array
 
     @classmethod
     def best(cls, rounds: Sequence[Self]) -> Self:
-        """Every frame with its best round, for each of the four by itself.
+        """Every frame with its best round, for each of the five by itself.
 
         What remains is what the work on that frame costs, and not what else went on on the machine.
         """
@@ -98,59 +100,94 @@ def jpegs(images: Sequence[UInt8Array], quality: int = 85) -> list[bytes]:
 def measure_latencies(
     address: str, images: Sequence[UInt8Array], fps: float, rounds: int, on_frame: Progress
 ) -> list[Latencies]:
-    """One stream of RGB `images`, through shared memory, on an otherwise idle server, `rounds` times over."""
+    """One stream of RGB `images`, through shared memory, on an otherwise idle server, `rounds` times over.
+
+    Once before that, to see for how many tracks forecasts are due at which frame.
+    """
     compressed = jpegs(images)
+    moments = [_START + timedelta(seconds=index / fps) for index in range(len(images))]
     gc.freeze()  # the clip's images and the libraries are not for the collector to look through during a request
-    keep_frame_memory()  # as the endpoint does: by hand is to cost no more than it must
-    return [_round(address, images, compressed, fps, on_frame) for _ in range(rounds)]
+    keep_frame_memory()  # as the endpoint does: without it is to cost no more than it must
+    frames = []
+    with (
+        StreamClient(address, shared_memory=True) as of_pixels,
+        StreamClient(address, shared_memory=True) as of_jpeg,
+    ):
+        for image, jpeg, moment in zip(images, compressed, moments, strict=True):
+            due = len(of_pixels.send(image, moment).forecasts), len(of_jpeg.send(jpeg, moment).forecasts)
+            frames.append(_Timed(moment, image, jpeg, *due))
+            on_frame()
+    return [_round(address, frames, number, on_frame) for number in range(rounds)]
 
 
-def _round(
-    address: str, images: Sequence[UInt8Array], compressed: Sequence[bytes], fps: float, on_frame: Progress
-) -> Latencies:
-    spent: dict[str, list[float]] = {"detector": [], "by_hand": [], "pixels": [], "jpeg": [], "forecaster": []}
+class _Timed(NamedTuple):
+    """A frame both ways, and for how many tracks forecasts are due then."""
+
+    moment: datetime
+    image: UInt8Array
+    jpeg: bytes
+    due_of_pixels: int
+    due_of_jpeg: int
+
+
+def _round(address: str, frames: Sequence[_Timed], number: int, on_frame: Progress) -> Latencies:
+    """The five for every frame, in another order each time; the orders are the round's own."""
+    orders = np.random.default_rng(number)
+    spent: dict[str, list[float]] = {field.name: [] for field in fields(Latencies)}
     with (
         TritonClient(address, shared_memory=True) as client,
         StreamClient(address, shared_memory=True) as of_pixels,
         StreamClient(address, shared_memory=True) as of_jpeg,
     ):
-        by_hand = RemoteDetector(client)
+        alone = _Alone(client)
         canvas = np.empty((1, *client.metadata("detector").inputs["images"].shape[1:]), np.uint8)
-        for index, image in enumerate(images):
-            letterbox(image, canvas[0])
-            moment = _START + timedelta(seconds=index / fps)
-            calls: dict[str, Callable[[], Any]] = {
-                "detector": partial(client.infer, "detector", {"images": canvas}),
-                "by_hand": partial(_detect, by_hand, compressed[index]),
-                "pixels": partial(of_pixels.send, image, moment),
-                "jpeg": partial(of_jpeg.send, compressed[index], moment),
+        for frame in frames:
+            letterbox(frame.image, canvas[0])
+            calls: dict[str, Callable[[], object]] = {
+                "requests": partial(alone.requests, canvas, frame.due_of_pixels),
+                "pixels_alone": partial(alone.pixels, frame.image, frame.due_of_pixels),
+                "jpeg_alone": partial(alone.jpeg, frame.jpeg, frame.due_of_jpeg),
+                "pixels": partial(of_pixels.send, frame.image, frame.moment),
+                "jpeg": partial(of_jpeg.send, frame.jpeg, frame.moment),
             }
-            names = list(calls)
-            answers = {name: _timed(calls[name], spent[name]) for name in names[index % 4 :] + names[: index % 4]}
-            due = len(answers["jpeg"].forecasts)
-            rows = len(whole_blocks(np.zeros(max(due, 1))))
-            standing = {
-                "observed": np.zeros((rows, OBSERVED_STEPS, 2), np.float32),
-                "neighbours": np.zeros((rows, NEIGHBOURS, NEIGHBOUR_VALUES), np.float32),
-            }
-            _timed(partial(client.infer, "forecaster", standing), spent["forecaster"])
-            if not due:
-                spent["forecaster"][-1] = 0.0
+            for name in orders.permutation([*calls]).tolist():
+                began = time.perf_counter()
+                calls[name]()
+                spent[name].append(1e3 * (time.perf_counter() - began))
             on_frame()
-    detector, own, pixels, jpeg, forecaster = (np.array(values[WARM_UP:]) for values in spent.values())
-    return Latencies(detector + forecaster, own + forecaster, pixels, jpeg)
+    return Latencies(**{name: np.array(values[WARM_UP:]) for name, values in spent.items()})
 
 
-def _detect(detector: RemoteDetector, jpeg: bytes) -> None:
-    image: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    detector.detect([image])
+class _Alone:
+    """The two models without the endpoint: the detector and, where forecasts are due, after it the forecaster.
 
+    There is no tracker here, so the forecaster is asked about as many made-up tracks.
+    """
 
-def _timed(call: Callable[[], Any], spent_ms: list[float]) -> Any:
-    began = time.perf_counter()
-    answer = call()
-    spent_ms.append(1e3 * (time.perf_counter() - began))
-    return answer
+    def __init__(self, client: TritonClient) -> None:
+        self._client = client
+        self._detector = RemoteDetector(client)
+
+    def requests(self, canvas: UInt8Array, due: int) -> None:
+        """Of an image that is decoded and fitted."""
+        self._client.infer("detector", {"images": canvas})
+        self._forecast(due)
+
+    def pixels(self, image: UInt8Array, due: int) -> None:
+        self._detector.detect([image])
+        self._forecast(due)
+
+    def jpeg(self, jpeg: bytes, due: int) -> None:
+        image: Any = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        self.pixels(image, due)
+
+    def _forecast(self, due: int) -> None:
+        if not due:
+            return
+        observed = np.zeros((due, OBSERVED_STEPS, 2), np.float32)
+        neighbours = np.zeros((due, NEIGHBOURS, NEIGHBOUR_VALUES), np.float32)
+        standing = {"observed": whole_blocks(observed), "neighbours": whole_blocks(neighbours)}
+        self._client.infer("forecaster", standing)
 
 
 def measure_company(
