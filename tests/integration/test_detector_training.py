@@ -89,7 +89,7 @@ def test_sixteen_images_and_who_is_on_them_are_learned_by_heart_and_survive_the_
     labelled = scenes(tmp_path)
     task = DetectorTask(labelled, labelled, NETWORK, samples=400, boxes=8)
     training = TrainingSettings(
-        epochs=8, batch_size=8, learning_rate=1e-2, weight_decay=0.0, clip_norm=10.0, ema=0.95, patience=100
+        epochs=12, batch_size=8, learning_rate=1e-2, weight_decay=0.0, clip_norm=10.0, ema=0.95, patience=100
     )
     result = fit(task, training)
     assert result.best is not None
