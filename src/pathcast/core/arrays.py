@@ -27,12 +27,12 @@ def frozen_array(
     (1, 4)
     """
     array = np.asarray(values, dtype=dtype)
-    if array.size == 0 and array.ndim != len(shape):
-        array = array.reshape(tuple(0 if length is None else length for length in shape))
     # Every frame builds ten of these arrays, most of a known shape.
     if array.shape != shape and not _fits(array.shape, shape):
-        wanted = tuple("n" if length is None else length for length in shape)
-        raise InvalidInputError(f"{name}: expected shape {wanted}, got {array.shape}")
+        if array.size or array.ndim == len(shape):
+            wanted = tuple("n" if length is None else length for length in shape)
+            raise InvalidInputError(f"{name}: expected shape {wanted}, got {array.shape}")
+        array = array.reshape(tuple(0 if length is None else length for length in shape))
     if not array.flags.writeable:
         return array
     view = array.view()

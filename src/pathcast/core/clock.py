@@ -8,6 +8,7 @@ from typing import Protocol
 
 NANOSECONDS_PER_MICROSECOND = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Clock(Protocol):
@@ -52,7 +53,7 @@ def to_nanoseconds(moment: datetime) -> int:
     >>> to_nanoseconds(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC))
     1000005000
     """
-    return (moment - _EPOCH) // timedelta(microseconds=1) * NANOSECONDS_PER_MICROSECOND
+    return (moment - _EPOCH) // _MICROSECOND * NANOSECONDS_PER_MICROSECOND
 
 
 def from_nanoseconds(nanoseconds: int) -> datetime:

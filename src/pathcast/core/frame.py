@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from pathcast.core.errors import InvalidInputError
 
+_NO_OFFSET = timedelta(0)
 _CAMERA_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -26,7 +27,7 @@ def check_camera_id(camera_id: str) -> str:
 
 def check_utc(name: str, moment: datetime) -> datetime:
     """Return `moment` if it is aware and in UTC."""
-    if moment.utcoffset() != timedelta(0):
+    if moment.utcoffset() != _NO_OFFSET:
         raise InvalidInputError(f"{name}: expected an aware UTC time, got {moment!r}")
     return moment
 

@@ -41,7 +41,7 @@ class FrameTracks:
         ids = frozen_array("track_ids", track_ids, np.int64, (None,))
         count = len(ids)
         # Ascending ids, the usual case, need no sorting.
-        if count > 1 and not (ids[1:] > ids[:-1]).all() and len(np.unique(ids)) != count:
+        if count > 1 and np.count_nonzero(ids[1:] > ids[:-1]) < count - 1 and len(np.unique(ids)) != count:
             raise InvalidInputError(f"track_ids: expected unique ids, got {ids}")
         object.__setattr__(self, "track_ids", ids)
         object.__setattr__(self, "xyxy", frozen_array("xyxy", xyxy, np.float32, (count, 4)))

@@ -25,8 +25,8 @@ BOX = slice(0, 4)
 _VELOCITY = slice(4, 8)
 _MEAN, _UNCERTAINTY = slice(0, 8), slice(8, 16)
 _VAR_POSITION, _COVARIANCE, _VAR_VELOCITY = slice(8, 12), slice(12, 16), slice(16, 20)
-_MIN_SIZE_PX = 1.0
-_MIN_VARIANCE = 1e-9
+# Arrays, because to compare with a number of Python's takes longer.
+_MIN_SIZE_PX, _MIN_VARIANCE, _TWO = np.array(1.0), np.array(1e-9), np.array(2.0)
 
 
 def initial_motion(boxes: Float64Array, settings: MotionSettings) -> Float64Array:
@@ -69,17 +69,16 @@ def correct(motion: Float64Array, seen: Float64Array, scores: Float64Array, sett
     mean, uncertainty = motion[_MEAN].reshape(2, 4, count), motion[_UNCERTAINTY].reshape(2, 4, count)
     gains = uncertainty / (uncertainty[0] + noise)
     mean += gains * (seen - mean[0])
-    var_position, var_velocity, size = motion[_VAR_POSITION], motion[_VAR_VELOCITY], motion[2:4]
-    var_velocity -= gains[1] * uncertainty[1]
+    variances, size = motion[8:].reshape(3, 4, count)[::2], motion[2:4]
+    variances[1] -= gains[1] * uncertainty[1]
     np.multiply(gains, noise, out=uncertainty)
-    np.maximum(var_position, _MIN_VARIANCE, out=var_position)
-    np.maximum(var_velocity, _MIN_VARIANCE, out=var_velocity)
+    np.maximum(variances, _MIN_VARIANCE, out=variances)
     np.maximum(size, _MIN_SIZE_PX, out=size)
 
 
-def shift(motion: Float64Array, offset: Float64Array) -> None:
-    """Move every column by `offset` (2,) pixels, in place: the camera moved, the objects did not."""
-    motion[0:2] += offset[:, np.newaxis]
+def shift(motion: Float64Array, offset: tuple[float, float]) -> None:
+    """Move every column by `offset` in x and y, pixels, in place: the camera moved, the objects did not."""
+    motion[0:2] += np.array(offset)[:, np.newaxis]
 
 
 def warp(motion: Float64Array, affine: Float64Array) -> None:
@@ -108,14 +107,14 @@ def to_centre(corners: Float64Array) -> Float64Array:
     boxes = corners.copy()
     centre, size = boxes[:2], boxes[2:]
     size -= centre
-    centre += size / 2.0
+    centre += size / _TWO
     np.maximum(size, _MIN_SIZE_PX, out=size)
     return boxes
 
 
 def to_corners(boxes: Float64Array) -> Float64Array:
     """Corners (n, 4), xyxy, of boxes (4, n)."""
-    half = boxes[2:4] / 2.0
+    half = boxes[2:4] / _TWO
     corners = np.concatenate((boxes[0:2] - half, boxes[0:2] + half))
     return corners.T
 

@@ -24,31 +24,28 @@ _LEAST_VARIANCE_PX2 = 0.25
 
 def camera_shift(
     offsets: Float64Array, sway: Float64Array, settings: SwaySettings
-) -> tuple[Float64Array, Float64Array]:
-    """The shift (2,) in pixels to apply to everything, and the camera's new `sway` (2,) in square pixels.
+) -> tuple[tuple[float, float], Float64Array]:
+    """The shift in pixels, x and y, to apply to everything, and the camera's new `sway` (2,) in square pixels.
 
     `offsets` (2, n): where objects are seen minus where they were expected; n ≥ 1. An empirical-Bayes
     shrinkage of the median: shift = median * sway / (sway + caution * variance of the median).
     """
-    median = _median(offsets.copy())
-    deviation = _median(np.abs(offsets - median[:, np.newaxis]))
+    middles = _medians(offsets.copy())
+    spreads = _medians(np.abs(offsets - np.array(middles)[:, np.newaxis]))
     of_median = _DEVIATION_SCALE**2 * _MEDIAN_VARIANCE / offsets.shape[1]
-    shift, updated = np.zeros(2), np.zeros(2)
+    shift, updated = [0.0, 0.0], [0.0, 0.0]
     # Two numbers: plain floats are several times as fast as arrays of two.
-    for axis, (middle, spread, before) in enumerate(
-        zip(median.tolist(), deviation.tolist(), sway.tolist(), strict=True)
-    ):
+    for axis, (middle, spread, before) in enumerate(zip(middles, spreads, sway.tolist(), strict=True)):
         variance = spread * spread * of_median + _LEAST_VARIANCE_PX2
         now = (1.0 - settings.rate) * before + settings.rate * (middle * middle - variance)
         updated[axis] = now
         if now > 0:
             shift[axis] = middle * now / (now + settings.caution * variance)
-    return shift, updated
+    return (shift[0], shift[1]), np.array(updated)
 
 
-def _median(values: Float64Array) -> Float64Array:
+def _medians(values: Float64Array) -> list[float]:
     """Of each row of (2, n), which are sorted; as np.median, without its checks, which take longer than that."""
     values.sort(axis=1)
-    count = values.shape[1]
-    median: Float64Array = (values[:, (count - 1) // 2] + values[:, count // 2]) / 2.0
-    return median
+    last = values.shape[1] - 1
+    return [(values.item(row, last // 2) + values.item(row, (last + 1) // 2)) / 2.0 for row in (0, 1)]

@@ -34,8 +34,8 @@ _REAL_ROWS = kalman.ROWS + 5
 _ID, _CLASS, _HITS, _SEEN_US = range(4)
 _WHOLE_ROWS = 4
 
-_TENTATIVE_ID = 0
-_NONE = -1
+# Arrays, because to compare with a number of Python's takes twice as long.
+_TENTATIVE_ID, _NONE = np.array(0), np.array(-1)
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -190,8 +190,8 @@ class Tracker:
         unseen_us = self._now_us - self._wholes[_SEEN_US]
         ended = unseen_us > elapsed_us
         ended &= self._wholes[_ID] == _TENTATIVE_ID
-        ended |= unseen_us > 1e6 * self._remembered_s()
-        if ended.any():
+        ended |= unseen_us > _microseconds(self._remembered_s())
+        if np.count_nonzero(ended):  # in a fourth of the time of `any`
             # Not by an index [:, kept], which would give tables whose rows no longer lie together in memory.
             kept = ~ended
             self._reals, self._wholes = self._reals.compress(kept, axis=1), self._wholes.compress(kept, axis=1)
@@ -211,53 +211,52 @@ class Tracker:
     def _associate(self, seen: _Seen, elapsed_us: int) -> Int64Array:
         """(n,) the detection that each track takes, or -1."""
         settings = self._settings
-        taken = np.full(self._reals.shape[1], _NONE)
+        taken = np.empty(self._reals.shape[1], dtype=np.int64)
+        taken.fill(_NONE)
         if not len(taken) or not len(seen.scores):
             return taken
         confirmed = self._wholes[_ID] != _TENTATIVE_ID
         high = seen.scores >= settings.high_score
+        free = high.copy()
         sought = confirmed
         if self._looks.shape[1]:
             # Those lost for longer are only remembered for their looks.
-            sought = confirmed & (self._wholes[_SEEN_US] >= self._now_us - 1e6 * settings.max_lost_s)
+            sought = confirmed & (self._wholes[_SEEN_US] >= self._now_us - _microseconds(settings.max_lost_s))
         tracks, detections = sought.nonzero()[0], high.nonzero()[0]
         expected = self._reals[kalman.BOX]
-        self._match(taken, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
+        self._match(taken, free, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
         before_us = self._now_us - elapsed_us
         if self._follow_camera(seen.boxes, taken, before_us):
-            taken[:] = _NONE
-            self._match(taken, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
+            taken[:], free[:] = _NONE, high
+            self._match(taken, free, (expected,), tracks, seen, detections, settings.buffer_first, settings.least_first)
         tracks = tracks[taken[tracks] == _NONE]
         if len(tracks):
             low = ((seen.scores >= settings.low_score) & ~high).nonzero()[0]
-            recent = tracks[self._wholes[_SEEN_US].take(tracks) >= before_us - 1e6 * settings.low_lost_s]
-            second = seen._replace(looks=None)  # what is half hidden looks like what hides it
-            self._match(taken, (expected,), recent, second, low, settings.buffer_second, settings.least_second)
-        free = high
-        free[taken[taken != _NONE]] = False
+            recent = tracks[self._wholes[_SEEN_US, tracks] >= before_us - _microseconds(settings.low_lost_s)]
+            # What is half hidden looks like what hides it.
+            second = seen if seen.looks is None else seen._replace(looks=None)
+            self._match(taken, free, (expected,), recent, second, low, settings.buffer_second, settings.least_second)
         detections = free.nonzero()[0]
         if not len(detections):
             return taken
         tracks = tracks[taken[tracks] == _NONE]
+        ratio, least = settings.buffer_recovery, settings.least_recovery
         if len(tracks):
             last = kalman.to_centre(self._reals[_LAST_CORNERS])
-            ratio, least = settings.buffer_recovery, settings.least_recovery
-            self._match(taken, (expected, last), tracks, seen, detections, ratio, least)
-            free[taken[taken != _NONE]] = False
+            self._match(taken, free, (expected, last), tracks, seen, detections, ratio, least)
             detections = free.nonzero()[0]
         if seen.looks is not None and settings.appearance is not None:
             tracks = (confirmed & (taken == _NONE)).nonzero()[0]
-            self._recall(taken, tracks, seen, seen.looks, detections, settings.appearance)
-            free[taken[taken != _NONE]] = False
+            self._recall(taken, free, tracks, seen, seen.looks, detections, settings.appearance)
             detections = free.nonzero()[0]
         tracks = (~confirmed).nonzero()[0]
-        ratio, least = settings.buffer_recovery, settings.least_tentative
-        self._match(taken, (expected,), tracks, seen, detections, ratio, least)
+        self._match(taken, free, (expected,), tracks, seen, detections, ratio, settings.least_tentative)
         return taken
 
     def _match(
         self,
         taken: Int64Array,
+        free: _Mask,
         places: tuple[Float64Array, ...],
         tracks: Int64Array,
         seen: _Seen,
@@ -265,7 +264,7 @@ class Tracker:
         buffer_ratio: float,
         least: float,
     ) -> None:
-        """Match `tracks`, sought at each of `places` (4, n), with `detections`, and write it into `taken`."""
+        """Match `tracks`, sought at each of `places` (4, n), with `detections`; `taken` and `free` say so then."""
         if not len(tracks) or not len(detections):
             return
         boxes, power = seen.boxes.take(detections, axis=1), self._settings.height_power
@@ -276,26 +275,27 @@ class Tracker:
             return
         if len(sought) > 1:
             pairs = pairs._replace(rows=pairs.rows % len(tracks))
-        track_classes, classes = self._wholes[_CLASS].take(tracks), seen.classes.take(detections)
-        alike = track_classes.take(pairs.rows) == classes.take(pairs.columns)
-        if not alike.all():
-            pairs = pairs.select(alike)
+        unlike = self._wholes[_CLASS][tracks][pairs.rows] != seen.classes[detections][pairs.columns]
+        if np.count_nonzero(unlike):
+            pairs = pairs.select(~unlike)
         look = self._settings.appearance
         if seen.looks is not None and look is not None:
             pairs = appearance.weighed(pairs, self._looks[tracks], seen.looks[detections], least, look)
-        matched, matches = assign(pairs, least)
-        taken[tracks.take(matched)] = detections.take(matches)
+        rows, columns = assign(pairs, least)
+        matches = detections[columns]
+        taken[tracks[rows]], free[matches] = matches, False
 
     def _recall(
         self,
         taken: Int64Array,
+        free: _Mask,
         tracks: Int64Array,
         seen: _Seen,
         looks: Float32Array,
         detections: Int64Array,
         settings: AppearanceSettings,
     ) -> None:
-        """Match what no motion explains by looks alone, and write it into `taken`."""
+        """Match what no motion explains by looks alone; `taken` and `free` say so then."""
         if not len(tracks) or not len(detections):
             return
         last = kalman.to_centre(self._reals[_LAST_CORNERS][:, tracks])
@@ -303,31 +303,32 @@ class Tracker:
         boxes = seen.boxes[:, detections]
         pairs = appearance.recalled(self._looks[tracks], last, unseen_s, looks[detections], boxes, settings)
         pairs = pairs.select(self._wholes[_CLASS, tracks][pairs.rows] == seen.classes[detections][pairs.columns])
-        matched, matches = assign(pairs, settings.recall_cosine)
-        taken[tracks[matched]] = detections[matches]
+        rows, columns = assign(pairs, settings.recall_cosine)
+        matches = detections[columns]
+        taken[tracks[rows]], free[matches] = matches, False
 
     def _follow_camera(self, boxes: Float64Array, taken: Int64Array, before_us: int) -> bool:
         """Shift all tracks by what the camera seems to have moved; whether it is enough to match anew."""
         settings = self._settings.sway
-        recent = self._wholes[_SEEN_US] >= before_us - 1e6 * settings.recent_s
+        recent = self._wholes[_SEEN_US] >= before_us - _microseconds(settings.recent_s)
         recent &= taken != _NONE
         rows = recent.nonzero()[0]
         if len(rows) < settings.least_objects:
             return False
-        offsets = boxes[:2].take(taken.take(rows), axis=1) - self._reals[:2].take(rows, axis=1)
+        offsets = boxes[:2].take(taken[rows], axis=1) - self._reals[:2].take(rows, axis=1)
         shift, self._sway = camera_shift(offsets, self._sway, settings)
-        if not shift.any():
+        if not any(shift):
             return False
         kalman.shift(self._reals[_MOTION], shift)
-        self._reals[_LAST_CORNERS] += np.concatenate((shift, shift))[:, np.newaxis]
-        return bool(np.abs(shift).max() >= settings.least_shift_px)
+        self._reals[_LAST_CORNERS] += np.array(shift + shift)[:, np.newaxis]
+        return max(map(abs, shift)) >= settings.least_shift_px
 
     def _correct(self, taken: Int64Array, seen: _Seen) -> None:
         found = taken != _NONE
         rows = found.nonzero()[0]
-        detections = taken.take(rows)
+        detections = taken[rows]
         reals = self._reals.take(rows, axis=1)
-        scores = seen.scores.take(detections)
+        scores = seen.scores[detections]
         kalman.correct(reals[_MOTION], seen.boxes.take(detections, axis=1), scores, self._settings.motion)
         reals[_LAST_CORNERS] = seen.corners.take(detections, axis=1)
         reals[_SCORE] = scores
@@ -383,12 +384,16 @@ class Tracker:
 
     def _report(self, taken: Int64Array) -> FrameTracks:
         settings = self._settings
-        coasting = self._wholes[_SEEN_US] >= self._now_us - round(1e6 * settings.coast_s)
+        coasting = self._wholes[_SEEN_US] >= self._now_us - _microseconds(settings.coast_s)
         coasting &= self._wholes[_HITS] >= settings.coast_hits
         coasting |= taken != _NONE
         coasting &= self._wholes[_ID] != _TENTATIVE_ID
         rows = coasting.nonzero()[0]
-        rows = rows[self._wholes[_ID].take(rows).argsort()]
+        rows = rows[self._wholes[_ID][rows].argsort()]
         ids, classes = self._wholes[: _CLASS + 1].take(rows, axis=1)
         boxes = kalman.to_corners(self._reals[kalman.BOX].take(rows, axis=1))
-        return FrameTracks(ids, boxes, self._reals[_SCORE].take(rows), classes, taken.take(rows))
+        return FrameTracks(ids, boxes, self._reals[_SCORE][rows], classes, taken[rows])
+
+
+def _microseconds(seconds: float) -> int:
+    return round(1e6 * seconds)
