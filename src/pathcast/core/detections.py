@@ -39,11 +39,11 @@ class Detections:
         boxes = frozen_array("xyxy", xyxy, np.float32, (None, 4))
         count = len(boxes)
         require_finite("xyxy", boxes)
-        if (boxes[:, 2:] < boxes[:, :2]).any():
+        if np.count_nonzero(boxes[:, 2:] < boxes[:, :2]):
             row = int(np.argwhere((boxes[:, 2:] < boxes[:, :2]).any(axis=1))[0][0])
             raise InvalidInputError(f"xyxy: row {row} has right < left or bottom < top: {boxes[row]}")
         confidences = frozen_array("scores", scores, np.float32, (count,))
-        if not ((confidences >= 0) & (confidences <= 1)).all():
+        if np.count_nonzero((confidences >= 0) & (confidences <= 1)) < count:
             raise InvalidInputError(
                 f"scores: expected values in [0, 1], got {confidences.min()} to {confidences.max()}"
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -102,8 +103,7 @@ class Forecast:
         return path
 
 
-@dataclass(frozen=True, slots=True)
-class ForecastScore:
+class ForecastScore(msgspec.Struct, frozen=True):
     """How one forecast turned out, in the forecast's `units`.
 
     `status` is `scored` when the track lived through all 12 steps, else `track_ended`; then the errors
