@@ -19,7 +19,7 @@ _ALL_WITH_ALL, _BISECTED = 1000, 60_000
 
 _CELLS_PER_BOX = 4
 
-# Arrays, because to reckon with a number of Python's takes longer.
+# Arrays, because NumPy takes up to twice as long to work with one of Python's numbers.
 _ZERO, _THREE = np.array(0.0), np.array(3.0)
 
 
@@ -155,7 +155,11 @@ def _reach(boxes: Float64Array, growth: float) -> Float64Array:
 
 @lru_cache(maxsize=16)
 def _scales(growth: float) -> Float64Array:
-    """(7, 1): what centres and sizes are multiplied with; the last makes an area of half a width."""
+    """(7, 1): factors of the rows `_CENTRES_AND_SIZES`.
+
+    Centres stay, sizes become halves (grown twice, and the height as it is), and the height once more four times its
+    grown half, which half the grown width makes the grown area.
+    """
     return np.array([1.0, 1.0, 1.0, growth, growth, 0.5, 4.0 * growth])[:, np.newaxis]
 
 

@@ -25,7 +25,7 @@ BOX = slice(0, 4)
 _VELOCITY = slice(4, 8)
 _MEAN, _UNCERTAINTY = slice(0, 8), slice(8, 16)
 _VAR_POSITION, _COVARIANCE, _VAR_VELOCITY = slice(8, 12), slice(12, 16), slice(16, 20)
-# Arrays, because to compare with a number of Python's takes longer.
+# Arrays, because NumPy takes up to twice as long to work with one of Python's numbers.
 _MIN_SIZE_PX, _MIN_VARIANCE, _TWO = np.array(1.0), np.array(1e-9), np.array(2.0)
 
 
@@ -69,8 +69,10 @@ def correct(motion: Float64Array, seen: Float64Array, scores: Float64Array, sett
     mean, uncertainty = motion[_MEAN].reshape(2, 4, count), motion[_UNCERTAINTY].reshape(2, 4, count)
     gains = uncertainty / (uncertainty[0] + noise)
     mean += gains * (seen - mean[0])
+    # Of position and of velocity; the covariance lies between them.
     variances, size = motion[8:].reshape(3, 4, count)[::2], motion[2:4]
-    variances[1] -= gains[1] * uncertainty[1]
+    var_velocity = variances[1]
+    var_velocity -= gains[1] * uncertainty[1]
     np.multiply(gains, noise, out=uncertainty)
     np.maximum(variances, _MIN_VARIANCE, out=variances)
     np.maximum(size, _MIN_SIZE_PX, out=size)

@@ -34,7 +34,7 @@ _REAL_ROWS = kalman.ROWS + 5
 _ID, _CLASS, _HITS, _SEEN_US = range(4)
 _WHOLE_ROWS = 4
 
-# Arrays, because to compare with a number of Python's takes twice as long.
+# Arrays, because NumPy takes up to twice as long to work with one of Python's numbers.
 _TENTATIVE_ID, _NONE = np.array(0), np.array(-1)
 
 _Mask = npt.NDArray[np.bool_]
@@ -396,4 +396,5 @@ class Tracker:
 
 
 def _microseconds(seconds: float) -> int:
-    return round(1e6 * seconds)
+    """Whole microseconds; of infinite seconds more than ever pass, and little enough to subtract from the time."""
+    return round(min(1e6 * seconds, 2.0**62))

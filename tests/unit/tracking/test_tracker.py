@@ -108,6 +108,17 @@ def test_an_object_that_stays_away_returns_as_a_new_one() -> None:
     assert result.track_ids.tolist() == [2]
 
 
+def test_times_without_end() -> None:
+    forever = msgspec.structs.replace(
+        PLAIN, max_lost_s=math.inf, low_lost_s=math.inf, coast_s=math.inf, sway=SwaySettings(recent_s=math.inf)
+    )
+    tracker = Tracker(forever)
+    for frame in range(10):
+        tracker.update(seen(person(100)), at(frame))
+    assert rows(tracker.update(seen(), at(1_000_000))) == {1: -1}
+    assert rows(tracker.update(seen(person(100)), at(1_000_001))) == {1: 0}
+
+
 def test_missing_frames_are_predicted_over() -> None:
     tracker = Tracker(PLAIN)
     for frame in range(15):
