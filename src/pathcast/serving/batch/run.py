@@ -1,7 +1,7 @@
 """One video through detector, tracker and forecaster: read, analysed and written at the same time.
 
-Three threads, each on its own frames: one decodes ahead, one analyses (its detector may use more threads), one draws
-and encodes. The results depend on the input, the models and the settings alone; a run that was killed and
+Four threads, each on its own frames: one decodes ahead, one detects (the detector may use more threads), one tracks and
+forecasts, one draws and encodes. The results depend on the input, the models and the settings alone; a run that was killed and
 started again writes the same files as one that was not.
 """
 
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import msgspec
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.camera import Camera
+from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.frame import Frame
 from pathcast.core.observation import Observation
@@ -37,6 +39,9 @@ SEGMENT_CHUNKS = 16
 """A kill costs at most these frames' work: a few seconds."""
 
 _CHUNKS_AHEAD = 2
+
+_Chunk = tuple[list[UInt8Array], tuple[list[Detections], str]]
+"""Images, what was found in them, and by which version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +119,11 @@ class _Run:
         self._video, self._folder, self._settings = video, folder, settings
         self._progress, self._advance = progress, advance
         self._seconds: defaultdict[str, float] = defaultdict(float, progress.seconds)
+        self._seconds_lock = Lock()
         self._frames = video.frames(progress.frames)
+        self._detector, self._found = detector, _Found(detector.model)
         camera = settings.camera
-        self._analyzer = FrameAnalyzer(detector, forecaster, lambda _: camera, self._stage, settings.tracker)
+        self._analyzer = FrameAnalyzer(self._found, forecaster, lambda _: camera, self._stage, settings.tracker)
         self._annotator = Annotator(camera) if settings.annotate else None
         if progress.analyzer:
             self._analyzer.restore(progress.analyzer)
@@ -127,18 +134,22 @@ class _Run:
     def work(self) -> None:
         """Read, analyse and write until the video ends."""
         try:
-            with ThreadPoolExecutor(1, "read") as reading, ThreadPoolExecutor(1, "write") as writing:
-                self._work(reading, writing)
+            with (
+                ThreadPoolExecutor(1, "read") as reading,
+                ThreadPoolExecutor(1, "find") as finding,
+                ThreadPoolExecutor(1, "write") as writing,
+            ):
+                self._work(self._chunks(reading, finding), writing)
         finally:
             self._analyzer.close()
             if self._writer is not None:
                 self._writer.abandon()
 
-    def _work(self, reading: ThreadPoolExecutor, writing: ThreadPoolExecutor) -> None:
+    def _work(self, chunks: Iterator[_Chunk], writing: ThreadPoolExecutor) -> None:
         waiting: deque[Future[None]] = deque()
         first = self._progress.frames
         try:
-            for number, images in enumerate(self._chunks(reading)):
+            for number, (images, self._found.found) in enumerate(chunks):
                 if number and number % SEGMENT_CHUNKS == 0:
                     waiting.append(writing.submit(self._close_segment, first, self._state()))
                 observations = self._analyze(first, images)
@@ -154,15 +165,22 @@ class _Run:
             for future in waiting:
                 future.cancel()
 
-    def _chunks(self, reading: ThreadPoolExecutor) -> Iterator[list[UInt8Array]]:
-        ahead = deque(reading.submit(self._read) for _ in range(_CHUNKS_AHEAD))
-        while images := ahead.popleft().result():
-            ahead.append(reading.submit(self._read))
-            yield images
+    def _chunks(self, reading: ThreadPoolExecutor, finding: ThreadPoolExecutor) -> Iterator[_Chunk]:
+        ahead = deque(finding.submit(self._detect, reading.submit(self._read)) for _ in range(_CHUNKS_AHEAD))
+        while (chunk := ahead.popleft().result())[0]:
+            ahead.append(finding.submit(self._detect, reading.submit(self._read)))
+            yield chunk
 
     def _read(self) -> list[UInt8Array]:
         with self._stage("decode"):
             return list(islice(self._frames, CHUNK_FRAMES))
+
+    def _detect(self, read: Future[list[UInt8Array]]) -> _Chunk:
+        images = read.result()
+        if not images:
+            return images, ([], "")
+        with self._stage("detect"):
+            return images, self._detector.detect(images)  # while the chunk before is tracked
 
     def _analyze(self, first: int, images: Sequence[UInt8Array]) -> list[Observation]:
         rate, camera_id = self._video.frames_per_second, self._settings.camera.camera_id
@@ -198,7 +216,8 @@ class _Run:
         self._writer = None
         self._progress.segments += 1
         self._progress.frames = frames
-        self._progress.seconds = dict(self._seconds)
+        with self._seconds_lock:
+            self._progress.seconds = dict(self._seconds)
         self._progress.analyzer = analyzer
         self._progress.annotator = b"" if self._annotator is None else self._annotator.state()
         self._folder.save(self._progress)
@@ -209,7 +228,20 @@ class _Run:
         try:
             yield
         finally:
-            self._seconds[name] += time.perf_counter() - started
+            spent = time.perf_counter() - started
+            with self._seconds_lock:
+                self._seconds[name] += spent
+
+
+class _Found:
+    """The analyzer's Detector: the real one was asked before, in another thread, and `found` is what it said."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.found: tuple[list[Detections], str] = ([], "")
+
+    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+        return self.found
 
 
 def run_identity(video: Video, settings: BatchSettings) -> str:
