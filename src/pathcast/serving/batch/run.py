@@ -1,8 +1,8 @@
 """One video through detector, tracker and forecaster: read, analysed and written at the same time.
 
 Four threads, each on its own frames: one decodes ahead, one detects (the detector may use more threads), one tracks and
-forecasts, one draws and encodes. The results depend on the input, the models and the settings alone; a run that was killed and
-started again writes the same files as one that was not.
+forecasts, one draws and encodes. The results depend on the input, the models and the settings alone; a run that was
+killed and started again writes the same files as one that was not.
 """
 
 from __future__ import annotations
