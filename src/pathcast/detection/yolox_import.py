@@ -6,13 +6,16 @@ offsets, objectness and class probabilities.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
@@ -94,11 +97,9 @@ def to_served(source: YoloxFile, *, top_k: int = TOP_K) -> onnx.ModelProto:
     corners, strides = grid(source.height, source.width)
     if not 0 < top_k <= len(strides):
         raise InvalidInputError(f"top_k: expected 1 to {len(strides)}, the grid's cells, got {top_k}")
-    before = Wiring(source, {"bgr_of_rgb": np.array([2, 1, 0], np.int64)})
-    # The shuffles run on bytes, a quarter of the traffic of floats.
-    before.add("Transpose", "images", "planes", perm=[0, 3, 1, 2])
-    before.add("Gather", "planes bgr_of_rgb", "bgr", axis=1)
-    before.add("Cast", "bgr", "input", to=onnx.TensorProto.FLOAT)
+    focused = _behind_focus(source)
+    source = source if focused is None else focused
+    before = _bytes_to_planes(source) if focused is None else _bytes_to_quarters(source)
     constants: dict[str, npt.NDArray[Any]] = {
         "corners": corners.T[None],
         "strides": strides[None, None],
@@ -118,3 +119,75 @@ def to_served(source: YoloxFile, *, top_k: int = TOP_K) -> onnx.ModelProto:
     after.add("Mul", "sizes_in_cells strides", "sizes")
     after.best_cells(top_k, range(len(CLASS_NAMES)))
     return enclosed(source, before, after, top_k)
+
+
+def _bytes_to_planes(source: YoloxFile) -> Wiring:
+    """From `images` to the network's input; the shuffles run on bytes, a quarter of the traffic of floats."""
+    before = Wiring(source, {"bgr_of_rgb": np.array([2, 1, 0], np.int64)})
+    before.add("Transpose", "images", "planes", perm=[0, 3, 1, 2])
+    before.add("Gather", "planes bgr_of_rgb", "bgr", axis=1)
+    before.add("Cast", "bgr", "input", to=onnx.TensorProto.FLOAT)
+    return before
+
+
+def _bytes_to_quarters(source: YoloxFile) -> Wiring:
+    """From `images` to the input of a network behind its Focus: what that would do to floats is done to bytes."""
+    height, width = source.height // 2, source.width // 2
+    bgr_of_rgb = [3 * quarter + colour for quarter in range(4) for colour in (2, 1, 0)]
+    constants = {
+        "pairs_shape": np.array([0, 2 * height, width, 6], np.int64),
+        "rows_shape": np.array([0, height, 2, 2, 3, width], np.int64),
+        "quarters_shape": np.array([0, 12, height, width], np.int64),
+        "bgr_of_rgb": np.array(bgr_of_rgb, np.int64),
+    }
+    before = Wiring(source, constants)
+    # Two pixels beside each other become six rows, then whole rows are sorted: quicker than one shuffle of all.
+    before.add("Reshape", "images pairs_shape", "pairs")
+    before.add("Transpose", "pairs", "pair_rows", perm=[0, 1, 3, 2])
+    before.add("Reshape", "pair_rows rows_shape", "rows_of_quarters")
+    before.add("Transpose", "rows_of_quarters", "sorted_rows", perm=[0, 3, 2, 4, 1, 5])
+    before.add("Reshape", "sorted_rows quarters_shape", "quarters")
+    before.add("Gather", "quarters bgr_of_rgb", "bgr_quarters", axis=1)
+    before.add("Cast", "bgr_quarters", "input", to=onnx.TensorProto.FLOAT)
+    return before
+
+
+def _behind_focus(source: YoloxFile) -> YoloxFile | None:
+    """The network from behind its Focus on, or None where it does not start with one.
+
+    Focus makes of three planes twelve of half their height and width: every second pixel of every second row.
+    """
+    graph = source.model.graph
+    slices = list(takewhile(lambda node: node.op_type == "Slice", graph.node))
+    rest = graph.node[len(slices) :]
+    if not slices or not rest or rest[0].op_type != "Concat":
+        return None
+    (joined,) = rest[0].output
+    inside = {source.input_name, *(name for node in slices for name in node.output)}
+    if any(name in inside for node in rest[1:] for name in node.input):
+        return None
+    names = {name for node in slices for name in node.input}
+    start = helper.make_graph(
+        [*slices, rest[0]],
+        "start",
+        [value for value in graph.input if value.name == source.input_name],
+        [helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, None)],
+        [tensor for tensor in graph.initializer if tensor.name in names],
+    )
+    model = helper.make_model(start, opset_imports=source.model.opset_import, ir_version=source.model.ir_version)
+    planes = np.arange(3 * source.height * source.width, dtype=np.float32).reshape(1, 3, source.height, source.width)
+    quarters = [planes[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+    (made,) = ReferenceEvaluator(model).run(None, {source.input_name: planes})
+    if not np.array_equal(made, np.concatenate(quarters, axis=1)):
+        return None
+    behind = onnx.ModelProto()
+    behind.CopyFrom(source.model)
+    del behind.graph.node[: len(slices) + 1]
+    wanted = {name for node in behind.graph.node for name in node.input}
+    kept = [tensor for tensor in behind.graph.initializer if tensor.name in wanted]
+    del behind.graph.initializer[:]
+    behind.graph.initializer.extend(kept)
+    (given,) = (value for value in behind.graph.input if value.name == source.input_name)
+    shape = [shape_of(given)[0], *made.shape[1:]]
+    given.CopyFrom(helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, shape))
+    return replace(source, model=behind, input_name=joined)

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pathcast.core.errors import GateFailedError, InvalidInputError
+from pathcast.detection.classes import COCO_CLASS_IDS
 from pathcast.detection.grid import grid
 from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.postprocess import to_detections
@@ -135,6 +136,30 @@ def test_served_nano_keeps_the_original_on_real_frames(yolox_path: Path, real_fr
     for row, fit in enumerate(fits):
         found = to_detections(out["boxes"][row], out["scores"][row], out["classes"][row], fit, score_threshold=0.4)
         assert (found.class_ids == 0).any(), "someone walks through every one of these frames"
+
+
+def test_the_focus_of_served_nano_runs_on_bytes(yolox_path: Path, real_frames: list[np.ndarray]) -> None:
+    source = read_yolox(yolox_path)
+    session = onnxruntime.InferenceSession(source.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    served = to_served(source)
+    assert "Slice" not in {node.op_type for node in served.graph.node}
+    canvas = np.empty((1, source.height, source.width, 3), np.uint8)
+    letterbox(real_frames[0], canvas[0])
+    (raw,) = session.run(None, {source.input_name: source.input_of(canvas[0])})
+    scores = (raw[0, :, 4:5] * raw[0, :, [5 + coco_id for coco_id in COCO_CLASS_IDS]].T).max(axis=1)
+    # The very same floats: nothing but the order of moves has changed.
+    assert run(served, canvas)["scores"][0].tolist() == sorted(scores.tolist(), reverse=True)[:TOP_K]
+
+
+@pytest.mark.parametrize("turn", [None, 3])
+def test_slices_that_are_no_focus_stay(yolox_path: Path, turn: int | None) -> None:
+    source = read_yolox(yolox_path)
+    joined = next(node for node in source.model.graph.node if node.op_type == "Concat")
+    if turn is None:
+        source.model.graph.node.append(helper.make_node("Relu", [joined.input[0]], ["used_elsewhere"]))
+    else:
+        joined.input[:] = [*joined.input[turn:], *joined.input[:turn]]
+    assert "Slice" in {node.op_type for node in to_served(source).graph.node}
 
 
 def test_a_served_model_of_other_weights_fails_the_gate(yolox_path: Path) -> None:
