@@ -25,6 +25,7 @@ from pathcast.detection.served_graph import Cells, Wiring, enclosed, load_onnx, 
 from pathcast.detection.settings import STRIDES, TOP_K
 
 COCO_CLASSES = 80
+_GRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
 _ROW = 5 + COCO_CLASSES
 _HINT = "export YOLOX with `python tools/export_onnx.py` and without --decode_in_inference"
 
@@ -153,7 +154,7 @@ def _bytes_to_quarters(source: YoloxFile) -> Wiring:
 
 
 def _behind_focus(source: YoloxFile) -> YoloxFile | None:
-    """The network from behind its Focus on, or None where it does not start with one.
+    """The network from behind its Focus on, or None where it does not start with the Slices and the Concat of one.
 
     Focus makes of three planes twelve of half their height and width: every second pixel of every second row.
     """
@@ -164,7 +165,9 @@ def _behind_focus(source: YoloxFile) -> YoloxFile | None:
         return None
     (joined,) = rest[0].output
     inside = {source.input_name, *(name for node in slices for name in node.output)}
-    if any(name in inside for node in rest[1:] for name in node.input):
+    used_later = any(name in inside for node in rest[1:] for name in node.input)
+    branches = any(attribute.type in _GRAPHS for node in rest for attribute in node.attribute)
+    if used_later or branches or not inside.issuperset(rest[0].input):
         return None
     names = {name for node in slices for name in node.input}
     start = helper.make_graph(
@@ -183,8 +186,8 @@ def _behind_focus(source: YoloxFile) -> YoloxFile | None:
     behind = onnx.ModelProto()
     behind.CopyFrom(source.model)
     del behind.graph.node[: len(slices) + 1]
-    wanted = {name for node in behind.graph.node for name in node.input}
-    kept = [tensor for tensor in behind.graph.initializer if tensor.name in wanted]
+    unused = names - {name for node in behind.graph.node for name in node.input}
+    kept = [tensor for tensor in behind.graph.initializer if tensor.name not in unused]
     del behind.graph.initializer[:]
     behind.graph.initializer.extend(kept)
     (given,) = (value for value in behind.graph.input if value.name == source.input_name)

@@ -152,7 +152,7 @@ class FrameAnalyzer:
                 outcomes[row] = image
         rows = [row for row in rows if outcomes[row] is None]
         pictures = [image for image in images if not isinstance(image, Rejected)]
-        # Now, while the images are in the processor's cache; the detector's work drives them out.
+        # Now, while the images are in the processor's cache; where the detector runs here, its work drives them out.
         statistics = [measure_frame(image) for image in pictures]
         try:
             with self._stage("detect"):

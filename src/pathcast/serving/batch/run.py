@@ -40,8 +40,10 @@ SEGMENT_CHUNKS = 16
 
 _CHUNKS_AHEAD = 2
 
-_Chunk = tuple[list[UInt8Array], tuple[list[Detections], str]]
-"""Images, what was found in them, and by which version."""
+_Detected = tuple[list[Detections], str]
+"""What was found in each image, and by which version."""
+
+_Chunk = tuple[list[UInt8Array], _Detected]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ def run_batch(
     """Analyse `video` into the folder `out`, or go on where a run of the same was cut short.
 
     Calls `advance` with the number of frames done, those of earlier runs first. Returns what `batch.json` says:
-    `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it. A
-    finished run is not repeated. Raises InvalidInputError where `out` holds results of something else.
+    `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it, what a
+    run that was cut short had begun included. A finished run is not repeated. Raises InvalidInputError where `out`
+    holds results of something else.
     """
     folder = BatchFolder(out, run_identity(video, settings))
     if restart:
@@ -139,7 +142,12 @@ class _Run:
                 ThreadPoolExecutor(1, "find") as finding,
                 ThreadPoolExecutor(1, "write") as writing,
             ):
-                self._work(self._chunks(reading, finding), writing)
+                try:
+                    self._work(self._chunks(reading, finding), writing)
+                finally:
+                    # Where it was cut short: no more than what is under way is waited for.
+                    for ahead in (finding, reading):
+                        ahead.shutdown(wait=False, cancel_futures=True)
         finally:
             self._analyzer.close()
             if self._writer is not None:
@@ -149,10 +157,10 @@ class _Run:
         waiting: deque[Future[None]] = deque()
         first = self._progress.frames
         try:
-            for number, (images, self._found.found) in enumerate(chunks):
+            for number, (images, found) in enumerate(chunks):
                 if number and number % SEGMENT_CHUNKS == 0:
                     waiting.append(writing.submit(self._close_segment, first, self._state()))
-                observations = self._analyze(first, images)
+                observations = self._analyze(first, images, found)
                 first += len(images)
                 waiting.append(writing.submit(self._write, images, observations))
                 while len(waiting) > _CHUNKS_AHEAD:
@@ -182,7 +190,8 @@ class _Run:
         with self._stage("detect"):
             return images, self._detector.detect(images)  # while the chunk before is tracked
 
-    def _analyze(self, first: int, images: Sequence[UInt8Array]) -> list[Observation]:
+    def _analyze(self, first: int, images: Sequence[UInt8Array], found: _Detected) -> list[Observation]:
+        self._found.found = found
         rate, camera_id = self._video.frames_per_second, self._settings.camera.camera_id
         frames = []
         for number, image in enumerate(images, start=first):
@@ -238,9 +247,9 @@ class _Found:
 
     def __init__(self, model: str) -> None:
         self.model = model
-        self.found: tuple[list[Detections], str] = ([], "")
+        self.found: _Detected = ([], "")
 
-    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+    def detect(self, images: Sequence[UInt8Array]) -> _Detected:
         return self.found
 
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pathcast.core import Detections
+from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.serving.batch import run as batch
 from pathcast.serving.batch.run import BatchSettings, run_batch
@@ -82,9 +85,9 @@ def test_every_frame_is_in_every_file(video: Video, tmp_path: Path, batch_settin
     assert drawn[0].shape == (122, 160, 3)
 
 
-@pytest.mark.parametrize("calls", [0, 3, 4, 8])
+@pytest.mark.parametrize(("calls", "resumed"), [(0, {0}), (3, {0, 16}), (4, {16}), (8, {48})])
 def test_a_run_cut_short_goes_on_to_the_same_bytes(
-    video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, calls: int
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, calls: int, resumed: set[int]
 ) -> None:
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
@@ -94,9 +97,51 @@ def test_a_run_cut_short_goes_on_to_the_same_bytes(
     done: list[int] = []
     report = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings, advance=done.append)
     assert contents(out) == contents(whole)
-    # What was analysed but not yet written is done again; a segment of two calls is written once whole.
-    assert report["resumed_from_frame"] in {16 * done for done in range(calls // 2 + 1)}
+    # What was analysed but not yet written, two calls at the most, is done again; two calls make a segment.
+    assert report["resumed_from_frame"] in resumed
     assert sum(done) == 70
+
+
+class WatchedDetector(BrightDetector):
+    """Tells when it is asked for its second chunk, for which it takes `second_takes_s`."""
+
+    def __init__(self, second_takes_s: float = 0.0) -> None:
+        super().__init__()
+        self.calls = 0
+        self.second, self._never = Event(), Event()
+        self._second_takes_s = second_takes_s
+
+    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+        self.calls += 1
+        if self.calls == 2:
+            self.second.set()
+            self._never.wait(self._second_takes_s)
+        return super().detect(images)
+
+
+def test_detection_goes_ahead_of_tracking(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    detector = WatchedDetector()
+    ahead: list[bool] = []
+
+    def first_chunk_is_done(frames: int) -> None:
+        if frames and not ahead:
+            ahead.append(detector.second.wait(timeout=10))
+
+    run_batch(video, tmp_path / "out", detector, ConstantVelocity(), batch_settings, advance=first_chunk_is_done)
+    assert ahead == [True]
+
+
+def test_a_run_that_fails_detects_no_further(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    detector = WatchedDetector(second_takes_s=0.5)
+
+    def stop(frames: int) -> None:
+        if frames:
+            detector.second.wait(timeout=10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(video, tmp_path / "out", detector, ConstantVelocity(), batch_settings, advance=stop)
+    assert detector.calls == 2
 
 
 def test_a_finished_run_is_not_repeated(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
