@@ -39,7 +39,7 @@ def load_yolox(graph: onnx.GraphProto, settings: DetectorSettings) -> keras.Mode
         kernel, bias = (_array(tensors, parameter, name) for parameter in node.input[1:3])
         if "_preds." in name and node.input[1] != f"head.{name}.weight":
             raise InvalidInputError(f"weights of YOLOX: expected head.{name}.weight, got {node.input[1]}")
-        if name.startswith("cls_preds."):
+        if name.startswith("cls_preds.") and len(bias) > len(COCO_CLASS_IDS):  # else imported, and has no others
             kernel, bias = kernel[list(COCO_CLASS_IDS)], bias[list(COCO_CLASS_IDS)]
         layer = model.get_layer(name)
         values = [as_keras(name, kernel, depthwise=isinstance(layer, keras.layers.DepthwiseConv2D)), bias]

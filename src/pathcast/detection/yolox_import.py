@@ -7,15 +7,12 @@ offsets, objectness and class probabilities.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
@@ -23,9 +20,9 @@ from pathcast.detection.classes import CLASS_NAMES, COCO_CLASS_IDS
 from pathcast.detection.grid import grid
 from pathcast.detection.served_graph import Cells, Wiring, enclosed, load_onnx, shape_of
 from pathcast.detection.settings import STRIDES, TOP_K
+from pathcast.detection.yolox_graph import drop_focus, keep_classes, pool_in_turn
 
 COCO_CLASSES = 80
-_GRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
 _ROW = 5 + COCO_CLASSES
 _HINT = "export YOLOX with `python tools/export_onnx.py` and without --decode_in_inference"
 
@@ -98,14 +95,18 @@ def to_served(source: YoloxFile, *, top_k: int = TOP_K) -> onnx.ModelProto:
     corners, strides = grid(source.height, source.width)
     if not 0 < top_k <= len(strides):
         raise InvalidInputError(f"top_k: expected 1 to {len(strides)}, the grid's cells, got {top_k}")
-    focused = _behind_focus(source)
-    source = source if focused is None else focused
-    before = _bytes_to_planes(source) if focused is None else _bytes_to_quarters(source)
+    quick = onnx.ModelProto()
+    quick.CopyFrom(source.model)
+    pool_in_turn(quick.graph)
+    kept = COCO_CLASS_IDS if keep_classes(quick.graph, source.output_name, COCO_CLASS_IDS) else range(COCO_CLASSES)
+    behind_focus = drop_focus(quick, source.input_name)
+    source = replace(source, model=quick, input_name=behind_focus or source.input_name)
+    before = _bytes_to_quarters(source) if behind_focus else _bytes_to_planes(source)
     constants: dict[str, npt.NDArray[Any]] = {
         "corners": corners.T[None],
         "strides": strides[None, None],
-        "class_rows": np.array([5 + coco_id for coco_id in COCO_CLASS_IDS], np.int64),
-        "parts": np.array([2, 2, 1, COCO_CLASSES], np.int64),
+        "class_rows": np.array([5 + kept.index(coco_id) for coco_id in COCO_CLASS_IDS], np.int64),
+        "parts": np.array([2, 2, 1, len(kept)], np.int64),
     }
     after = Wiring(source, constants)
     after.add("Transpose", "raw", "rows", perm=[0, 2, 1])
@@ -151,46 +152,3 @@ def _bytes_to_quarters(source: YoloxFile) -> Wiring:
     before.add("Gather", "quarters bgr_of_rgb", "bgr_quarters", axis=1)
     before.add("Cast", "bgr_quarters", "input", to=onnx.TensorProto.FLOAT)
     return before
-
-
-def _behind_focus(source: YoloxFile) -> YoloxFile | None:
-    """The network from behind its Focus on, or None where it does not start with the Slices and the Concat of one.
-
-    Focus makes of three planes twelve of half their height and width: every second pixel of every second row.
-    """
-    graph = source.model.graph
-    slices = list(takewhile(lambda node: node.op_type == "Slice", graph.node))
-    rest = graph.node[len(slices) :]
-    if not slices or not rest or rest[0].op_type != "Concat":
-        return None
-    (joined,) = rest[0].output
-    inside = {source.input_name, *(name for node in slices for name in node.output)}
-    used_later = any(name in inside for node in rest[1:] for name in node.input)
-    branches = any(attribute.type in _GRAPHS for node in rest for attribute in node.attribute)
-    if used_later or branches or not inside.issuperset(rest[0].input):
-        return None
-    names = {name for node in slices for name in node.input}
-    start = helper.make_graph(
-        [*slices, rest[0]],
-        "start",
-        [value for value in graph.input if value.name == source.input_name],
-        [helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, None)],
-        [tensor for tensor in graph.initializer if tensor.name in names],
-    )
-    model = helper.make_model(start, opset_imports=source.model.opset_import, ir_version=source.model.ir_version)
-    planes = np.arange(3 * source.height * source.width, dtype=np.float32).reshape(1, 3, source.height, source.width)
-    quarters = [planes[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-    (made,) = ReferenceEvaluator(model).run(None, {source.input_name: planes})
-    if not np.array_equal(made, np.concatenate(quarters, axis=1)):
-        return None
-    behind = onnx.ModelProto()
-    behind.CopyFrom(source.model)
-    del behind.graph.node[: len(slices) + 1]
-    unused = names - {name for node in behind.graph.node for name in node.input}
-    kept = [tensor for tensor in behind.graph.initializer if tensor.name not in unused]
-    del behind.graph.initializer[:]
-    behind.graph.initializer.extend(kept)
-    (given,) = (value for value in behind.graph.input if value.name == source.input_name)
-    shape = [shape_of(given)[0], *made.shape[1:]]
-    given.CopyFrom(helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, shape))
-    return replace(source, model=behind, input_name=joined)

@@ -17,11 +17,15 @@ from pathcast.core.observation import Observation
 PATH_FRAMES = 40
 """How much of the path walked is drawn, in frames."""
 
+_PATH_STEP = 2
+"""Every second frame's point: the line looks the same, and smoothed lines are what costs in drawing."""
+
 SHOWN_SHARE = 0.2
 """Paths less likely than this share of the likeliest are not drawn."""
 
 _KIND, _VERSION = "annotator", 1
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DIGIT_WIDTH, _LABEL_HEIGHT = 10, 16
 
 
 def colour_of(track_id: int) -> tuple[int, int, int]:
@@ -58,21 +62,20 @@ class Annotator:
         for forecast in observation.forecasts:
             self._fans[forecast.track_id] = self._fan(forecast, image.shape[0])
         self._forget(tracks.track_ids.tolist())
-        lines = [line for key in tracks.track_ids.tolist() for line in self._fans.get(key, ())]
-        if lines:
-            fans = image.copy()
-            for line in lines:
-                cv2.polylines(fans, [np.asarray(line.points)], False, line.colour, line.width, cv2.LINE_AA)
-            cv2.addWeighted(fans, 0.65, image, 0.35, 0.0, dst=image)
+        for key in tracks.track_ids.tolist():
+            for line in self._fans.get(key, ()):
+                cv2.polylines(image, [np.asarray(line.points)], False, line.colour, line.width, cv2.LINE_AA)
         for track_id, box in zip(tracks.track_ids.tolist(), tracks.xyxy.round().astype(int).tolist(), strict=True):
             colour = colour_of(track_id)
             left, top, right, bottom = box
+            foot = ((left + right) // 2, bottom)
             walked = self._walked.setdefault(track_id, [])
-            walked.append(((left + right) // 2, bottom))
-            del walked[:-PATH_FRAMES]
-            cv2.polylines(image, [np.asarray(walked)], False, colour, 2, cv2.LINE_AA)
+            cv2.polylines(image, [np.asarray([*walked, foot])], False, colour, 2, cv2.LINE_AA)
             cv2.rectangle(image, (left, top), (right, bottom), colour, 2)
-            cv2.putText(image, str(track_id), (left, top - 4), _FONT, 0.5, colour, 2, cv2.LINE_AA)
+            _label(image, str(track_id), left, max(top, _LABEL_HEIGHT), colour)
+            if self._frame % _PATH_STEP == 0:
+                walked.append(foot)
+                del walked[: -PATH_FRAMES // _PATH_STEP]
         label = f"{observation.camera_id}  {observation.captured_at:%H:%M:%S}  frame {observation.sequence}"
         cv2.putText(image, label, (8, 20), _FONT, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
         return image
@@ -121,3 +124,10 @@ class Annotator:
             colour = (int(red * share), int(green * share), int(blue * share))
             lines.append(_Line(points, colour, 3 if mode == order[-1] else 1))
         return lines
+
+
+def _label(image: UInt8Array, text: str, left: int, bottom: int, colour: tuple[int, int, int]) -> None:
+    """Dark digits on a patch of `colour`, which ends at `bottom`."""
+    right, top = left + _DIGIT_WIDTH * len(text) + 3, bottom - _LABEL_HEIGHT
+    cv2.rectangle(image, (left - 1, top), (right, bottom), colour, cv2.FILLED)
+    cv2.putText(image, text, (left + 1, bottom - 3), _FONT, 0.5, (0, 0, 0), 1, cv2.LINE_AA)

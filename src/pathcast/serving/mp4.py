@@ -15,8 +15,8 @@ import numpy as np
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import PathcastError
 
-# Quick to encode, and small; the same frames give the same bytes, which a changing number of threads would not.
-_QUALITY = ["-preset", "veryfast", "-crf", "28", "-threads", "2", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
+# The quickest to encode; the same frames give the same bytes, which a changing number of threads would not.
+_QUALITY = ["-preset", "ultrafast", "-crf", "28", "-threads", "2", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
 
 
 class Mp4Writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -59,7 +60,7 @@ class ForecastBatch:
 
 
 class RemoteDetector:
-    """The model `detector` behind Triton; frames go in batches of at most `max_batch`.
+    """The model `detector` behind Triton; frames go in batches of at most `max_batch`. Threads may share it.
 
     Detections carry what they look like where the model serves `embeddings`.
     """
@@ -68,7 +69,7 @@ class RemoteDetector:
         self.model = model
         self._client = client
         self._max_batch = max_batch
-        self._canvas: UInt8Array | None = None
+        self._canvas = _Canvas()
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
         """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the model version."""
@@ -79,7 +80,7 @@ class RemoteDetector:
             try:
                 answer, fits = self._infer(chunk)
             except InvalidInputError:
-                self._canvas = None  # a version with another input size has been loaded
+                self._canvas.batch = None  # a version with another input size has been loaded
                 answer, fits = self._infer(chunk)
             version = answer.model_version
             outputs = answer.outputs
@@ -94,16 +95,22 @@ class RemoteDetector:
         return self._client.infer(self.model, {"images": canvas[: len(images)]}), fits
 
     def _batch_canvas(self) -> UInt8Array:
-        """Reused for every request: (max_batch, H, W, 3), its size read from the served model."""
-        if self._canvas is None:
+        """Reused for every request of a thread: (max_batch, H, W, 3), its size read from the served model."""
+        if self._canvas.batch is None:
             shape = self._client.metadata(self.model).inputs["images"].shape
             if len(shape) != 4 or shape[3] != 3:
                 raise PathcastError(
                     f"model {self.model}: expected input images [n, h, w, 3], got {list(shape)}",
                     hint="publish it with `pathcast models import`",
                 )
-            self._canvas = np.empty((self._max_batch, int(shape[1]), int(shape[2]), 3), np.uint8)
-        return self._canvas
+            self._canvas.batch = np.empty((self._max_batch, int(shape[1]), int(shape[2]), 3), np.uint8)
+        return self._canvas.batch
+
+
+class _Canvas(threading.local):
+    """Each thread's own."""
+
+    batch: UInt8Array | None = None
 
 
 class RemoteForecaster:

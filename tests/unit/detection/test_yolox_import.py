@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -8,7 +7,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pathcast.core.errors import GateFailedError, InvalidInputError
-from pathcast.detection.classes import COCO_CLASS_IDS
 from pathcast.detection.grid import grid
 from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.postprocess import to_detections
@@ -137,87 +135,6 @@ def test_served_nano_keeps_the_original_on_real_frames(yolox_path: Path, real_fr
     for row, fit in enumerate(fits):
         found = to_detections(out["boxes"][row], out["scores"][row], out["classes"][row], fit, score_threshold=0.4)
         assert (found.class_ids == 0).any(), "someone walks through every one of these frames"
-
-
-def test_the_focus_of_served_nano_runs_on_bytes(yolox_path: Path, real_frames: list[np.ndarray]) -> None:
-    source = read_yolox(yolox_path)
-    session = onnxruntime.InferenceSession(source.model.SerializeToString(), providers=["CPUExecutionProvider"])
-    served = to_served(source)
-    assert "Slice" not in operators(served)
-    canvas = np.empty((1, source.height, source.width, 3), np.uint8)
-    letterbox(real_frames[0], canvas[0])
-    (raw,) = session.run(None, {source.input_name: source.input_of(canvas[0])})
-    scores = (raw[0, :, 4:5] * raw[0, :, [5 + coco_id for coco_id in COCO_CLASS_IDS]].T).max(axis=1)
-    # The very same floats: nothing but the order of moves has changed.
-    assert run(served, canvas)["scores"][0].tolist() == sorted(scores.tolist(), reverse=True)[:TOP_K]
-
-
-def focused_yolox(path: Path, order: tuple[int, int, int, int] = (0, 1, 2, 3), also: str = "") -> Path:
-    """A file of 96 x 64 pixels whose raw output is 10,710 of its Focus' numbers; `also` is used a second time."""
-    height, width = 64, 96
-    cells = len(grid(height, width)[1])
-    chosen = np.random.default_rng(1).permutation(3 * height * width)[: cells * 85]
-    nodes = []
-    for quarter, (row, column) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
-        nodes.append(helper.make_node("Slice", ["images", f"from{row}", "end", "down", "two"], [f"rows{quarter}"]))
-        nodes.append(
-            helper.make_node(
-                "Slice", [f"rows{quarter}", f"from{column}", "end", "across", "two"], [f"quarter{quarter}"]
-            )
-        )
-    nodes += [
-        helper.make_node("Concat", [f"quarter{quarter}" for quarter in order], ["joined"], axis=1),
-        helper.make_node("Reshape", ["joined", "flat"], ["row"]),
-        helper.make_node("Gather", ["row", "chosen"], ["some"], axis=1),
-        helper.make_node("Mul", ["some", "scale"], ["scaled"]),
-        helper.make_node("Reshape", ["scaled", "shape"], ["output"]),
-        *([helper.make_node("Relu", [also], ["unused"])] if also else []),
-    ]
-    constants = {
-        "from0": np.array([0]),
-        "from1": np.array([1]),
-        "end": np.array([2**31 - 1]),
-        "down": np.array([2]),
-        "across": np.array([3]),
-        "two": np.array([2]),
-        "flat": np.array([1, 3 * height * width]),
-        "chosen": chosen,
-        "scale": np.array(1 / 256, np.float32),
-        "shape": np.array([1, cells, 85]),
-    }
-    graph = helper.make_graph(
-        nodes,
-        "focused",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, cells, 85])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=7), str(path))
-    return path
-
-
-def operators(model: onnx.ModelProto) -> set[str]:
-    return {node.op_type for node in model.graph.node}
-
-
-def test_a_focus_on_bytes_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = read_yolox(focused_yolox(tmp_path / "focused.onnx"))
-    served = to_served(source, top_k=50)
-    monkeypatch.setattr("pathcast.detection.yolox_import._behind_focus", lambda source: None)
-    plain = to_served(source, top_k=50)
-    assert ("Slice" in operators(served), "Slice" in operators(plain)) == (False, True)
-    images = np.random.default_rng(2).integers(0, 256, (2, 64, 96, 3), np.uint8)
-    for one, other in zip(run(served, images).values(), run(plain, images).values(), strict=True):
-        assert one.tobytes() == other.tobytes()
-        assert one[0].tobytes() != one[1].tobytes()
-
-
-@pytest.mark.parametrize(
-    "change", [{"order": (0, 2, 1, 3)}, {"also": "rows1"}, {"also": "images"}], ids=["other order", "row", "image"]
-)
-def test_slices_that_are_no_focus_stay(tmp_path: Path, change: dict[str, Any]) -> None:
-    source = read_yolox(focused_yolox(tmp_path / "other.onnx", **change))
-    assert "Slice" in operators(to_served(source, top_k=50))
 
 
 def test_a_served_model_of_other_weights_fails_the_gate(yolox_path: Path) -> None:

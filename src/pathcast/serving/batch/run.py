@@ -1,8 +1,8 @@
 """One video through detector, tracker and forecaster: read, analysed and written at the same time.
 
-Four threads, each on its own frames: one decodes ahead, one detects (the detector may use more threads), one tracks and
-forecasts, one draws and encodes. The results depend on the input, the models and the settings alone; a run that was
-killed and started again writes the same files as one that was not.
+Threads, each on its own frames: one decodes ahead, two detect (so that the detector, which may use more threads, never
+waits for frames), one tracks and forecasts, one draws and encodes. The results depend on the input, the models and the
+settings alone; a run that was killed and started again writes the same files as one that was not.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def run_batch(
     """Analyse `video` into the folder `out`, or go on where a run of the same was cut short.
 
     Calls `advance` with the number of frames done, those of earlier runs first. Returns what `batch.json` says:
-    `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it, what a
-    run that was cut short had begun included. A finished run is not repeated. Raises InvalidInputError where `out`
-    holds results of something else.
+    `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it: the time
+    in which a stage was at work, what a run that was cut short had begun included. A finished run is not repeated.
+    Raises InvalidInputError where `out` holds results of something else.
     """
     folder = BatchFolder(out, run_identity(video, settings))
     if restart:
@@ -122,6 +122,8 @@ class _Run:
         self._video, self._folder, self._settings = video, folder, settings
         self._progress, self._advance = progress, advance
         self._seconds: defaultdict[str, float] = defaultdict(float, progress.seconds)
+        self._at_work: defaultdict[str, int] = defaultdict(int)
+        self._counted_until: dict[str, float] = {}
         self._seconds_lock = Lock()
         self._frames = video.frames(progress.frames)
         self._detector, self._found = detector, _Found(detector.model)
@@ -139,15 +141,10 @@ class _Run:
         try:
             with (
                 ThreadPoolExecutor(1, "read") as reading,
-                ThreadPoolExecutor(1, "find") as finding,
+                ThreadPoolExecutor(_CHUNKS_AHEAD, "find") as finding,
                 ThreadPoolExecutor(1, "write") as writing,
             ):
-                try:
-                    self._work(self._chunks(reading, finding), writing)
-                finally:
-                    # Where it was cut short: no more than what is under way is waited for.
-                    for ahead in (finding, reading):
-                        ahead.shutdown(wait=False, cancel_futures=True)
+                self._work(self._chunks(reading, finding), writing)
         finally:
             self._analyzer.close()
             if self._writer is not None:
@@ -188,7 +185,7 @@ class _Run:
         if not images:
             return images, ([], "")
         with self._stage("detect"):
-            return images, self._detector.detect(images)  # while the chunk before is tracked
+            return images, self._detector.detect(images)
 
     def _analyze(self, first: int, images: Sequence[UInt8Array], found: _Detected) -> list[Observation]:
         self._found.found = found
@@ -233,13 +230,20 @@ class _Run:
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
+        self._count(name, 1)
         try:
             yield
         finally:
-            spent = time.perf_counter() - started
-            with self._seconds_lock:
-                self._seconds[name] += spent
+            self._count(name, -1)
+
+    def _count(self, name: str, started: int) -> None:
+        """Time counts once, however many threads are in the stage."""
+        with self._seconds_lock:
+            now = time.perf_counter()
+            if self._at_work[name]:
+                self._seconds[name] += now - self._counted_until[name]
+            self._counted_until[name] = now
+            self._at_work[name] += started
 
 
 class _Found:

@@ -16,18 +16,16 @@ from pathcast.tracking.settings import TrackerSettings
 
 
 class BrightDetector:
-    """Finds bright boxes; raises KeyboardInterrupt at a call of one's choice."""
+    """Finds bright boxes; raises KeyboardInterrupt from a frame of one's choice on."""
 
     model = "bright"
 
-    def __init__(self, fail_at_call: int | None = None) -> None:
-        self._left = fail_at_call
+    def __init__(self, fail_at_frame: int | None = None) -> None:
+        self._fail_at_frame = fail_at_frame
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
-        if self._left is not None:
-            self._left -= 1
-            if self._left < 0:
-                raise KeyboardInterrupt
+        if self._fail_at_frame is not None and frame_of(images[0]) >= self._fail_at_frame:
+            raise KeyboardInterrupt
         return [self._detect(image) for image in images], "1"
 
     def _detect(self, image: UInt8Array) -> Detections:
@@ -43,6 +41,11 @@ def picture(frame: int) -> UInt8Array:
     for x, y in ((5 + frame, 20), (130 - frame, 70)):
         image[y : y + 30, max(0, x) : max(0, x + 12)] = 230
     return image
+
+
+def frame_of(image: UInt8Array) -> int:
+    """Which picture it is, by where its upper box begins."""
+    return int((image[30].max(axis=1) > 128).argmax()) - 5
 
 
 def write_clip(folder: Path) -> Path:

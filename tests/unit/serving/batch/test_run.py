@@ -85,19 +85,19 @@ def test_every_frame_is_in_every_file(video: Video, tmp_path: Path, batch_settin
     assert drawn[0].shape == (122, 160, 3)
 
 
-@pytest.mark.parametrize(("calls", "resumed"), [(0, {0}), (3, {0, 16}), (4, {16}), (8, {48})])
+@pytest.mark.parametrize(("cut", "resumed"), [(0, {0}), (24, {0, 16}), (32, {16}), (64, {48})])
 def test_a_run_cut_short_goes_on_to_the_same_bytes(
-    video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, calls: int, resumed: set[int]
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, cut: int, resumed: set[int]
 ) -> None:
     out = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
-        run_batch(video, out, BrightDetector(fail_at_call=calls), ConstantVelocity(), batch_settings)
+        run_batch(video, out, BrightDetector(fail_at_frame=cut), ConstantVelocity(), batch_settings)
     assert not (out / "batch.json").exists()
     (out / "unfinished" / "000007-annotated.mp4").write_bytes(b"left by a kill")
     done: list[int] = []
     report = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings, advance=done.append)
     assert contents(out) == contents(whole)
-    # What was analysed but not yet written, two calls at the most, is done again; two calls make a segment.
+    # What was analysed but not yet written, two chunks at the most, is done again; two chunks make a segment.
     assert report["resumed_from_frame"] in resumed
     assert sum(done) == 70
 
@@ -141,14 +141,14 @@ def test_a_run_that_fails_detects_no_further(video: Video, tmp_path: Path, batch
 
     with pytest.raises(KeyboardInterrupt):
         run_batch(video, tmp_path / "out", detector, ConstantVelocity(), batch_settings, advance=stop)
-    assert detector.calls == 2
+    assert detector.calls <= 3  # the two under way are finished
 
 
 def test_a_finished_run_is_not_repeated(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
     out = tmp_path / "out"
     first = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
     before = contents(out)
-    again = run_batch(video, out, BrightDetector(fail_at_call=0), ConstantVelocity(), batch_settings)
+    again = run_batch(video, out, BrightDetector(fail_at_frame=0), ConstantVelocity(), batch_settings)
     assert again["frames"] == first["frames"]
     assert contents(out) == before
 
@@ -162,7 +162,7 @@ def test_another_run_does_not_mix_with_what_is_there(
         run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
     else:
         with pytest.raises(KeyboardInterrupt):
-            run_batch(video, out, BrightDetector(fail_at_call=7), ConstantVelocity(), batch_settings)
+            run_batch(video, out, BrightDetector(fail_at_frame=56), ConstantVelocity(), batch_settings)
     with pytest.raises(InvalidInputError, match="another input, another model or other settings"):
         run_batch(video, out, BrightDetector(), ConstantVelocity(), other)
     assert run_batch(video, out, BrightDetector(), ConstantVelocity(), other, restart=True)["resumed_from_frame"] == 0

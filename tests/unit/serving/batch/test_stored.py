@@ -79,7 +79,7 @@ def test_what_is_done_is_not_repeated(bench: Bench) -> None:
     first = bench.run()
     assert first["models"] == ["bright 1"]
     assert "annotated.mp4" in bench.files()
-    bench.detector = BrightDetector(fail_at_call=0)
+    bench.detector = BrightDetector(fail_at_frame=0)
     assert bench.run()["rows"] == first["rows"]
 
 
@@ -89,7 +89,7 @@ def test_results_of_another_model_or_setting_are_replaced(bench: Bench) -> None:
     again = bench.run(annotate=False)
     assert again["models"] == ["bright 2"]
     assert "annotated.mp4" not in bench.files()
-    bench.detector = BrightDetector(fail_at_call=0)
+    bench.detector = BrightDetector(fail_at_frame=0)
     assert bench.run(annotate=False)["models"] == ["bright 2"]
 
 

@@ -1,0 +1,154 @@
+"""What a YOLOX's graph can do in less time: each change here gives the very same bits, and is left out elsewhere.
+
+A change is made only where the graph looks as YOLOX's exporter writes it; other graphs stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise, takewhile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from pathcast.detection.served_graph import shape_of
+
+_GRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
+
+_TO_CLASSES = (
+    ("Transpose", slice(1)),
+    ("Concat", slice(None)),
+    ("Reshape", slice(1)),
+    ("Concat", slice(-1, None)),
+    ("Sigmoid", slice(1)),
+    ("Conv", slice(0)),
+)
+"""From the raw output back to what scores the classes of each stride: operators, and which inputs to follow."""
+
+
+def pool_in_turn(graph: onnx.GraphProto) -> None:
+    """Let each pool of the spatial pyramid go over the one before: a maximum of maxima, over fewer numbers.
+
+    Squares of 5, 9 and 13 cells become three of 5, as in the SPPF of Ultralytics' YOLOv5.
+    """
+    pools: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        if node.op_type == "MaxPool" and _square(node):
+            pools.setdefault(node.input[0], []).append(node)
+    for siblings in pools.values():
+        sizes = [_square(node) for node in siblings]
+        for (before, size), (node, larger) in reversed(list(pairwise(zip(siblings, sizes, strict=True)))):
+            if larger > size:
+                node.input[0] = before.output[0]
+                _set_square(node, larger - size + 1)
+
+
+def keep_classes(graph: onnx.GraphProto, output: str, classes: Sequence[int]) -> bool:
+    """Let the head score these classes only, in this order; whether it does now.
+
+    `output` [n, cells, 5 + all classes] becomes [n, cells, 5 + `classes`].
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    used = Counter(name for node in graph.node for name in node.input)
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    steps: list[list[onnx.NodeProto]] = []
+    names = [output]
+    for operator, followed in _TO_CLASSES:
+        if any(used[name] > 1 or name not in makers or makers[name].op_type != operator for name in names):
+            return False
+        steps.append([makers[name] for name in names])
+        names = [name for node in steps[-1] for name in node.input[followed]]
+    (_, _, reshapes, _, _, heads) = steps
+    weights = [name for node in heads for name in node.input[1:]]
+    shapes = [node.input[1] for node in reshapes]
+    constants = (*weights, *shapes)
+    if _has_branches(graph) or any(used[name] > 1 or name not in tensors for name in constants):
+        return False
+    values = {name: numpy_helper.to_array(tensors[name]) for name in constants}
+    if any(len(values[name]) != 3 for name in shapes):
+        return False
+    if len({len(values[name]) for name in weights} | {int(values[name][1]) - 5 for name in shapes}) > 1:
+        return False
+    for name in weights:
+        _replace(tensors[name], values[name][list(classes)])
+    for name in shapes:
+        batch, _, cells = values[name].tolist()
+        _replace(tensors[name], np.array([batch, 5 + len(classes), cells]))
+    return True
+
+
+def drop_focus(model: onnx.ModelProto, images: str) -> str | None:
+    """Take away the Focus behind the input `images` [n, 3, h, w]; the name of what the rest takes, None without one.
+
+    Focus makes of three planes twelve of half their height and width: every second pixel of every second row.
+    """
+    graph = model.graph
+    slices = list(takewhile(lambda node: node.op_type == "Slice", graph.node))
+    rest = graph.node[len(slices) :]
+    if not slices or not rest or rest[0].op_type != "Concat":
+        return None
+    joined = str(rest[0].output[0])
+    inside = {images, *(name for node in slices for name in node.output)}
+    used_later = any(name in inside for node in rest[1:] for name in node.input)
+    if used_later or _has_branches(graph) or not inside.issuperset(rest[0].input):
+        return None
+    (given,) = (value for value in graph.input if value.name == images)
+    names = {name for node in slices for name in node.input}
+    start = helper.make_graph(
+        [*slices, rest[0]],
+        "start",
+        [given],
+        [helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, None)],
+        [tensor for tensor in graph.initializer if tensor.name in names],
+    )
+    batch, _, height, width = shape_of(given)
+    planes = np.arange(3 * int(height) * int(width), dtype=np.float32).reshape(1, 3, int(height), int(width))
+    quarters = [planes[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+    alone = helper.make_model(start, opset_imports=model.opset_import, ir_version=model.ir_version)
+    (made,) = ReferenceEvaluator(alone).run(None, {images: planes})
+    if not np.array_equal(made, np.concatenate(quarters, axis=1)):
+        return None
+    del graph.node[: len(slices) + 1]
+    unused = names - {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name not in unused]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    given.CopyFrom(helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, [batch, *made.shape[1:]]))
+    return joined
+
+
+def _square(pool: onnx.NodeProto) -> int:
+    """The side of the square that a pool of every cell looks at, or 0 where it is another kind of pool."""
+    told = {attribute.name: helper.get_attribute_value(attribute) for attribute in pool.attribute}
+    side = told["kernel_shape"][0]
+    usual = {
+        "kernel_shape": [side] * 2,
+        "pads": [side // 2] * 4,
+        "strides": [1, 1],
+        "ceil_mode": 0,
+        "dilations": [1, 1],
+    }
+    as_usual = all(usual.get(name) == value for name, value in told.items())
+    return side if as_usual and "pads" in told and side % 2 and len(pool.output) == 1 else 0
+
+
+def _set_square(pool: onnx.NodeProto, side: int) -> None:
+    for attribute in pool.attribute:
+        if attribute.name == "kernel_shape":
+            attribute.ints[:] = [side] * 2
+        elif attribute.name == "pads":
+            attribute.ints[:] = [side // 2] * 4
+
+
+def _replace(tensor: onnx.TensorProto, value: npt.NDArray[Any]) -> None:
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensor.name))
+
+
+def _has_branches(graph: onnx.GraphProto) -> bool:
+    """Whether a node has graphs of its own, which may use any name of this one."""
+    return any(attribute.type in _GRAPHS for node in graph.node for attribute in node.attribute)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pathcast.detection import yolox_import
+from pathcast.detection.classes import COCO_CLASS_IDS
+from pathcast.detection.grid import grid
+from pathcast.detection.preprocess import letterbox
+from pathcast.detection.settings import TOP_K
+from pathcast.detection.yolox_graph import keep_classes, pool_in_turn
+from pathcast.detection.yolox_import import read_yolox, to_served
+
+CLASSES = 7
+
+
+def saved_model(
+    nodes: list[onnx.NodeProto], given: list[int], found: list[int | str], constants: dict[str, np.ndarray]
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, given)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, found)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=7)
+
+
+def run(model: onnx.ModelProto, images: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(session.run(None, {session.get_inputs()[0].name: images}))
+
+
+def operators(model: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node}
+
+
+def test_served_nano_gives_the_very_same_floats_with_less_work(yolox_path: Path, real_frames: list[np.ndarray]) -> None:
+    source = read_yolox(yolox_path)
+    served = to_served(source)
+    assert "Slice" not in operators(served)
+    pools = [tuple(each.ints) for node in served.graph.node for each in node.attribute if each.name == "kernel_shape"]
+    assert pools.count((5, 5)) == 3
+    heads = [tensor.dims[0] for tensor in served.graph.initializer if "cls_preds" in tensor.name]
+    assert heads == [len(COCO_CLASS_IDS)] * 6
+    canvas = np.empty((1, source.height, source.width, 3), np.uint8)
+    letterbox(real_frames[0], canvas[0])
+    (raw,) = run(source.model, source.input_of(canvas[0]))
+    scores = (raw[0, :, 4:5] * raw[0, :, [5 + coco_id for coco_id in COCO_CLASS_IDS]].T).max(axis=1)
+    assert run(served, canvas)[1][0].tolist() == sorted(scores.tolist(), reverse=True)[:TOP_K]
+
+
+def focused_yolox(path: Path, order: tuple[int, int, int, int] = (0, 1, 2, 3), also: str = "") -> Path:
+    """A file of 96 x 64 pixels whose raw output is 10,710 of its Focus' numbers; `also` is used a second time."""
+    height, width = 64, 96
+    cells = len(grid(height, width)[1])
+    chosen = np.random.default_rng(1).permutation(3 * height * width)[: cells * 85]
+    nodes = []
+    for quarter, (row, column) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
+        nodes.append(helper.make_node("Slice", ["images", f"from{row}", "end", "down", "two"], [f"rows{quarter}"]))
+        nodes.append(
+            helper.make_node(
+                "Slice", [f"rows{quarter}", f"from{column}", "end", "across", "two"], [f"quarter{quarter}"]
+            )
+        )
+    nodes += [
+        helper.make_node("Concat", [f"quarter{quarter}" for quarter in order], ["joined"], axis=1),
+        helper.make_node("Reshape", ["joined", "flat"], ["row"]),
+        helper.make_node("Gather", ["row", "chosen"], ["some"], axis=1),
+        helper.make_node("Mul", ["some", "scale"], ["scaled"]),
+        helper.make_node("Reshape", ["scaled", "shape"], ["output"]),
+        *([helper.make_node("Relu", [also], ["unused"])] if also else []),
+    ]
+    constants = {
+        "from0": np.array([0]),
+        "from1": np.array([1]),
+        "end": np.array([2**31 - 1]),
+        "down": np.array([2]),
+        "across": np.array([3]),
+        "two": np.array([2]),
+        "flat": np.array([1, 3 * height * width]),
+        "chosen": chosen,
+        "scale": np.array(1 / 256, np.float32),
+        "shape": np.array([1, cells, 85]),
+    }
+    onnx.save(saved_model(nodes, [1, 3, height, width], [1, cells, 85], constants), str(path))
+    return path
+
+
+def test_a_focus_on_bytes_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = read_yolox(focused_yolox(tmp_path / "focused.onnx"))
+    served = to_served(source, top_k=50)
+    monkeypatch.setattr(yolox_import, "drop_focus", lambda model, images: None)
+    plain = to_served(source, top_k=50)
+    assert ("Slice" in operators(served), "Slice" in operators(plain)) == (False, True)
+    images = np.random.default_rng(2).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    for one, other in zip(run(served, images), run(plain, images), strict=True):
+        assert one.tobytes() == other.tobytes()
+        assert one[0].tobytes() != one[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    "change", [{"order": (0, 2, 1, 3)}, {"also": "rows1"}, {"also": "images"}], ids=["other order", "row", "image"]
+)
+def test_slices_that_are_no_focus_stay(tmp_path: Path, change: dict[str, Any]) -> None:
+    source = read_yolox(focused_yolox(tmp_path / "other.onnx", **change))
+    assert "Slice" in operators(to_served(source, top_k=50))
+
+
+def pyramid(*kernels: int, **attributes: object) -> onnx.ModelProto:
+    """The planes beside what pools of `kernels` make of them; `attributes` are those of the last pool."""
+    pools = []
+    for number, side in enumerate(kernels):
+        usual = {"kernel_shape": [side] * 2, "pads": [side // 2] * 4, "strides": [1, 1]}
+        told = usual | (attributes if number == len(kernels) - 1 else {})
+        pools.append(helper.make_node("MaxPool", ["images"], [f"pooled{number}"], **told))
+    merged = helper.make_node("Concat", ["images", *(node.output[0] for node in pools)], ["output"], axis=1)
+    return saved_model([*pools, merged], [1, 2, 15, 20], [1, "all", "rows", "columns"], {})
+
+
+def kernels_of(model: onnx.ModelProto) -> list[int]:
+    return [each.ints[0] for node in model.graph.node for each in node.attribute if each.name == "kernel_shape"]
+
+
+@pytest.mark.parametrize(
+    ("kernels", "attributes", "expected"),
+    [
+        ((5, 9, 13), {}, [5, 5, 5]),
+        ((3, 7), {}, [3, 5]),
+        ((5, 5), {}, [5, 5]),
+        ((9, 5), {}, [9, 5]),
+        ((5, 9), {"pads": [4, 4, 4, 4], "ceil_mode": 0, "dilations": [1, 1]}, [5, 5]),
+        ((5, 9), {"strides": [1, 1], "kernel_shape": [9, 7], "pads": [4, 3, 4, 3]}, [5, 9]),
+        ((5, 9), {"kernel_shape": [9, 9], "pads": [8, 8, 0, 0]}, [5, 9]),
+        ((5, 5), {"dilations": [2, 2], "pads": [4, 4, 4, 4]}, [5, 5]),
+    ],
+)
+def test_pools_of_pools_change_no_bit(
+    kernels: tuple[int, ...], attributes: dict[str, Any], expected: list[int]
+) -> None:
+    model = pyramid(*kernels, **attributes)
+    planes = np.random.default_rng(3).normal(size=(1, 2, 15, 20)).astype(np.float32)
+    (before,) = run(model, planes)
+    pool_in_turn(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    assert kernels_of(model) == expected
+    (after,) = run(model, planes)
+    assert before.tobytes() == after.tobytes()
+
+
+def test_pools_of_other_strides_stay() -> None:
+    nodes = [
+        helper.make_node("MaxPool", ["images"], ["one"], kernel_shape=[5, 5], pads=[2] * 4, strides=[1, 1]),
+        helper.make_node("MaxPool", ["images"], ["half"], kernel_shape=[9, 9], pads=[4] * 4, strides=[2, 2]),
+        helper.make_node("ReduceMax", ["half"], ["highest"]),
+        helper.make_node("Add", ["one", "highest"], ["output"]),
+    ]
+    model = saved_model(nodes, [1, 2, 15, 20], [1, 2, 15, 20], {})
+    before = model.SerializeToString()
+    pool_in_turn(model.graph)
+    assert model.SerializeToString() == before
+
+
+def head(
+    *, squashed: bool = True, shared: bool = False, rows: int = 5 + CLASSES, branch: bool = False
+) -> onnx.ModelProto:
+    """YOLOX's head of two strides over planes of 8 x 12 and 4 x 6 cells, for 7 classes."""
+    random = np.random.default_rng(4)
+    nodes = [helper.make_node("MaxPool", ["images"], ["coarse"], kernel_shape=[2, 2], strides=[2, 2])]
+    constants: dict[str, np.ndarray] = {}
+    for level, features in enumerate(("images", "coarse")):
+        for part, count in (("box", 4), ("object", 1), ("class", CLASSES)):
+            names = [f"{part}{0 if shared else level}.{kind}" for kind in ("weight", "bias")]
+            constants[names[0]] = random.normal(size=(count, 6, 1, 1)).astype(np.float32)
+            constants[names[1]] = random.normal(size=count).astype(np.float32)
+            nodes.append(helper.make_node("Conv", [features, *names], [f"{part}{level}"]))
+            if part != "box":
+                squash = "Sigmoid" if squashed else "Tanh"
+                nodes.append(helper.make_node(squash, [f"{part}{level}"], [f"{part}{level}.score"]))
+        parts = [f"box{level}", f"object{level}.score", f"class{level}.score"]
+        nodes.append(helper.make_node("Concat", parts, [f"cells{level}"], axis=1))
+        constants[f"shape{level}"] = np.array([1, rows, -1])
+        nodes.append(helper.make_node("Reshape", [f"cells{level}", f"shape{level}"], [f"row{level}"]))
+    nodes.append(helper.make_node("Concat", ["row0", "row1"], ["rows"], axis=2))
+    nodes.append(helper.make_node("Transpose", ["rows"], ["output"], perm=[0, 2, 1]))
+    if branch:
+        constants["yes"] = np.array(True)
+        same = helper.make_node("Identity", ["class1"], ["same"])
+        inner = helper.make_graph([same], "inner", [], [helper.make_tensor_value_info("same", TensorProto.FLOAT, None)])
+        nodes.append(helper.make_node("If", ["yes"], ["chosen"], then_branch=inner, else_branch=inner))
+    return saved_model(nodes, [1, 6, 8, 12], [1, "cells", "columns"], constants)
+
+
+def test_classes_that_nobody_asks_for_are_not_scored() -> None:
+    model, chosen = head(), [5, 0, 2]
+    planes = np.random.default_rng(5).normal(size=(1, 6, 8, 12)).astype(np.float32)
+    (before,) = run(model, planes)
+    assert keep_classes(model.graph, "output", chosen)
+    onnx.checker.check_model(model, full_check=True)
+    (after,) = run(model, planes)
+    assert after.shape == (1, 8 * 12 + 4 * 6, 5 + len(chosen))
+    wanted = before[..., [0, 1, 2, 3, 4, *(5 + number for number in chosen)]]
+    assert after.tobytes() == np.ascontiguousarray(wanted).tobytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"squashed": False}, {"shared": True}, {"rows": 24}, {"branch": True}],
+    ids=["another activation", "shared weights", "other rows", "a branch"],
+)
+def test_heads_of_another_kind_score_all(change: dict[str, Any]) -> None:
+    model = head(**change)
+    before = model.SerializeToString()
+    assert not keep_classes(model.graph, "output", [0, 1])
+    assert model.SerializeToString() == before
