@@ -98,7 +98,7 @@ class _Work:
     tracks: FrameTracks
     positions: Float64Array
     image: UInt8Array
-    statistics: FrameStatistics
+    statistics: FrameStatistics | None
     due: Due | None = None
     forecasts: tuple[Forecast, ...] = ()
     scores: tuple[ForecastScore, ...] = ()
@@ -110,7 +110,8 @@ class FrameAnalyzer:
 
     `cameras` gives a camera by the frames' camera id; results bear the camera's own id. `stage` times the
     stages decode, detect, track, classify and forecast. The results depend on the frames and the models alone, not
-    on how frames are grouped into calls. Without `classifier` no camera's wish for one is heard.
+    on how frames are grouped into calls. Without `classifier` no camera's wish for one is heard. With `statistics`
+    observations say how bright and how sharp their frames are, which the drift checks want to know.
     """
 
     def __init__(
@@ -121,6 +122,8 @@ class FrameAnalyzer:
         stage: StageTimer,
         tracker_settings: TrackerSettings,
         classifier: DetectionClassifier | None = None,
+        *,
+        statistics: bool = True,
     ) -> None:
         self._detector = detector
         self._forecaster = forecaster
@@ -128,6 +131,7 @@ class FrameAnalyzer:
         self._stage = stage
         self._tracker_settings = tracker_settings
         self._classifier = classifier
+        self._statistics = statistics
         self._sessions: dict[str, _Session] = {}
         self._decoders = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
 
@@ -153,7 +157,7 @@ class FrameAnalyzer:
         rows = [row for row in rows if outcomes[row] is None]
         pictures = [image for image in images if not isinstance(image, Rejected)]
         # Now, while the images are in the processor's cache; where the detector runs here, its work drives them out.
-        statistics = [measure_frame(image) for image in pictures]
+        statistics = [measure_frame(image) if self._statistics else None for image in pictures]
         try:
             with self._stage("detect"):
                 found, version = self._detector.detect(pictures)
@@ -233,7 +237,7 @@ class FrameAnalyzer:
         return None
 
     def _track(
-        self, frame: Frame, detections: Detections, image: UInt8Array, statistics: FrameStatistics, version: str
+        self, frame: Frame, detections: Detections, image: UInt8Array, statistics: FrameStatistics | None, version: str
     ) -> _Work:
         session = self._sessions[frame.camera_id]
         with self._stage("track"):
@@ -273,6 +277,7 @@ class FrameAnalyzer:
 
     def _observation(self, work: _Work, detector_version: str) -> Observation:
         frame, seen = work.frame, work.detections
+        brightness, sharpness = work.statistics or (None, None)
         if seen.embeddings is not None:
             # Long, and of no use to those who read observations; their mean is, to the drift checks.
             seen = Detections(seen.xyxy, seen.scores, seen.class_ids)
@@ -291,8 +296,8 @@ class FrameAnalyzer:
             forecasts=work.forecasts,
             scores=work.scores,
             traceparent=frame.traceparent,
-            brightness=work.statistics.brightness,
-            sharpness=work.statistics.sharpness,
+            brightness=brightness,
+            sharpness=sharpness,
             classifications=work.classifications,
             appearance=mean_appearance(work.detections, work.tracks),
         )

@@ -43,9 +43,9 @@ class StraightForecaster:
         return constant_velocity(observed)
 
 
-def an_analyzer():
+def an_analyzer(**options):
     return FrameAnalyzer(
-        BrightnessDetector(), StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), SETTINGS
+        BrightnessDetector(), StraightForecaster(), CAMERAS.__getitem__, lambda _: nullcontext(), SETTINGS, **options
     )
 
 
@@ -99,6 +99,12 @@ def test_each_camera_keeps_its_own_identities_units_and_model_versions():
     # A frame's shade is its index, so a JPEG away from it is its brightness.
     assert [o.brightness for o in outcomes] == pytest.approx([min(f.sequence, 250) for f in INTERLEAVED], abs=2)
     assert {o.sharpness for o in outcomes} == {0.0}
+
+
+def test_without_statistics_the_rest_stays_the_same():
+    outcomes = an_analyzer(statistics=False).analyze(INTERLEAVED)
+    assert {(o.brightness, o.sharpness) for o in outcomes} == {(None, None)}
+    assert plain(outcomes) == UNDISTURBED
 
 
 @settings(deadline=None, max_examples=15)

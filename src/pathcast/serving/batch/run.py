@@ -128,7 +128,9 @@ class _Run:
         self._frames = video.frames(progress.frames)
         self._detector, self._found = detector, _Found(detector.model)
         camera = settings.camera
-        self._analyzer = FrameAnalyzer(self._found, forecaster, lambda _: camera, self._stage, settings.tracker)
+        self._analyzer = FrameAnalyzer(
+            self._found, forecaster, lambda _: camera, self._stage, settings.tracker, statistics=False
+        )
         self._annotator = Annotator(camera) if settings.annotate else None
         if progress.analyzer:
             self._analyzer.restore(progress.analyzer)

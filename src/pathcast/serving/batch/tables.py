@@ -148,7 +148,7 @@ def join_tables(parts: Sequence[Path], target: Path, schema: pa.Schema) -> int:
     rows = 0
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for part in parts:
-            table = pq.read_table(part, schema=schema)
+            table = pq.ParquetFile(part).read(use_threads=False)
             rows += table.num_rows
             writer.write_table(table)
     return rows

@@ -103,19 +103,19 @@ def test_a_run_cut_short_goes_on_to_the_same_bytes(
 
 
 class WatchedDetector(BrightDetector):
-    """Tells when it is asked for its second chunk, for which it takes `second_takes_s`."""
+    """Tells when it is asked for its second chunk; that and the later ones take `takes_s`."""
 
-    def __init__(self, second_takes_s: float = 0.0) -> None:
+    def __init__(self, takes_s: float = 0.0) -> None:
         super().__init__()
         self.calls = 0
         self.second, self._never = Event(), Event()
-        self._second_takes_s = second_takes_s
+        self._takes_s = takes_s
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
         self.calls += 1
-        if self.calls == 2:
+        if self.calls >= 2:
             self.second.set()
-            self._never.wait(self._second_takes_s)
+            self._never.wait(self._takes_s)
         return super().detect(images)
 
 
@@ -131,8 +131,15 @@ def test_detection_goes_ahead_of_tracking(video: Video, tmp_path: Path, batch_se
     assert ahead == [True]
 
 
+def test_a_stage_is_never_at_work_for_longer_than_the_run(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings
+) -> None:
+    report = run_batch(video, tmp_path / "out", WatchedDetector(takes_s=0.05), ConstantVelocity(), batch_settings)
+    assert 0.05 * 8 / 2 <= report["stage_ms"]["detect"] * report["frames"] / 1e3 <= report["duration_s"]
+
+
 def test_a_run_that_fails_detects_no_further(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
-    detector = WatchedDetector(second_takes_s=0.5)
+    detector = WatchedDetector(takes_s=0.5)
 
     def stop(frames: int) -> None:
         if frames:
