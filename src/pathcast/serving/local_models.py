@@ -14,7 +14,7 @@ from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.postprocess import to_detections
-from pathcast.detection.preprocess import letterbox
+from pathcast.detection.preprocess import Letterbox, letterbox
 from pathcast.serving.model_metadata import Signature
 from pathcast.serving.remote_models import ANALYZER_MODELS, ForecastBatch, constant_velocity
 
@@ -46,17 +46,21 @@ class FileDetector:
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
         """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the first digits of the SHA-256."""
-        return list(self._workers.map(self._detect, images)), self.version
+        answers = list(self._workers.map(self._infer, images))
+        # One after the other: between two runs of the network each would find the processor's caches cold.
+        found = [
+            to_detections(boxes, scores, classes, fit, *looks) for fit, (boxes, scores, classes, *looks) in answers
+        ]
+        return found, self.version
 
     def close(self) -> None:
         """End the threads."""
         self._workers.shutdown()
 
-    def _detect(self, image: UInt8Array) -> Detections:
+    def _infer(self, image: UInt8Array) -> tuple[Letterbox, list[Any]]:
         canvas = np.empty((1, self._height, self._width, 3), np.uint8)
         fit = letterbox(image, canvas[0])
-        boxes, scores, classes, *looks = (output[0] for output in self._run.run(self._outputs, {"images": canvas}))
-        return to_detections(boxes, scores, classes, fit, *looks)
+        return fit, [output[0] for output in self._run.run(self._outputs, {"images": canvas})]
 
 
 class FileForecaster:

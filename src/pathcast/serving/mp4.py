@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Generator, Sequence
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Self, cast
 
 import cv2
 import imageio_ffmpeg
@@ -28,7 +30,7 @@ class Mp4Writer:
     def __init__(self, path: Path, frames_per_second: float) -> None:
         self._path = path
         self._frames_per_second = frames_per_second
-        self._encoder: Generator[None, Any, None] | None = None
+        self._encoder: _Encoder | None = None
 
     def write(self, image: UInt8Array) -> None:
         """Add a frame. Raises PathcastError where the encoder has failed."""
@@ -37,19 +39,22 @@ class Mp4Writer:
             padded = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
             image, height, width = padded.astype(np.uint8, copy=False), height + height % 2, width + width % 2
         if self._encoder is None:
-            self._encoder = self._start(width, height)
+            self._encoder = _Encoder(self._path, width, height, self._frames_per_second)
         # A third of RGB's bytes through the pipe is saved, and the conversion is quicker here than in ffmpeg.
         planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
-        try:
-            self._encoder.send(planes)
-        except OSError as error:
-            raise PathcastError(f"video {self._path}: the encoder failed: {error}") from error
+        self._encoder.write(planes.data)
 
     def close(self) -> None:
-        """Finish the file; without a frame there is none."""
-        if self._encoder is not None:
-            self._encoder.close()
-            self._encoder = None
+        """Finish the file; without a frame there is none. Raises PathcastError where the encoder has failed."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            encoder.finish()
+
+    def abandon(self) -> None:
+        """End the encoder of a file that will not be whole; nothing happens once it is closed."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            encoder.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -57,34 +62,65 @@ class Mp4Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
 
-    def _start(self, width: int, height: int) -> Generator[None, Any, None]:
-        encoder: Generator[None, Any, None] = imageio_ffmpeg.write_frames(
-            str(self._path),
-            (width, height),
-            pix_fmt_in="yuv420p",
-            fps=self._frames_per_second,
-            codec="libx264",
-            quality=None,
-            macro_block_size=2,
-            output_params=_QUALITY,
-            ffmpeg_log_level="error",
+
+class _Encoder:
+    """An ffmpeg that takes planes (h · 3 / 2, w), I420, and what it complains about."""
+
+    def __init__(self, path: Path, width: int, height: int, frames_per_second: float) -> None:
+        self._path = path
+        planes = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(frames_per_second)]
+        command = [*_ffmpeg(), *planes, "-i", "-", "-an", "-c:v", "libx264", *_QUALITY, str(path)]
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads could fill up
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._complaints
         )
-        encoder.send(None)
-        return encoder
+        self._entrance = cast("IO[bytes]", self._process.stdin)
+
+    def write(self, planes: memoryview) -> None:
+        try:
+            self._entrance.write(planes)
+        except BrokenPipeError:
+            self.finish()
+            raise PathcastError(f"video {self._path}: the encoder ended early") from None
+
+    def finish(self) -> None:
+        """Wait for the file; PathcastError where it is not whole."""
+        with suppress(BrokenPipeError):
+            self._entrance.close()
+        failed = self._process.wait()
+        with self._complaints as complaints:
+            complaints.seek(0)
+            said = complaints.read().decode(errors="replace").strip()
+        if failed:
+            raise PathcastError(f"video {self._path}: the encoder failed: {said}")
+
+    def kill(self) -> None:
+        self._process.kill()
+        with suppress(BrokenPipeError):
+            self._entrance.close()
+        self._process.wait()
+        self._complaints.close()
 
 
 def join_videos(parts: Sequence[Path], target: Path) -> None:
     """Write one video of `parts`, which Mp4Writer made of frames of one size, without encoding them again."""
     listing = target.with_suffix(".parts")
     listing.write_text("".join(f"file '{_quoted(part.resolve())}'\n" for part in parts), encoding="utf-8")
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "concat", "-safe", "0"]
+    command = [*_ffmpeg(), "-f", "concat", "-safe", "0"]
     command += ["-i", str(listing), "-c", "copy", "-fflags", "+bitexact", "-movflags", "+faststart", str(target)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     listing.unlink()
     if done.returncode:
         raise PathcastError(f"video {target}: joining {len(parts)} parts failed: {done.stderr.strip()}")
+
+
+def _ffmpeg() -> list[str]:
+    return [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
 
 
 def _quoted(path: Path) -> str:

@@ -184,4 +184,4 @@ class SegmentWriter:
 
     def abandon(self) -> None:
         """End the encoder of a segment that will not be whole."""
-        self._video.close()
+        self._video.abandon()

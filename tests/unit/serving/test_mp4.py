@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pathcast.core.errors import PathcastError
+from pathcast.serving.mp4 import Mp4Writer
+
+
+def black(size: int) -> np.ndarray:
+    return np.zeros((size, size, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("size", "frames"), [(16, 1), (1024, 50)], ids=["at the end", "meanwhile"])
+def test_an_encoder_that_fails_is_told_with_its_reason(tmp_path: Path, size: int, frames: int) -> None:
+    writer = Mp4Writer(tmp_path / "missing" / "clip.mp4", 10)
+
+    def write() -> None:
+        for _ in range(frames):
+            writer.write(black(size))
+        writer.close()
+
+    with pytest.raises(PathcastError, match=r"video .*clip.mp4: the encoder failed: .*No such file or directory"):
+        write()
+    writer.abandon()
+
+
+def test_an_abandoned_file_is_no_video(tmp_path: Path) -> None:
+    def fail() -> None:
+        with Mp4Writer(tmp_path / "clip.mp4", 10) as writer:
+            writer.write(black(16))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    path = tmp_path / "clip.mp4"
+    assert not path.exists() or path.stat().st_size == 0
+
+
+def test_without_a_frame_there_is_no_file(tmp_path: Path) -> None:
+    with Mp4Writer(tmp_path / "clip.mp4", 10):
+        pass
+    assert not (tmp_path / "clip.mp4").exists()
