@@ -19,7 +19,7 @@ class Observation:
     `positions` (len(tracks), 2) float64: the foot point of each track in `units`. `forecasts` were made,
     and `scores` fell due, while this frame was processed. `detector` and `detector_version` name the
     model that made the detections. `brightness` (mean luminance, 0 to 255) and `sharpness` (grey levels) say what
-    the image was like (see `pathcast.serving.frame_statistics`); None in records from before they were measured.
+    the image was like (see `pathcast.serving.frame_statistics`); None where nobody measured it.
     `classifications` say of what kind detections are, where the camera asks; of each detection one at the most.
     `appearance` (d,) float32 is what the tracked objects look like in the mean (see `frame_statistics`); None where
     the detector gives no vectors, or nothing is tracked.

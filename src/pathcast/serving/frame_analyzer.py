@@ -43,7 +43,7 @@ StageTimer = Callable[[str], AbstractContextManager[object]]
 
 
 class Detector(Protocol):
-    """What finds objects: see RemoteDetector. Threads may share it."""
+    """What finds objects: see RemoteDetector."""
 
     model: str
 

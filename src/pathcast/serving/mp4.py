@@ -42,7 +42,11 @@ class Mp4Writer:
             self._encoder = _Encoder(self._path, width, height, self._frames_per_second)
         # A third of RGB's bytes through the pipe is saved, and the conversion is quicker here than in ffmpeg.
         planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
-        self._encoder.write(planes.data)
+        try:
+            self._encoder.write(planes.data)
+        except PathcastError:
+            self._encoder = None
+            raise
 
     def close(self) -> None:
         """Finish the file; without a frame there is none. Raises PathcastError where the encoder has failed."""
@@ -77,7 +81,11 @@ class _Encoder:
         command = [*_ffmpeg(), *planes, "-i", "-", "-an", "-c:v", "libx264", *_QUALITY, str(path)]
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads could fill up
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._complaints
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._complaints,
+            process_group=0,  # Ctrl-C is for who writes the frames, which then ends this in order
         )
         self._entrance = cast("IO[bytes]", self._process.stdin)
 
@@ -97,7 +105,7 @@ class _Encoder:
             complaints.seek(0)
             said = complaints.read().decode(errors="replace").strip()
         if failed:
-            raise PathcastError(f"video {self._path}: the encoder failed: {said}")
+            raise PathcastError(f"video {self._path}: the encoder failed: {said or f'exit status {failed}'}")
 
     def kill(self) -> None:
         self._process.kill()
@@ -113,7 +121,7 @@ def join_videos(parts: Sequence[Path], target: Path) -> None:
     listing.write_text("".join(f"file '{_quoted(part.resolve())}'\n" for part in parts), encoding="utf-8")
     command = [*_ffmpeg(), "-f", "concat", "-safe", "0"]
     command += ["-i", str(listing), "-c", "copy", "-fflags", "+bitexact", "-movflags", "+faststart", str(target)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     listing.unlink()
     if done.returncode:
         raise PathcastError(f"video {target}: joining {len(parts)} parts failed: {done.stderr.strip()}")

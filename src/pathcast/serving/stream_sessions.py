@@ -90,7 +90,7 @@ class StreamSessions:
         self._cameras: dict[str, Camera] = {}
         self._opened = 0
         self._analyzer = FrameAnalyzer(
-            detector, forecaster, self._cameras.__getitem__, lambda _: nullcontext(), settings, statistics=False
+            detector, forecaster, self._cameras.__getitem__, lambda _: nullcontext(), settings
         )
 
     def __len__(self) -> int:

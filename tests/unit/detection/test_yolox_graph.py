@@ -169,7 +169,13 @@ def test_pools_of_other_strides_stay() -> None:
 
 
 def head(
-    *, squashed: bool = True, shared: bool = False, rows: int = 5 + CLASSES, branch: bool = False
+    *,
+    squashed: bool = True,
+    shared: bool = False,
+    rows: int = 5 + CLASSES,
+    branch: bool = False,
+    groups: int = 1,
+    given: str = "",
 ) -> onnx.ModelProto:
     """YOLOX's head of two strides over planes of 8 x 12 and 4 x 6 cells, for 7 classes."""
     random = np.random.default_rng(4)
@@ -178,9 +184,10 @@ def head(
     for level, features in enumerate(("images", "coarse")):
         for part, count in (("box", 4), ("object", 1), ("class", CLASSES)):
             names = [f"{part}{0 if shared else level}.{kind}" for kind in ("weight", "bias")]
-            constants[names[0]] = random.normal(size=(count, 6, 1, 1)).astype(np.float32)
+            apart = groups if part == "class" else 1
+            constants[names[0]] = random.normal(size=(count, 6 // apart, 1, 1)).astype(np.float32)
             constants[names[1]] = random.normal(size=count).astype(np.float32)
-            nodes.append(helper.make_node("Conv", [features, *names], [f"{part}{level}"]))
+            nodes.append(helper.make_node("Conv", [features, *names], [f"{part}{level}"], group=apart))
             if part != "box":
                 squash = "Sigmoid" if squashed else "Tanh"
                 nodes.append(helper.make_node(squash, [f"{part}{level}"], [f"{part}{level}.score"]))
@@ -195,7 +202,10 @@ def head(
         same = helper.make_node("Identity", ["class1"], ["same"])
         inner = helper.make_graph([same], "inner", [], [helper.make_tensor_value_info("same", TensorProto.FLOAT, None)])
         nodes.append(helper.make_node("If", ["yes"], ["chosen"], then_branch=inner, else_branch=inner))
-    return saved_model(nodes, [1, 6, 8, 12], [1, "cells", "columns"], constants)
+    model = saved_model(nodes, [1, 6, 8, 12], [1, "cells", "columns"], constants)
+    if given:
+        model.graph.input.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, constants[given].shape))
+    return model
 
 
 def test_classes_that_nobody_asks_for_are_not_scored() -> None:
@@ -212,8 +222,16 @@ def test_classes_that_nobody_asks_for_are_not_scored() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"squashed": False}, {"shared": True}, {"rows": 24}, {"branch": True}],
-    ids=["another activation", "shared weights", "other rows", "a branch"],
+    [
+        {"squashed": False},
+        {"shared": True},
+        {"rows": 24},
+        {"branch": True},
+        {"groups": 2},
+        {"given": "class1.weight"},
+        {"given": "class0.bias"},
+    ],
+    ids=["another activation", "shared weights", "other rows", "a branch", "grouped", "weights given", "bias given"],
 )
 def test_heads_of_another_kind_score_all(change: dict[str, Any]) -> None:
     model = head(**change)

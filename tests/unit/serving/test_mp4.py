@@ -24,6 +24,7 @@ def test_an_encoder_that_fails_is_told_with_its_reason(tmp_path: Path, size: int
 
     with pytest.raises(PathcastError, match=r"video .*clip.mp4: the encoder failed: .*No such file or directory"):
         write()
+    writer.close()
     writer.abandon()
 
 

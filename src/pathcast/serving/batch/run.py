@@ -72,6 +72,8 @@ def run_batch(
 ) -> dict[str, Any]:
     """Analyse `video` into the folder `out`, or go on where a run of the same was cut short.
 
+    Two threads ask `detector`, each for other frames, and not always in their order.
+
     Calls `advance` with the number of frames done, those of earlier runs first. Returns what `batch.json` says:
     `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it: the time
     in which a stage was at work, what a run that was cut short had begun included. A finished run is not repeated.
@@ -137,6 +139,7 @@ class _Run:
         if progress.annotator and self._annotator is not None:
             self._annotator.restore(progress.annotator)
         self._writer: SegmentWriter | None = None
+        self._writing_failed = False
 
     def work(self) -> None:
         """Read, analyse and write until the video ends."""
@@ -158,14 +161,14 @@ class _Run:
         try:
             for number, (images, found) in enumerate(chunks):
                 if number and number % SEGMENT_CHUNKS == 0:
-                    waiting.append(writing.submit(self._close_segment, first, self._state()))
+                    waiting.append(writing.submit(self._in_turn, self._close_segment, first, self._state()))
                 observations = self._analyze(first, images, found)
                 first += len(images)
-                waiting.append(writing.submit(self._write, images, observations))
+                waiting.append(writing.submit(self._in_turn, self._write, images, observations))
                 while len(waiting) > _CHUNKS_AHEAD:
                     waiting.popleft().result()
                 self._advance(len(images))
-            waiting.append(writing.submit(self._close_segment, first, self._state()))
+            waiting.append(writing.submit(self._in_turn, self._close_segment, first, self._state()))
             while waiting:
                 waiting.popleft().result()
         finally:
@@ -205,6 +208,16 @@ class _Run:
 
     def _state(self) -> bytes:
         return self._analyzer.state([self._settings.camera.camera_id])
+
+    def _in_turn(self, work: Callable[..., None], *given: object) -> None:
+        """Nothing is written behind a piece that failed: its segment would count as whole."""
+        if self._writing_failed:
+            return
+        try:
+            work(*given)
+        except BaseException:
+            self._writing_failed = True
+            raise
 
     def _write(self, images: Sequence[UInt8Array], observations: Sequence[Observation]) -> None:
         if self._writer is None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 
 import cv2
 import numpy as np
@@ -13,13 +14,15 @@ import pytest
 
 from pathcast.core import Detections
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.observation import Observation
 from pathcast.serving.batch import run as batch
 from pathcast.serving.batch.run import BatchSettings, run_batch
+from pathcast.serving.batch.segments import SegmentWriter
 from pathcast.serving.batch.videos import Video, open_video
 from pathcast.serving.local_models import ConstantVelocity
 from pathcast.tracking.mot_format import read_boxes
-from tests.unit.serving.batch.conftest import BrightDetector, settings_for_walkers, write_clip
+from tests.unit.serving.batch.conftest import BrightDetector, frame_of, settings_for_walkers, write_clip
 
 FILES = ("tracks.txt", "tracks.parquet", "forecasts.parquet", "forecast_scores.parquet", "annotated.mp4")
 
@@ -103,19 +106,19 @@ def test_a_run_cut_short_goes_on_to_the_same_bytes(
 
 
 class WatchedDetector(BrightDetector):
-    """Tells when it is asked for its second chunk; that and the later ones take `takes_s`."""
+    """Tells when it is asked for its second chunk, for which it takes `second_takes_s`."""
 
-    def __init__(self, takes_s: float = 0.0) -> None:
+    def __init__(self, second_takes_s: float = 0.0) -> None:
         super().__init__()
         self.calls = 0
         self.second, self._never = Event(), Event()
-        self._takes_s = takes_s
+        self._second_takes_s = second_takes_s
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
         self.calls += 1
-        if self.calls >= 2:
+        if self.calls == 2:
             self.second.set()
-            self._never.wait(self._takes_s)
+            self._never.wait(self._second_takes_s)
         return super().detect(images)
 
 
@@ -131,15 +134,58 @@ def test_detection_goes_ahead_of_tracking(video: Video, tmp_path: Path, batch_se
     assert ahead == [True]
 
 
-def test_a_stage_is_never_at_work_for_longer_than_the_run(
+class PairedDetector(BrightDetector):
+    """Its second and third chunk meet, and stay for .2 s; `spans` tells when each call was at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meeting, self._never = Barrier(2, timeout=10), Event()
+        self.spans: list[tuple[float, float]] = []
+
+    def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+        began = time.perf_counter()
+        if frame_of(images[0]) in (8, 16):
+            self._meeting.wait()
+            self._never.wait(0.2)
+        found = super().detect(images)
+        self.spans.append((began, time.perf_counter()))
+        return found
+
+
+def test_time_in_which_two_chunks_are_detected_counts_once(
     video: Video, tmp_path: Path, batch_settings: BatchSettings
 ) -> None:
-    report = run_batch(video, tmp_path / "out", WatchedDetector(takes_s=0.05), ConstantVelocity(), batch_settings)
-    assert 0.05 * 8 / 2 <= report["stage_ms"]["detect"] * report["frames"] / 1e3 <= report["duration_s"]
+    detector = PairedDetector()
+    report = run_batch(video, tmp_path / "out", detector, ConstantVelocity(), batch_settings)
+    at_work, until = 0.0, 0.0
+    for began, ended in sorted(detector.spans):
+        at_work += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    told = report["stage_ms"]["detect"] * report["frames"] / 1e3
+    assert at_work - 0.001 <= told < at_work + 0.1
+    assert sum(ended - began for began, ended in detector.spans) > at_work + 0.15
+
+
+def test_a_failed_write_is_done_again(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(self: SegmentWriter, image: UInt8Array, observation: Observation) -> UInt8Array | None:
+        if observation.sequence == 66:  # in the last chunk, which has no later write that could tell
+            raise PathcastError("the disk is full")
+        return drawn(self, image, observation)
+
+    drawn = SegmentWriter.draw
+    monkeypatch.setattr(SegmentWriter, "draw", draw)
+    with pytest.raises(PathcastError, match="the disk is full"):
+        run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings)
+    monkeypatch.setattr(SegmentWriter, "draw", drawn)
+    report = run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings)
+    assert report["resumed_from_frame"] == 64
+    assert contents(tmp_path / "out") == contents(whole)
 
 
 def test_a_run_that_fails_detects_no_further(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
-    detector = WatchedDetector(takes_s=0.5)
+    detector = WatchedDetector(second_takes_s=0.5)
 
     def stop(frames: int) -> None:
         if frames:
