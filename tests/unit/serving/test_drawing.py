@@ -12,8 +12,8 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 CAMERA = Camera("plaza")
 
 
-def observation(frame: int, ids: tuple[int, ...] = (1, 2)) -> Observation:
-    boxes = [[20 * identity + frame, 30, 20 * identity + frame + 10, 60] for identity in ids]
+def observation(frame: int, ids: tuple[int, ...] = (1, 2), top: int = 30) -> Observation:
+    boxes = [[20 * identity + frame, top, 20 * identity + frame + 10, top + 30] for identity in ids]
     tracks = FrameTracks(ids, boxes, [0.9] * len(ids), [0] * len(ids), range(len(ids)))
     forecasts = ()
     if frame % 4 == 0 and 1 in ids:
@@ -55,3 +55,19 @@ def test_forecasts_are_drawn_and_tracks_out_of_sight_forgotten() -> None:
     for frame in range(1, PATH_FRAMES + 1):
         annotator.draw(blank.copy(), observation(frame, ()))
     assert len(annotator.state()) <= small + 4
+
+
+def test_the_path_walked_is_drawn_for_as_many_frames_as_told() -> None:
+    annotator = Annotator(CAMERA)
+    early_foot = (60, 20 + 2 + 5)
+    for frame in range(PATH_FRAMES * 2):
+        drawn = annotator.draw(np.zeros((120, 160, 3), np.uint8), observation(frame, (1,)))
+        if frame in (20, PATH_FRAMES - 2):
+            assert drawn[early_foot].any()
+    assert not drawn[early_foot].any()
+
+
+def test_the_identity_of_a_box_at_the_upper_edge_is_in_the_picture() -> None:
+    drawn = Annotator(CAMERA).draw(np.zeros((120, 160, 3), np.uint8), observation(1, (1,), top=0))
+    beside_the_digit = (4, 20 + 1 + 12)
+    assert drawn[beside_the_digit].any()

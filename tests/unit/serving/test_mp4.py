@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +46,21 @@ def test_without_a_frame_there_is_no_file(tmp_path: Path) -> None:
     with Mp4Writer(tmp_path / "clip.mp4", 10):
         pass
     assert not (tmp_path / "clip.mp4").exists()
+
+
+def test_an_interrupt_leaves_it_to_the_writer_to_end_the_file(tmp_path: Path) -> None:
+    interrupted = f"""
+import os, signal, numpy
+from pathlib import Path
+from pathcast.serving.mp4 import Mp4Writer
+writer = Mp4Writer(Path({str(tmp_path / "clip.mp4")!r}), 10)
+writer.write(numpy.zeros((16, 16, 3), numpy.uint8))
+try:
+    os.killpg(0, signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    writer.close()
+"""
+    done = subprocess.run([sys.executable, "-c", interrupted], start_new_session=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "clip.mp4").stat().st_size > 0
