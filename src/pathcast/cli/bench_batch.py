@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from pathcast.cli.bench import Row, app, report
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _DATA = Path(os.environ.get("PATHCAST_DATA", "../shared/data"))
-_OURS, _PEER = "pathcast", "Ultralytics"
+_OURS, _PEER, _FITTED = "pathcast", "Ultralytics", "Ultralytics with a fitted input"
 
 
 @app.command("batch", epilog="Example: pathcast bench batch --video gate.mp4 --json batch.json")
@@ -27,8 +32,9 @@ def bench_batch(
 ) -> None:
     """Frames a second and processor time a frame of `pathcast batch` and of Ultralytics' `track`.
 
-    Both run the same network by onnxruntime on all cores, with and without an annotated video. Ours forecasts and
-    writes its tables too. Loading the models is not counted.
+    Both run the same network from the same file by onnxruntime on all cores, with and without an annotated video.
+    Ours cuts the input to the video's shape; Ultralytics' runs as published, and again as if exported for this
+    video. Ours forecasts and writes its tables too. Loading the models is not counted.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -36,32 +42,39 @@ def bench_batch(
     from pathcast.core.errors import PathcastError
     from pathcast.detection.yolox_import import read_yolox
     from pathcast.serving.batch.benchmark import Spent, as_ultralytics_reads_it, run_ours, run_ultralytics
+    from pathcast.serving.batch.videos import open_video
 
+    published = read_yolox(detector)
+    height, width, _ = next(open_video(video).frames()).shape
+    networks = {_PEER: published, _FITTED: published.fitted_to(width, height)} if peer else {}
     best: dict[tuple[str, bool], Spent] = {}
-    runs = [(name, annotate) for annotate in (True, False) for name in ((_OURS, _PEER) if peer else (_OURS,))]
     progress = Progress(console=Console(stderr=True), transient=True)
     with tempfile.TemporaryDirectory() as folder, progress:
         place = Path(folder)
-        same = place / "same.onnx"
-        same.write_bytes(as_ultralytics_reads_it(read_yolox(detector)).SerializeToString())
+        contestants: dict[str, Callable[..., Spent]] = {_OURS: partial(run_ours, video, detector, forecaster)}
+        for name, network in networks.items():
+            file = place / f"{name}.onnx"
+            file.write_bytes(as_ultralytics_reads_it(network).SerializeToString())
+            contestants[name] = partial(run_ultralytics, video, file)
+        runs = [(name, annotate) for annotate in (True, False) for name in contestants]
         task = progress.add_task("", total=rounds * len(runs))
+        missing = ""
         for turn in range(rounds):
             for name, annotate in runs:
                 progress.update(task, description=_label(name, annotate))
                 out = place / f"{turn} {name} {annotate}"
                 try:
-                    if name == _OURS:
-                        spent = run_ours(video, detector, forecaster, out, annotate=annotate)
-                    else:
-                        spent = run_ultralytics(video, same, out, annotate=annotate)
+                    spent = contestants[name](out, annotate=annotate)
                 except PathcastError as error:
                     if name == _OURS:
                         raise
-                    progress.console.print(f"without {error}", style="yellow", markup=False, highlight=False)
-                    continue
-                known = best.get((name, annotate))
-                best[name, annotate] = spent if known is None or spent.seconds < known.seconds else known
+                    missing = str(error)
+                else:
+                    known = best.get((name, annotate))
+                    best[name, annotate] = spent if known is None or spent.seconds < known.seconds else known
                 progress.advance(task)
+        if missing:
+            progress.console.print(f"without {missing}", style="yellow", markup=False, highlight=False)
     rows = []
     for (name, annotate), spent in best.items():
         beside = best.get((_PEER, annotate)) if name == _OURS else None
@@ -72,6 +85,9 @@ def bench_batch(
         rows.append(
             Row(f"{label}, processor", spent.processor_ms, "ms/frame", other and f"{other}, processor", cheaper)
         )
+        if name == _FITTED:
+            ours = best[_OURS, annotate].frames_per_second
+            rows.append(Row(f"{_label(_OURS, annotate)}, over {_FITTED}", ours / spent.frames_per_second, "times"))
     report("batch", rows, json)
 
 

@@ -47,6 +47,10 @@ def import_model(
     family: ImportFamily = typer.Option(..., help="What the model is."),
     name: str = typer.Option("detector", help="The model's name in the registry and in Triton."),
     frames: Path | None = typer.Option(None, help="A video, or a folder of images, to check the result on."),
+    frame_size: str | None = typer.Option(
+        None,
+        help="WIDTHxHEIGHT of the cameras' frames: a YOLOX's input is cut to their shape, which saves the padding.",
+    ),
     output: Path | None = typer.Option(None, help="Write a model repository here; without it, publish and serve."),
     state_dir: Path = STATE_DIR,
 ) -> None:
@@ -60,14 +64,16 @@ def import_model(
 
     from pathcast.registry.detector import import_detector, write_detector
 
+    size = None if frame_size is None else _size(frame_size)
     console, progress = Console(), Console(stderr=True)
     with progress.status(f"importing {file.name} as {family.value}"):
         if output is not None:
-            detector = write_detector(file, output, model=name, frames=frames)
+            detector = write_detector(file, output, model=name, frames=frames, frame_size=size)
         else:
             from pathcast.core.settings import load_settings
 
-            published = import_detector(load_settings(state_dir), file, model=name, frames=frames)
+            settings = load_settings(state_dir)
+            published = import_detector(settings, file, model=name, frames=frames, frame_size=size)
     if output is not None:
         console.print(f"{output / name}: written; {detector.parity.summary()}", markup=False, highlight=False)
     else:
@@ -76,6 +82,14 @@ def import_model(
             markup=False,
             highlight=False,
         )
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Width and height of WIDTHxHEIGHT."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise typer.BadParameter(f"--frame-size: expected WIDTHxHEIGHT such as 1920x1080, got {text!r}")
+    return int(width), int(height)
 
 
 @app.command("publish", epilog="Example: pathcast models publish detector")

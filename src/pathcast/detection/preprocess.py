@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.detection.settings import STRIDES
 
 PADDING_GREY = 114
 """The grey of the padding, as in YOLOX's training."""
@@ -34,8 +35,7 @@ class Letterbox:
         >>> Letterbox.fit(832, 416, 416, 416)
         Letterbox(frame_width=832, frame_height=416, scale_x=0.5, scale_y=0.5)
         """
-        if frame_width < 1 or frame_height < 1:
-            raise InvalidInputError(f"frame size: expected at least 1x1 pixel, got {frame_width}x{frame_height}")
+        _require_pixels(frame_width, frame_height)
         # Integer comparison and floor division: a float ratio can lose the last pixel of an exact fit.
         if input_width * frame_height <= input_height * frame_width:
             width, height = input_width, max(1, frame_height * input_width // frame_width)
@@ -65,6 +65,21 @@ class Letterbox:
         return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
 
 
+def fitted_input(frame_width: int, frame_height: int, input_width: int, input_height: int) -> tuple[int, int]:
+    """Width and height of the least input, of whole cells, that takes a frame as large as the given input does.
+
+    Ultralytics calls it rectangular inference: what is left out is padding.
+
+    >>> fitted_input(1920, 1080, 416, 416)
+    (416, 256)
+    """
+    _require_pixels(frame_width, frame_height)
+    cell = STRIDES[-1]
+    if input_width * frame_height <= input_height * frame_width:
+        return input_width, -(-frame_height * input_width // (frame_width * cell)) * cell
+    return -(-frame_width * input_height // (frame_height * cell)) * cell, input_height
+
+
 def letterbox(image: UInt8Array, out: UInt8Array) -> Letterbox:
     """Resize `image` (h, w, 3) into the top-left of `out` (H, W, 3) and grey the rest, as YOLOX's `preproc` does.
 
@@ -79,3 +94,8 @@ def letterbox(image: UInt8Array, out: UInt8Array) -> Letterbox:
     out[height:] = PADDING_GREY
     out[:height, width:] = PADDING_GREY
     return fit
+
+
+def _require_pixels(frame_width: int, frame_height: int) -> None:
+    if frame_width < 1 or frame_height < 1:
+        raise InvalidInputError(f"frame size: expected at least 1x1 pixel, got {frame_width}x{frame_height}")

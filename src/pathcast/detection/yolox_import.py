@@ -18,9 +18,10 @@ from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.classes import CLASS_NAMES, COCO_CLASS_IDS
 from pathcast.detection.grid import grid
+from pathcast.detection.preprocess import fitted_input
 from pathcast.detection.served_graph import Cells, Wiring, enclosed, load_onnx, shape_of
 from pathcast.detection.settings import STRIDES, TOP_K
-from pathcast.detection.yolox_graph import drop_focus, keep_classes, pool_in_turn
+from pathcast.detection.yolox_graph import drop_focus, keep_classes, pool_in_turn, slide_over
 
 COCO_CLASSES = 80
 _ROW = 5 + COCO_CLASSES
@@ -63,6 +64,15 @@ class YoloxFile:
         scores = rows[:, 4:5] * rows[:, [5 + coco_id for coco_id in COCO_CLASS_IDS]]
         boxes = np.concatenate([centres - half_sizes, centres + half_sizes], axis=1)
         return boxes, scores, np.arange(len(CLASS_NAMES))
+
+    def fitted_to(self, frame_width: int, frame_height: int) -> YoloxFile:
+        """The same network over an input of these frames' shape (`fitted_input`); itself where its graph is bound."""
+        width, height = fitted_input(frame_width, frame_height, self.width, self.height)
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        if not slide_over(model, self.input_name, self.output_name, height, width):
+            return self
+        return replace(self, model=model, width=width, height=height)
 
 
 def read_yolox(path: Path) -> YoloxFile:

@@ -18,6 +18,7 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.detection import ultralytics_import
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
+from pathcast.detection.preprocess import fitted_input
 from pathcast.detection.served_graph import ForeignDetector
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.yolox_import import read_yolox, to_served
@@ -47,15 +48,21 @@ class ImportedDetector:
 
 
 def convert_detector(
-    source: Path, folder: Path, *, model: str = "detector", frames: Path | None = None
+    source: Path,
+    folder: Path,
+    *,
+    model: str = "detector",
+    frames: Path | None = None,
+    frame_size: tuple[int, int] | None = None,
 ) -> ImportedDetector:
     """Convert a file into `folder`/model.onnx and check it on `frames` (a video or a folder of images).
 
-    Files are YOLOX's ONNX, Ultralytics' ONNX and, where the package is installed, Ultralytics' `.pt`. Without
-    `frames` it is checked on noise, and the card says so. Raises InvalidInputError where the file is none of
-    these, GateFailedError where the converted graph differs from it.
+    Files are YOLOX's ONNX, Ultralytics' ONNX and, where the package is installed, Ultralytics' `.pt`. The input of
+    a YOLOX is cut to the shape of frames of `frame_size`, width and height. Without `frames` the result is checked on
+    noise, and the card says so. Raises InvalidInputError where the file is none of these or cannot be cut,
+    GateFailedError where the converted graph differs from it.
     """
-    original, served, origin = _converted(source)
+    original, served, origin = _converted(source, frame_size)
     images = noise_frames() if frames is None else read_frames(frames, PARITY_FRAMES)
     parity = check_parity(original, served.SerializeToString(), images, "noise" if frames is None else frames.name)
     parity.require()
@@ -73,37 +80,60 @@ def convert_detector(
     )
 
 
-def _converted(source: Path) -> tuple[ForeignDetector, onnx.ModelProto, str]:
+def _converted(source: Path, frame_size: tuple[int, int] | None) -> tuple[ForeignDetector, onnx.ModelProto, str]:
     """The checked original, its served graph, and what the card says of its origin."""
+    ultralytics = source.suffix == SUFFIX or ultralytics_import.is_ultralytics(source)
+    if ultralytics and frame_size is not None:
+        raise InvalidInputError(
+            f"{source}: only a YOLOX can be cut to the shape of frames", hint="export it with imgsz=(HEIGHT, WIDTH)"
+        )
     if source.suffix == SUFFIX:
         with tempfile.TemporaryDirectory() as folder:
             exported = ultralytics_import.read_ultralytics(export_ultralytics(source, Path(folder)))
         return exported, ultralytics_import.to_served(exported), _ULTRALYTICS
-    if ultralytics_import.is_ultralytics(source):
+    if ultralytics:
         theirs = ultralytics_import.read_ultralytics(source)
         return theirs, ultralytics_import.to_served(theirs), _ULTRALYTICS
     original = read_yolox(source)
+    if frame_size is not None:
+        wanted = fitted_input(*frame_size, original.width, original.height)
+        original = original.fitted_to(*frame_size)
+        if (original.width, original.height) != wanted:
+            raise InvalidInputError(
+                f"{source}: its graph is bound to an input of {original.width}x{original.height}",
+                hint="export it for the input {}x{}".format(*wanted),
+            )
     return original, to_served(original), _YOLOX
 
 
 def write_detector(
-    source: Path, repository: Path, *, model: str = "detector", frames: Path | None = None
+    source: Path,
+    repository: Path,
+    *,
+    model: str = "detector",
+    frames: Path | None = None,
+    frame_size: tuple[int, int] | None = None,
 ) -> ImportedDetector:
     """Convert a file into `repository`/`model` in Triton's layout, as version 1; no server is needed."""
     folder = repository / model
     (folder / "1").mkdir(parents=True, exist_ok=True)
-    detector = convert_detector(source, folder / "1", model=model, frames=frames)
+    detector = convert_detector(source, folder / "1", model=model, frames=frames, frame_size=frame_size)
     (folder / "README.md").write_text(detector.card, encoding="utf-8")
     (folder / "config.pbtxt").write_text(detector.config_pbtxt, encoding="utf-8")
     return detector
 
 
 def import_detector(
-    settings: PlatformSettings, source: Path, *, model: str = "detector", frames: Path | None = None
+    settings: PlatformSettings,
+    source: Path,
+    *,
+    model: str = "detector",
+    frames: Path | None = None,
+    frame_size: tuple[int, int] | None = None,
 ) -> PublishedModel:
     """Convert, register, publish, load and smoke-test another project's file on the platform."""
     with tempfile.TemporaryDirectory() as folder:
-        detector = convert_detector(source, Path(folder), model=model, frames=frames)
+        detector = convert_detector(source, Path(folder), model=model, frames=frames, frame_size=frame_size)
         width, height = detector.input_size
         given = Registration(
             onnx_path=detector.onnx_path,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import numpy as np
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
+from pathcast.detection.grid import grid
 from pathcast.detection.postprocess import to_detections
-from pathcast.detection.preprocess import Letterbox, letterbox
+from pathcast.detection.preprocess import Letterbox, fitted_input, letterbox
+from pathcast.detection.settings import TOP_K
 from pathcast.serving.model_metadata import Signature
 from pathcast.serving.remote_models import ANALYZER_MODELS, ForecastBatch, constant_velocity
 
@@ -26,7 +29,8 @@ class FileDetector:
     """A detector of the served signature, or YOLOX's published form of it, from an ONNX file.
 
     Frames go one by one, `workers` at a time with one thread each: on CPUs that is faster than one frame on all
-    cores, and the answers do not depend on it. `embeds`: detections carry what they look like.
+    cores, and the answers do not depend on it. A published YOLOX gets an input of each image's shape, which has no
+    more padding than it must. `embeds`: detections carry what they look like.
     """
 
     def __init__(self, path: Path, *, workers: int = 2) -> None:
@@ -35,12 +39,14 @@ class FileDetector:
         content = read_model(path)
         self.version = hashlib.sha256(content).hexdigest()[:12]
         session = open_session(path, content)
-        if "boxes" not in {tensor.name for tensor in session.get_outputs()}:
-            session = open_session(path, _served_form(path))
-        require_tensors(path, session, _DETECTOR)
-        _, self._height, self._width, _ = session.get_inputs()[0].shape
-        self._run = session
-        self.embeds = _LOOKS in {tensor.name for tensor in session.get_outputs()}
+        outputs = {tensor.name for tensor in session.get_outputs()}
+        self._session_for: Callable[[UInt8Array], Any]
+        if "boxes" in outputs:
+            require_tensors(path, session, _DETECTOR)
+            self._session_for = lambda image: session
+        else:
+            self._session_for = _PublishedYolox(path).session_for
+        self.embeds = _LOOKS in outputs
         self._outputs = [*_DETECTOR.outputs, *([_LOOKS] if self.embeds else [])]
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="detect")
 
@@ -58,9 +64,35 @@ class FileDetector:
         self._workers.shutdown()
 
     def _infer(self, image: UInt8Array) -> tuple[Letterbox, list[Any]]:
-        canvas = np.empty((1, self._height, self._width, 3), np.uint8)
+        session = self._session_for(image)
+        canvas = np.empty((1, *session.get_inputs()[0].shape[1:]), np.uint8)
         fit = letterbox(image, canvas[0])
-        return fit, [output[0] for output in self._run.run(self._outputs, {"images": canvas})]
+        return fit, [output[0] for output in session.run(self._outputs, {"images": canvas})]
+
+
+class _PublishedYolox:
+    """A YOLOX file as published, served over inputs of the images' shapes, each made when it is first asked for."""
+
+    def __init__(self, path: Path) -> None:
+        # Needs the package onnx, which a detector in the served signature does not.
+        from pathcast.detection.yolox_import import read_yolox
+
+        self._path, self._source = path, read_yolox(path)
+        self._sessions: dict[tuple[int, int], Any] = {}
+        self._lock = Lock()
+
+    def session_for(self, image: UInt8Array) -> Any:
+        """The session whose input has the image's shape."""
+        from pathcast.detection.yolox_import import to_served
+
+        height, width = image.shape[:2]
+        size = fitted_input(width, height, self._source.width, self._source.height)
+        with self._lock:
+            if size not in self._sessions:
+                fitted = self._source.fitted_to(width, height)
+                top_k = min(TOP_K, len(grid(fitted.height, fitted.width)[1]))
+                self._sessions[size] = open_session(self._path, to_served(fitted, top_k=top_k).SerializeToString())
+            return self._sessions[size]
 
 
 class FileForecaster:
@@ -111,13 +143,6 @@ def open_session(path: Path, content: bytes, threads: int = 1) -> Any:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class below Exception
         raise InvalidInputError(f"model {path}: not a model that onnxruntime loads: {error}") from error
-
-
-def _served_form(path: Path) -> bytes:
-    # Needs the package onnx, which a detector in the served signature does not.
-    from pathcast.detection.yolox_import import read_yolox, to_served
-
-    return bytes(to_served(read_yolox(path)).SerializeToString())
 
 
 def require_tensors(path: Path, session: Any, expected: Signature) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from typer.testing import CliRunner
@@ -42,7 +43,9 @@ class StandIn:
     """What Ultralytics' class does here: a result for each frame."""
 
     def __init__(self, model: str, task: str) -> None:
-        assert Path(model).is_file()
+        (given,) = onnx.load(model).graph.input
+        height = given.type.tensor_type.shape.dim[2].dim_value
+        assert height == (320 if "fitted" in model else 416)
 
     def track(self, video: str, **options: object) -> object:
         assert options["stream"]
@@ -56,7 +59,7 @@ def test_ours_stands_beside_ultralytics_where_that_is_installed(
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     rows = {row["name"]: row for row in json.loads((tmp_path / "batch.json").read_text())["rows"]}
-    assert len(rows) == 8
+    assert len(rows) == 14
     for how in ("with", "without"):
         end = f"{how} the annotated video"
         ours, peer = rows[f"pathcast, {end}"], rows[f"Ultralytics, {end}"]
@@ -64,6 +67,10 @@ def test_ours_stands_beside_ultralytics_where_that_is_installed(
         assert ours["ratio"] == pytest.approx(ours["value"] / peer["value"])
         assert rows[f"pathcast, {end}, processor"]["ratio_to"] == f"Ultralytics, {end}, processor"
         assert min(ours["value"], peer["value"]) > 0
+        fitted = rows[f"Ultralytics with a fitted input, {end}"]
+        assert rows[f"pathcast, {end}, over Ultralytics with a fitted input"]["value"] == pytest.approx(
+            ours["value"] / fitted["value"]
+        )
 
 
 def test_without_ultralytics_ours_is_reported_alone(

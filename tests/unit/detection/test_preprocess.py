@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.preprocess import PADDING_GREY, Letterbox, letterbox
+from pathcast.detection.preprocess import PADDING_GREY, Letterbox, fitted_input, letterbox
 
 SIDES = st.integers(1, 4096)
 
@@ -41,6 +41,37 @@ def test_boxes_come_back(width: int, height: int, boxes: list[tuple[float, ...]]
     fit = Letterbox.fit(width, height, 416, 416)
     points = np.array(boxes).reshape(-1, 4)
     np.testing.assert_allclose(fit.to_frame(fit.to_input(points)), points, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("frame", "fitted"),
+    [
+        ((768, 576), (416, 320)),
+        ((576, 768), (320, 416)),
+        ((1920, 1080), (416, 256)),
+        ((500, 500), (416, 416)),
+        ((416, 384), (416, 384)),
+        ((416, 385), (416, 416)),
+        ((3000, 1), (416, 32)),
+        ((1, 3000), (32, 416)),
+    ],
+)
+def test_a_fitted_input_has_no_more_padding_than_whole_cells_need(
+    frame: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    assert fitted_input(*frame, 416, 416) == fitted
+
+
+@given(width=SIDES, height=SIDES)
+def test_a_frame_is_as_large_in_a_fitted_input(width: int, height: int) -> None:
+    fitted = fitted_input(width, height, 416, 320)
+    assert all(1 <= side <= whole and side % 32 == 0 for side, whole in zip(fitted, (416, 320), strict=True))
+    assert Letterbox.fit(width, height, *fitted) == Letterbox.fit(width, height, 416, 320)
+
+
+def test_a_frame_without_pixels_fits_no_input() -> None:
+    with pytest.raises(InvalidInputError, match="at least 1x1 pixel, got 0x576"):
+        fitted_input(0, 576, 416, 416)
 
 
 def test_frame_corners_meet_content_corners() -> None:

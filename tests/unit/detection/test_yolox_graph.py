@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pathcast.detection import yolox_import
 from pathcast.detection.classes import COCO_CLASS_IDS
 from pathcast.detection.grid import grid
+from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.yolox_graph import keep_classes, pool_in_turn
@@ -112,6 +113,73 @@ def test_a_focus_on_bytes_changes_no_bit(tmp_path: Path, monkeypatch: pytest.Mon
 def test_slices_that_are_no_focus_stay(tmp_path: Path, change: dict[str, Any]) -> None:
     source = read_yolox(focused_yolox(tmp_path / "other.onnx", **change))
     assert "Slice" in operators(to_served(source, top_k=50))
+
+
+def sliding_yolox(path: Path, *, told_cells: bool = True, bound: bool = False) -> Path:
+    """A file of 96 x 64 pixels each of whose cells tells of its own pixels alone; `bound`: to that many cells."""
+    random = np.random.default_rng(6)
+    nodes, constants = [], {}
+    for stride in (8, 16, 32):
+        name = f"stride{stride}"
+        constants[f"{name}.weight"] = random.normal(size=(85, 3, stride, stride)).astype(np.float32) / stride**2
+        nodes.append(helper.make_node("Conv", ["images", f"{name}.weight"], [name], strides=[stride, stride]))
+        constants[f"{name}.shape"] = np.array([1, 85, 96 * 64 // stride**2 if told_cells else -1])
+        nodes.append(helper.make_node("Reshape", [name, f"{name}.shape"], [f"{name}.row"]))
+    cells = len(grid(64, 96)[1])
+    joined = [f"stride{stride}.row" for stride in (8, 16, 32)]
+    nodes.append(helper.make_node("Concat", joined, ["rows"], axis=2))
+    if bound:
+        constants["more"] = random.normal(size=(1, 85, cells)).astype(np.float32)
+        nodes.append(helper.make_node("Add", ["rows", "more"], ["sums"]))
+    nodes.append(helper.make_node("Transpose", ["sums" if bound else "rows"], ["output"], perm=[0, 2, 1]))
+    onnx.save(saved_model(nodes, [1, 3, 64, 96], [1, cells, 85], constants), str(path))
+    return path
+
+
+@pytest.mark.parametrize("told_cells", [True, False], ids=["cells as numbers", "cells as they come"])
+@pytest.mark.parametrize(("frame", "size"), [((960, 320), (96, 32)), ((64, 128), (32, 64)), ((9, 6), (96, 64))])
+def test_a_fitted_network_says_of_each_cell_what_the_whole_one_says(
+    tmp_path: Path, told_cells: bool, frame: tuple[int, int], size: tuple[int, int]
+) -> None:
+    source = read_yolox(sliding_yolox(tmp_path / "sliding.onnx", told_cells=told_cells))
+    before = source.model.SerializeToString()
+    fitted = source.fitted_to(*frame)
+    assert source.model.SerializeToString() == before
+    assert (fitted.width, fitted.height) == size
+    onnx.checker.check_model(fitted.model, full_check=True)
+    images = np.random.default_rng(7).integers(0, 256, (64, 96, 3), np.uint8)
+    (whole,) = run(source.model, source.input_of(images))
+    (part,) = run(fitted.model, fitted.input_of(images[: size[1], : size[0]]))
+    corners, strides = grid(64, 96)
+    inside = ((corners + 1) * strides[:, None] <= size).all(axis=1)
+    np.testing.assert_allclose(part[0], whole[0, inside], atol=1e-4)
+
+
+def test_a_network_bound_to_its_input_stays(tmp_path: Path) -> None:
+    source = read_yolox(sliding_yolox(tmp_path / "bound.onnx", bound=True))
+    assert source.fitted_to(960, 320) is source
+
+
+def test_the_published_nano_sees_the_same_people_without_the_padding(
+    yolox_path: Path, real_frames: list[np.ndarray]
+) -> None:
+    source = read_yolox(yolox_path)
+    seen = []
+    for network in (source, source.fitted_to(768, 576)):
+        model, canvas = to_served(network), np.empty((1, network.height, network.width, 3), np.uint8)
+        fits = []
+        for frame in real_frames:
+            fit = letterbox(frame, canvas[0])
+            boxes, scores, classes = (output[0] for output in run(model, canvas))
+            fits.append(to_detections(boxes, scores, classes, fit, score_threshold=0.5))
+        seen.append(fits)
+    assert canvas.shape == (1, 320, 416, 3)
+    for whole, fitted in zip(*seen, strict=True):
+        assert len(fitted) == len(whole) > 0
+        apart = np.abs(whole.xyxy[:, None] - fitted.xyxy).max(axis=2)
+        apart[whole.class_ids[:, None] != fitted.class_ids] = np.inf
+        assert np.median(apart.min(axis=1)) < 0.3
+        assert apart.min(axis=1).max() < 8, "another of a person's cells may win"
 
 
 def pyramid(*kernels: int, **attributes: object) -> onnx.ModelProto:

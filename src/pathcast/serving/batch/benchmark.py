@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,13 @@ class Spent:
 
 
 def run_ours(video: Path, detector: Path, forecaster: Path | None, out: Path, *, annotate: bool) -> Spent:
-    """A whole run of `pathcast batch` into the new folder `out`; loading the models is not counted."""
+    """A whole run of `pathcast batch` into the new folder `out`; the models are loaded before, by the first frame."""
     models = FileDetector(detector), ConstantVelocity() if forecaster is None else FileForecaster(forecaster)
     settings = BatchSettings(Camera("bench"), datetime(2026, 1, 1, tzinfo=UTC), (), TrackerSettings(), annotate)
-    spent = Spent()
+    opened, spent = open_video(video), Spent()
+    models[0].detect(list(islice(opened.frames(), 1)))
     with _counted(spent):
-        spent.frames = int(run_batch(open_video(video), out, *models, settings)["frames"])
+        spent.frames = int(run_batch(opened, out, *models, settings)["frames"])
     models[0].close()
     return spent
 
