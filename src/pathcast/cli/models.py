@@ -49,7 +49,7 @@ def import_model(
     frames: Path | None = typer.Option(None, help="A video, or a folder of images, to check the result on."),
     frame_size: str | None = typer.Option(
         None,
-        help="WIDTHxHEIGHT of the cameras' frames: a YOLOX's input is cut to their shape, which saves the padding.",
+        help="WIDTHxHEIGHT of all cameras' frames: a YOLOX's input is cut to their shape; less padding, less time.",
     ),
     output: Path | None = typer.Option(None, help="Write a model repository here; without it, publish and serve."),
     state_dir: Path = STATE_DIR,

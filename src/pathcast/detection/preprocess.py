@@ -68,7 +68,7 @@ class Letterbox:
 def fitted_input(frame_width: int, frame_height: int, input_width: int, input_height: int) -> tuple[int, int]:
     """Width and height of the least input, of whole cells, that takes a frame as large as the given input does.
 
-    Ultralytics calls it rectangular inference: what is left out is padding.
+    What is left out is padding. Ultralytics calls it rectangular inference.
 
     >>> fitted_input(1920, 1080, 416, 416)
     (416, 256)

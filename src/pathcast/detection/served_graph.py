@@ -184,18 +184,11 @@ def _make_room(graph: onnx.GraphProto) -> None:
 
 def _free_batch(graph: onnx.GraphProto, batch: int | None) -> None:
     """Let every Reshape whose constant shape starts with the exported batch size take the batch as it comes."""
-    initialisers = {tensor.name: tensor for tensor in graph.initializer}
-    constants = {
-        node.output[0]: attribute.t
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
+    constants = constants_of(graph)
     for node in graph.node:
         if node.op_type != "Reshape":
             continue
-        tensor = initialisers.get(node.input[1], constants.get(node.input[1]))
+        tensor = constants.get(node.input[1])
         if tensor is None:
             continue
         shape = numpy_helper.to_array(tensor).copy()
@@ -207,6 +200,18 @@ def _free_batch(graph: onnx.GraphProto, batch: int | None) -> None:
 def _static_batch(source: ForeignDetector) -> int | None:
     batch = next(shape_of(value)[0] for value in source.model.graph.input if value.name == source.input_name)
     return batch if isinstance(batch, int) else None
+
+
+def constants_of(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Tensors of a graph that are given in it, by name: what Constant nodes hold, and initialisers."""
+    held = {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    return held | {tensor.name: tensor for tensor in graph.initializer}
 
 
 def shape_of(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from pathcast.detection.grid import grid
-from pathcast.detection.served_graph import shape_of
+from pathcast.detection.served_graph import constants_of, shape_of
 
+_FATAL = 4
 _GRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
 
 _TO_CLASSES = (
@@ -32,37 +34,32 @@ _TO_CLASSES = (
 """From the raw output back to what scores the classes of each stride: operators, and which inputs to follow."""
 
 
-def slide_over(model: onnx.ModelProto, images: str, output: str, height: int, width: int) -> bool:
-    """Let the network take `images` [n, 3, height, width], as convolutions can; whether it does now.
+def slide_over(model: onnx.ModelProto, images: str, output: str, height: int, width: int) -> onnx.ModelProto | None:
+    """The network over `images` [n, 3, height, width], as convolutions can take any; None where it cannot, when tried.
 
     `output` [n, cells, columns] has the cells of that input then.
     """
-    resized = onnx.ModelProto()
-    resized.CopyFrom(model)
-    graph = resized.graph
+    slid = onnx.ModelProto()
+    slid.CopyFrom(model)
+    graph = slid.graph
     (given,) = (value for value in graph.input if value.name == images)
     (raw,) = (value for value in graph.output if value.name == output)
     for dimension, size in zip(given.type.tensor_type.shape.dim[2:], (height, width), strict=True):
         dimension.dim_value = size
-    columns = shape_of(raw)[2]
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    batch, _, columns = shape_of(raw)
+    constants = constants_of(graph)
     for node in graph.node:
-        shape = tensors.get(node.input[1]) if node.op_type == "Reshape" else None
-        if shape is not None and (sizes := numpy_helper.to_array(shape).copy())[1:-1].tolist() == [columns]:
-            sizes[-1] = -1
-            _replace(shape, sizes)
+        shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is not None and numpy_helper.to_array(shape)[1:-1].tolist() == [columns]:
+            _replace(shape, np.array([0, columns, -1]))
     del graph.value_info[:]
     raw.type.tensor_type.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(resized, check_type=True, strict_mode=True)
-    except onnx.shape_inference.InferenceError:
-        return False
-    (found,) = (value for value in inferred.graph.output if value.name == output)
-    if shape_of(found)[1:] != [len(grid(height, width)[1]), columns]:
-        return False
-    raw.CopyFrom(found)
-    model.CopyFrom(resized)
-    return True
+    found = _answer_to_nothing(slid, images, output, height, width)
+    cells = len(grid(height, width)[1])
+    if found is None or found.shape != (1, cells, columns):
+        return None
+    raw.CopyFrom(helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, [batch, cells, columns]))
+    return slid
 
 
 def pool_in_turn(graph: onnx.GraphProto) -> None:
@@ -156,6 +153,22 @@ def drop_focus(model: onnx.ModelProto, images: str) -> str | None:
     graph.initializer.extend(kept)
     given.CopyFrom(helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, [batch, *made.shape[1:]]))
     return joined
+
+
+def _answer_to_nothing(
+    model: onnx.ModelProto, images: str, output: str, height: int, width: int
+) -> npt.NDArray[np.float32] | None:
+    """What the network says of a black image; None where it cannot be run on one."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = _FATAL
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        (found,) = session.run([output], {images: np.zeros((1, 3, height, width), np.float32)})
+    except Exception:  # onnxruntime's errors share no base class below Exception
+        return None
+    answer: npt.NDArray[np.float32] = found
+    return answer
 
 
 def _square(pool: onnx.NodeProto) -> int:

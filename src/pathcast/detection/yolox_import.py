@@ -68,11 +68,8 @@ class YoloxFile:
     def fitted_to(self, frame_width: int, frame_height: int) -> YoloxFile:
         """The same network over an input of these frames' shape (`fitted_input`); itself where its graph is bound."""
         width, height = fitted_input(frame_width, frame_height, self.width, self.height)
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
-        if not slide_over(model, self.input_name, self.output_name, height, width):
-            return self
-        return replace(self, model=model, width=width, height=height)
+        model = slide_over(self.model, self.input_name, self.output_name, height, width)
+        return self if model is None else replace(self, model=model, width=width, height=height)
 
 
 def read_yolox(path: Path) -> YoloxFile:
@@ -100,9 +97,13 @@ def read_yolox(path: Path) -> YoloxFile:
     return YoloxFile(model, given.name, raw.name, width, height)
 
 
-def to_served(source: YoloxFile, *, top_k: int = TOP_K) -> onnx.ModelProto:
-    """The served graph (`enclosed`); scores are objectness x probability of the best of the platform's classes."""
+def to_served(source: YoloxFile, *, top_k: int | None = None) -> onnx.ModelProto:
+    """The served graph (`enclosed`); scores are objectness x probability of the best of the platform's classes.
+
+    `top_k` is TOP_K, or all cells of an input that has less.
+    """
     corners, strides = grid(source.height, source.width)
+    top_k = min(TOP_K, len(strides)) if top_k is None else top_k
     if not 0 < top_k <= len(strides):
         raise InvalidInputError(f"top_k: expected 1 to {len(strides)}, the grid's cells, got {top_k}")
     quick = onnx.ModelProto()

@@ -19,8 +19,7 @@ from pathcast.detection import ultralytics_import
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.preprocess import fitted_input
-from pathcast.detection.served_graph import ForeignDetector
-from pathcast.detection.settings import TOP_K
+from pathcast.detection.served_graph import ForeignDetector, shape_of
 from pathcast.detection.yolox_import import read_yolox, to_served
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
 from pathcast.registry.publishing import publish_model
@@ -68,13 +67,14 @@ def convert_detector(
     parity.require()
     path = folder / "model.onnx"
     onnx.save(served, str(path))
+    (top_k,) = (shape_of(output)[1] for output in served.graph.output if output.name == "scores")
     config = render_config(model, path, ServingOptions(parameters={"class_names": ",".join(CLASS_NAMES)}))
     check_config(config, path)
     return ImportedDetector(
         model,
         path,
         config,
-        _card(source, origin, (original.width, original.height), parity),
+        _card(source, origin, (original.width, original.height), top_k, parity),
         parity,
         (original.width, original.height),
     )
@@ -100,7 +100,7 @@ def _converted(source: Path, frame_size: tuple[int, int] | None) -> tuple[Foreig
         original = original.fitted_to(*frame_size)
         if (original.width, original.height) != wanted:
             raise InvalidInputError(
-                f"{source}: its graph is bound to an input of {original.width}x{original.height}",
+                f"{source}: its graph works for inputs of {original.width}x{original.height} only",
                 hint="export it for the input {}x{}".format(*wanted),
             )
     return original, to_served(original), _YOLOX
@@ -178,7 +178,7 @@ def _video_frames(path: Path, count: int) -> Sequence[UInt8Array]:
         capture.release()
 
 
-def _card(source: Path, origin: str, input_size: tuple[int, int], parity: Parity) -> str:
+def _card(source: Path, origin: str, input_size: tuple[int, int], top_k: int | str, parity: Parity) -> str:
     width, height = input_size
     return f"""# detector, imported from {source.name}
 
@@ -187,7 +187,7 @@ def _card(source: Path, origin: str, input_size: tuple[int, int], parity: Parity
 | source | `{source.name}`, SHA-256 `{hashlib.sha256(source.read_bytes()).hexdigest()}` |
 | architecture | {origin} |
 | input | `images` UINT8 [n, {height}, {width}, 3], RGB, letterboxed to the top left, grey 114 |
-| output | `boxes` xyxy in input pixels, `scores`, `classes`; the best {TOP_K} per image, before NMS |
+| output | `boxes` xyxy in input pixels, `scores`, `classes`; the best {top_k} per image, before NMS |
 | classes | {", ".join(CLASS_NAMES)} |
 | checked on | {parity.frames} frames ({parity.source}) |
 | largest difference from the source | {parity.max_box_difference_px:.2g} px, score {parity.max_score_difference:.2g} |

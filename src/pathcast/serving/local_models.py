@@ -14,15 +14,14 @@ import numpy as np
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
-from pathcast.detection.grid import grid
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import Letterbox, fitted_input, letterbox
-from pathcast.detection.settings import TOP_K
 from pathcast.serving.model_metadata import Signature
 from pathcast.serving.remote_models import ANALYZER_MODELS, ForecastBatch, constant_velocity
 
 _DETECTOR, _FORECASTER = ANALYZER_MODELS["detector"], ANALYZER_MODELS["forecaster"]
 _LOOKS = "embeddings"
+_KEPT_SESSIONS = 8
 
 
 class FileDetector:
@@ -46,12 +45,13 @@ class FileDetector:
             self._session_for = lambda image: session
         else:
             self._session_for = _PublishedYolox(path).session_for
+            self.version += "-fitted"
         self.embeds = _LOOKS in outputs
         self._outputs = [*_DETECTOR.outputs, *([_LOOKS] if self.embeds else [])]
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="detect")
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
-        """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the first digits of the SHA-256."""
+        """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the version."""
         answers = list(self._workers.map(self._infer, images))
         # One after the other: between two runs of the network each would find the processor's caches cold.
         found = [
@@ -71,7 +71,7 @@ class FileDetector:
 
 
 class _PublishedYolox:
-    """A YOLOX file as published, served over inputs of the images' shapes, each made when it is first asked for."""
+    """A YOLOX file as published, served over inputs of the images' shapes; the last few shapes' sessions are kept."""
 
     def __init__(self, path: Path) -> None:
         # Needs the package onnx, which a detector in the served signature does not.
@@ -82,16 +82,17 @@ class _PublishedYolox:
         self._lock = Lock()
 
     def session_for(self, image: UInt8Array) -> Any:
-        """The session whose input has the image's shape."""
+        """The session whose input has the image's shape, made when that is first seen."""
         from pathcast.detection.yolox_import import to_served
 
         height, width = image.shape[:2]
         size = fitted_input(width, height, self._source.width, self._source.height)
         with self._lock:
             if size not in self._sessions:
-                fitted = self._source.fitted_to(width, height)
-                top_k = min(TOP_K, len(grid(fitted.height, fitted.width)[1]))
-                self._sessions[size] = open_session(self._path, to_served(fitted, top_k=top_k).SerializeToString())
+                if len(self._sessions) == _KEPT_SESSIONS:
+                    del self._sessions[next(iter(self._sessions))]
+                served = to_served(self._source.fitted_to(width, height))
+                self._sessions[size] = open_session(self._path, served.SerializeToString())
             return self._sessions[size]
 
 

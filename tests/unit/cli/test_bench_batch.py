@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from pathcast.cli.main import app
 from pathcast.detection.classes import COCO_CLASS_IDS
 from pathcast.detection.yolox_import import read_yolox, to_served
-from pathcast.serving.batch.benchmark import as_ultralytics_reads_it
+from pathcast.serving.batch import benchmark
+from pathcast.serving.batch.benchmark import Spent, as_ultralytics_reads_it
 from pathcast.serving.mp4 import Mp4Writer
 
 FRAMES = 5
@@ -30,12 +31,16 @@ def yolox() -> Path:
     return path
 
 
+def write_clip(path: Path, height: int) -> Path:
+    with Mp4Writer(path, 10) as writer:
+        for frame in range(FRAMES):
+            writer.write(np.full((height, 128, 3), 40 * frame, np.uint8))
+    return path
+
+
 @pytest.fixture
 def arguments(yolox: Path, tmp_path: Path) -> list[str]:
-    clip = tmp_path / "clip.mp4"
-    with Mp4Writer(clip, 10) as writer:
-        for frame in range(FRAMES):
-            writer.write(np.full((96, 128, 3), 40 * frame, np.uint8))
+    clip = write_clip(tmp_path / "clip.mp4", 96)
     return ["bench", "batch", "--video", str(clip), "--detector", str(yolox), "--json", str(tmp_path / "batch.json")]
 
 
@@ -71,6 +76,29 @@ def test_ours_stands_beside_ultralytics_where_that_is_installed(
         assert rows[f"pathcast, {end}, over Ultralytics with a fitted input"]["value"] == pytest.approx(
             ours["value"] / fitted["value"]
         )
+
+
+def test_each_counts_with_its_best_round_and_a_square_video_needs_no_other_input(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(tmp_path / "clip.mp4", 128)
+    monkeypatch.setitem(sys.modules, "ultralytics", SimpleNamespace(YOLO=StandIn))
+    seconds = iter([2.0, 4.0, 2.0, 4.0, 1.0, 8.0, 5.0, 2.0])
+
+    def spent(*_: object, annotate: bool) -> Spent:
+        return Spent(8, next(seconds), 1.0)
+
+    monkeypatch.setattr(benchmark, "run_ours", spent)
+    monkeypatch.setattr(benchmark, "run_ultralytics", spent)
+    result = CliRunner().invoke(app, [*arguments, "--rounds", "2"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    rows = {row["name"]: row["value"] for row in json.loads((tmp_path / "batch.json").read_text())["rows"]}
+    assert {name: value for name, value in rows.items() if "processor" not in name} == {
+        "pathcast, with the annotated video": 8,
+        "Ultralytics, with the annotated video": 2,
+        "pathcast, without the annotated video": 4,
+        "Ultralytics, without the annotated video": 4,
+    }
 
 
 def test_without_ultralytics_ours_is_reported_alone(

@@ -115,33 +115,45 @@ def test_slices_that_are_no_focus_stay(tmp_path: Path, change: dict[str, Any]) -
     assert "Slice" in operators(to_served(source, top_k=50))
 
 
-def sliding_yolox(path: Path, *, told_cells: bool = True, bound: bool = False) -> Path:
-    """A file of 96 x 64 pixels each of whose cells tells of its own pixels alone; `bound`: to that many cells."""
+def sliding_yolox(path: Path, form: str = "numbers") -> Path:
+    """A file of 96 x 64 pixels each of whose cells tells of its own pixels alone; `form`: of its Reshapes' shapes."""
     random = np.random.default_rng(6)
-    nodes, constants = [], {}
+    nodes, constants = [], {"turned": np.array([85, 1, -1]), "back": np.array([0, 2, 3, 1]), "end": np.array([2])}
+    constants |= {"start": np.array([0]), "flat": np.array([-1])}
     for stride in (8, 16, 32):
-        name = f"stride{stride}"
+        name, count = f"stride{stride}", 96 * 64 // stride**2
         constants[f"{name}.weight"] = random.normal(size=(85, 3, stride, stride)).astype(np.float32) / stride**2
         nodes.append(helper.make_node("Conv", ["images", f"{name}.weight"], [name], strides=[stride, stride]))
-        constants[f"{name}.shape"] = np.array([1, 85, 96 * 64 // stride**2 if told_cells else -1])
+        if form == "measured":
+            nodes.append(helper.make_node("Shape", [name], [f"{name}.sizes"]))
+            nodes.append(helper.make_node("Slice", [f"{name}.sizes", "start", "end"], [f"{name}.kept"]))
+            nodes.append(helper.make_node("Concat", [f"{name}.kept", "flat"], [f"{name}.shape"], axis=0))
+        elif form == "nodes":
+            shape = numpy_helper.from_array(np.array([1, 85, count]))
+            nodes.append(helper.make_node("Constant", [], [f"{name}.shape"], value=shape))
+        else:
+            forms = {"any batch": [-1, 85, count], "as they come": [0, 85, -1]}
+            constants[f"{name}.shape"] = np.array(forms.get(form, [1, 85, count]))
         nodes.append(helper.make_node("Reshape", [name, f"{name}.shape"], [f"{name}.row"]))
     cells = len(grid(64, 96)[1])
-    joined = [f"stride{stride}.row" for stride in (8, 16, 32)]
-    nodes.append(helper.make_node("Concat", joined, ["rows"], axis=2))
-    if bound:
+    nodes.append(helper.make_node("Concat", [f"stride{stride}.row" for stride in (8, 16, 32)], ["rows"], axis=2))
+    if form == "bound":
         constants["more"] = random.normal(size=(1, 85, cells)).astype(np.float32)
-        nodes.append(helper.make_node("Add", ["rows", "more"], ["sums"]))
-    nodes.append(helper.make_node("Transpose", ["sums" if bound else "rows"], ["output"], perm=[0, 2, 1]))
+        nodes.append(helper.make_node("Add", ["rows", "more"], ["last"]))
+    else:
+        nodes.append(helper.make_node("Reshape", ["rows", "turned"], ["columns"]))
+        nodes.append(helper.make_node("Transpose", ["columns"], ["last"], perm=[1, 0, 2]))
+    nodes.append(helper.make_node("Transpose", ["last"], ["output"], perm=[0, 2, 1]))
     onnx.save(saved_model(nodes, [1, 3, 64, 96], [1, cells, 85], constants), str(path))
     return path
 
 
-@pytest.mark.parametrize("told_cells", [True, False], ids=["cells as numbers", "cells as they come"])
+@pytest.mark.parametrize("form", ["numbers", "any batch", "as they come", "nodes", "measured"])
 @pytest.mark.parametrize(("frame", "size"), [((960, 320), (96, 32)), ((64, 128), (32, 64)), ((9, 6), (96, 64))])
 def test_a_fitted_network_says_of_each_cell_what_the_whole_one_says(
-    tmp_path: Path, told_cells: bool, frame: tuple[int, int], size: tuple[int, int]
+    tmp_path: Path, form: str, frame: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    source = read_yolox(sliding_yolox(tmp_path / "sliding.onnx", told_cells=told_cells))
+    source = read_yolox(sliding_yolox(tmp_path / "sliding.onnx", form))
     before = source.model.SerializeToString()
     fitted = source.fitted_to(*frame)
     assert source.model.SerializeToString() == before
@@ -156,7 +168,7 @@ def test_a_fitted_network_says_of_each_cell_what_the_whole_one_says(
 
 
 def test_a_network_bound_to_its_input_stays(tmp_path: Path) -> None:
-    source = read_yolox(sliding_yolox(tmp_path / "bound.onnx", bound=True))
+    source = read_yolox(sliding_yolox(tmp_path / "bound.onnx", "bound"))
     assert source.fitted_to(960, 320) is source
 
 

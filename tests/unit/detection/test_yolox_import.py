@@ -108,6 +108,11 @@ def test_refuses_more_boxes_than_cells(tmp_path: Path, top_k: int) -> None:
         to_served(read_yolox(tiny_yolox(tmp_path / "tiny.onnx")), top_k=top_k)
 
 
+def test_an_input_of_few_cells_is_served_whole(tmp_path: Path) -> None:
+    served = to_served(read_yolox(tiny_yolox(tmp_path / "tiny.onnx")))
+    assert run(served, np.zeros((1, 64, 96, 3), np.uint8))["scores"].shape == (1, 126)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"), [(0, 200.0, "raw offsets"), (5, 3.0, r"probabilities in \[0, 1\]")]
 )

@@ -27,6 +27,12 @@ def test_an_input_is_cut_to_the_shape_of_the_cameras_frames(yolox_path: Path, tm
     assert "UINT8 [n, 256, 416, 3]" in (folder / "README.md").read_text()
 
 
+def test_an_input_of_few_cells_is_imported_whole(yolox_path: Path, tmp_path: Path) -> None:
+    detector = convert_detector(yolox_path, tmp_path, frame_size=(3000, 100))
+    assert detector.input_size == (416, 32)
+    assert "the best 273 per image" in detector.card
+
+
 @pytest.mark.parametrize("text", ["1920", "1920x", "x1080", "1920*1080", "1920x-1", "1920x1080x3"])
 def test_a_frame_size_that_is_none_is_told(text: str, tmp_path: Path) -> None:
     arguments = ["models", "import", "yolox.onnx", "--family", "detector", "--output", str(tmp_path)]
@@ -37,7 +43,7 @@ def test_a_frame_size_that_is_none_is_told(text: str, tmp_path: Path) -> None:
 
 def test_a_yolox_bound_to_its_input_is_not_cut(tmp_path: Path) -> None:
     path = tiny_yolox(tmp_path / "bound.onnx")
-    with pytest.raises(InvalidInputError, match="its graph is bound to an input of 96x64") as error:
+    with pytest.raises(InvalidInputError, match="its graph works for inputs of 96x64 only") as error:
         convert_detector(path, tmp_path, frame_size=(1920, 640))
     assert error.value.hint == "export it for the input 96x32"
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,7 +10,8 @@ import pytest
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.yolox_import import read_yolox, to_served
-from pathcast.serving.local_models import FileDetector
+from pathcast.serving import local_models
+from pathcast.serving.local_models import FileDetector, open_session
 from tests.support.yolox import real_frames, yolox_path
 from tests.unit.detection.test_yolox_import import tiny_yolox
 
@@ -38,6 +41,37 @@ def test_a_published_yolox_looks_at_each_image_in_an_input_of_its_shape(
         assert same([found], served.detect([image])[0])
         served.close()
     assert same(together, [published.detect([image])[0][0] for image in shapes.values()])
+    published.close()
+
+
+def test_each_shape_has_one_session_and_the_last_few_are_kept(
+    yolox_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = FileDetector(yolox_path)
+    made: list[list[int]] = []
+
+    def counted(path: Path, content: bytes, threads: int = 1) -> Any:
+        session = open_session(path, content, threads)
+        made.append(session.get_inputs()[0].shape[1:3])
+        return session
+
+    monkeypatch.setattr(local_models, "open_session", counted)
+    monkeypatch.setattr(local_models, "_KEPT_SESSIONS", 2)
+    wide, square, tall = (np.zeros(shape, np.uint8) for shape in ((90, 160, 3), (90, 90, 3), (160, 90, 3)))
+    detector.detect([wide] * 4 + [square] * 4)
+    assert made == [[256, 416], [416, 416]]
+    detector.detect([tall])
+    detector.detect([square, tall])
+    assert made[2:] == [[416, 256]]
+    detector.detect([wide])
+    assert made[3:] == [[256, 416]]
+    detector.close()
+
+
+def test_what_a_cut_input_says_has_a_version_of_its_own(yolox_path: Path) -> None:
+    digest = hashlib.sha256(yolox_path.read_bytes()).hexdigest()[:12]
+    published = FileDetector(yolox_path)
+    assert published.version == f"{digest}-fitted"
     published.close()
 
 
