@@ -18,16 +18,21 @@ DUE = {12: 9, 14: 3}
 
 
 class Clients:
-    """Both kinds of client; `asked` are the calls in order, a frame's number with those that stream."""
+    """Both kinds of client; `asked` are the calls in order, a frame's number with those that stream.
+
+    `now` is a clock of seconds, by which a streamed JPEG takes 4, streamed pixels 2 and any model alone 1.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
+        self.now = 0.0
 
     def stream(self, address: str, **options: Any) -> Any:
         sent = iter(range(100))
 
         def send(frame: Any, moment: Any) -> Any:
             number = next(sent)
+            self.now += 4 if isinstance(frame, bytes) else 2
             self.asked.append(("jpeg" if isinstance(frame, bytes) else "pixels", number))
             return SimpleNamespace(forecasts=(None,) * DUE.get(number, 0))
 
@@ -35,6 +40,7 @@ class Clients:
 
     def plain(self, address: str, **options: Any) -> Any:
         def infer(model: str, inputs: Any) -> Inference:
+            self.now += 1
             self.asked.append((model, *(len(values) for values in inputs.values())))
             boxes = np.array([[[0, 0, 8, 8]]], np.float32)
             return Inference({"boxes": boxes, "scores": np.ones((1, 1)), "classes": np.zeros((1, 1), np.int64)}, "1")
@@ -93,3 +99,19 @@ def test_every_round_has_orders_of_its_own(clients: Clients) -> None:
     half = len(rounds) // 2
     assert rounds[:half] != rounds[half:]
     assert sorted(rounds[:half]) == sorted(rounds[half:])
+
+
+def test_each_figure_is_of_its_own_call(clients: Clients) -> None:
+    def decode(*given: Any) -> np.ndarray:
+        clients.now += 8
+        return np.zeros((8, 8, 3), np.uint8)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: clients.now))
+        patch.setattr(benchmark.cv2, "imdecode", decode)
+        images = [np.zeros((8, 8, 3), np.uint8)] * (WARM_UP + 6)
+        (measured,) = measure_latencies("nowhere", images, 7.0, 1, lambda: None)
+    due = np.array([number in DUE for number in range(WARM_UP, len(images))])
+    expected = {"requests": 1 + due, "pixels_alone": 1 + due, "jpeg_alone": 9 + due, "pixels": 2, "jpeg": 4}
+    for name, seconds in expected.items():
+        np.testing.assert_array_equal(getattr(measured, name), 1e3 * np.broadcast_to(seconds, len(due)), name)
