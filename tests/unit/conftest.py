@@ -1,4 +1,4 @@
-"""For unit tests: what they must not cost."""
+"""For unit tests: what they must not cost, and the data that several packages' tests share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from tests.support.yolox import real_frames, yolox_path
+
+__all__ = ["real_frames", "yolox_path"]
 
 PROJECT = Path(__file__).parents[2]
 WITHOUT_TENSORFLOW = tuple(PROJECT / folder for folder in ("tests/unit", "tests/manifests", "src"))

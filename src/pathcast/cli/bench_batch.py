@@ -46,9 +46,10 @@ def bench_batch(
 
     published = read_yolox(detector)
     height, width, _ = next(open_video(video).frames()).shape
+    networks = {_PEER: published} if peer else {}
     fitted = published.fitted_to(width, height)
-    same = (fitted.width, fitted.height) == (published.width, published.height)
-    networks = {_PEER: published} | ({} if same else {_FITTED: fitted}) if peer else {}
+    if peer and fitted is not None and (fitted.width, fitted.height) != (published.width, published.height):
+        networks[_FITTED] = fitted
     best: dict[tuple[str, bool], Spent] = {}
     progress = Progress(console=Console(stderr=True), transient=True)
     with tempfile.TemporaryDirectory() as folder, progress:

@@ -1,4 +1,4 @@
-"""What a YOLOX's graph can do in less time: on CPUs each change here gives the very same bits for the same input.
+"""What a YOLOX's graph can do in less time: over a smaller input, or with the very same bits on CPUs.
 
 A change is made only where the graph looks as YOLOX's exporter writes it; other graphs stay as they are.
 """
@@ -21,6 +21,8 @@ from pathcast.detection.grid import grid
 from pathcast.detection.served_graph import constants_of, shape_of
 
 _FATAL = 4
+"""How grave what onnxruntime logs must be: a graph that cannot be run is no news here."""
+
 _GRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
 
 _TO_CLASSES = (
@@ -54,7 +56,7 @@ def slide_over(model: onnx.ModelProto, images: str, output: str, height: int, wi
             _replace(shape, np.array([0, columns, -1]))
     del graph.value_info[:]
     raw.type.tensor_type.ClearField("shape")
-    found = _answer_to_nothing(slid, images, output, height, width)
+    found = _output_for_black(slid, images, output, height, width)
     cells = len(grid(height, width)[1])
     if found is None or found.shape != (1, cells, columns):
         return None
@@ -155,7 +157,7 @@ def drop_focus(model: onnx.ModelProto, images: str) -> str | None:
     return joined
 
 
-def _answer_to_nothing(
+def _output_for_black(
     model: onnx.ModelProto, images: str, output: str, height: int, width: int
 ) -> npt.NDArray[np.float32] | None:
     """What the network says of a black image; None where it cannot be run on one."""

@@ -65,11 +65,11 @@ class YoloxFile:
         boxes = np.concatenate([centres - half_sizes, centres + half_sizes], axis=1)
         return boxes, scores, np.arange(len(CLASS_NAMES))
 
-    def fitted_to(self, frame_width: int, frame_height: int) -> YoloxFile:
-        """The same network over an input of these frames' shape (`fitted_input`); itself where its graph is bound."""
+    def fitted_to(self, frame_width: int, frame_height: int) -> YoloxFile | None:
+        """The same network over an input of these frames' shape (`fitted_input`); None where it takes its own only."""
         width, height = fitted_input(frame_width, frame_height, self.width, self.height)
         model = slide_over(self.model, self.input_name, self.output_name, height, width)
-        return self if model is None else replace(self, model=model, width=width, height=height)
+        return None if model is None else replace(self, model=model, width=width, height=height)
 
 
 def read_yolox(path: Path) -> YoloxFile:

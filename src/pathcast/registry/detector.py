@@ -18,7 +18,6 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.detection import ultralytics_import
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
-from pathcast.detection.preprocess import fitted_input
 from pathcast.detection.served_graph import ForeignDetector, shape_of
 from pathcast.detection.yolox_import import read_yolox, to_served
 from pathcast.export.triton_config import ServingOptions, check_config, render_config
@@ -94,15 +93,13 @@ def _converted(source: Path, frame_size: tuple[int, int] | None) -> tuple[Foreig
     if ultralytics:
         theirs = ultralytics_import.read_ultralytics(source)
         return theirs, ultralytics_import.to_served(theirs), _ULTRALYTICS
-    original = read_yolox(source)
-    if frame_size is not None:
-        wanted = fitted_input(*frame_size, original.width, original.height)
-        original = original.fitted_to(*frame_size)
-        if (original.width, original.height) != wanted:
-            raise InvalidInputError(
-                f"{source}: its graph works for inputs of {original.width}x{original.height} only",
-                hint="export it for the input {}x{}".format(*wanted),
-            )
+    published = read_yolox(source)
+    original = published if frame_size is None else published.fitted_to(*frame_size)
+    if original is None:
+        raise InvalidInputError(
+            f"{source}: its graph works for inputs of {published.width}x{published.height} only",
+            hint="export it for an input of the frames' shape",
+        )
     return original, to_served(original), _YOLOX
 
 

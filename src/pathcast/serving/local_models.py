@@ -91,8 +91,8 @@ class _PublishedYolox:
             if size not in self._sessions:
                 if len(self._sessions) == _KEPT_SESSIONS:
                     del self._sessions[next(iter(self._sessions))]
-                served = to_served(self._source.fitted_to(width, height))
-                self._sessions[size] = open_session(self._path, served.SerializeToString())
+                fitted = self._source.fitted_to(width, height) or self._source
+                self._sessions[size] = open_session(self._path, to_served(fitted).SerializeToString())
             return self._sessions[size]
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,15 +21,6 @@ from pathcast.serving.mp4 import Mp4Writer
 FRAMES = 5
 
 
-@pytest.fixture(scope="module")
-def yolox() -> Path:
-    data = Path(os.environ.get("PATHCAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    path = data / "models" / "yolox_nano.onnx"
-    if not path.is_file():
-        pytest.skip(f"{path} is not there (PATHCAST_DATA names the data folder)")
-    return path
-
-
 def write_clip(path: Path, height: int) -> Path:
     with Mp4Writer(path, 10) as writer:
         for frame in range(FRAMES):
@@ -39,9 +29,18 @@ def write_clip(path: Path, height: int) -> Path:
 
 
 @pytest.fixture
-def arguments(yolox: Path, tmp_path: Path) -> list[str]:
+def arguments(yolox_path: Path, tmp_path: Path) -> list[str]:
     clip = write_clip(tmp_path / "clip.mp4", 96)
-    return ["bench", "batch", "--video", str(clip), "--detector", str(yolox), "--json", str(tmp_path / "batch.json")]
+    return [
+        "bench",
+        "batch",
+        "--video",
+        str(clip),
+        "--detector",
+        str(yolox_path),
+        "--json",
+        str(tmp_path / "batch.json"),
+    ]
 
 
 class StandIn:
@@ -113,8 +112,8 @@ def test_without_ultralytics_ours_is_reported_alone(
     assert all(row["ratio"] is None for row in rows)
 
 
-def test_both_run_the_same_network(yolox: Path) -> None:
-    source = read_yolox(yolox)
+def test_both_run_the_same_network(yolox_path: Path) -> None:
+    source = read_yolox(yolox_path)
     images = np.random.default_rng(3).integers(0, 256, (1, 26, 26, 3), np.uint8).repeat(16, axis=1).repeat(16, axis=2)
 
     def run(model: bytes, given: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -96,3 +96,8 @@ def test_an_import_tells_whose_file_it_is(tmp_path: Path) -> None:
     assert "AGPL-3.0" in detector.card
     assert detector.input_size == (96, 64)
     assert detector.parity.max_box_difference_px < 1e-4
+
+
+def test_a_file_is_not_cut_to_the_shape_of_frames(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="only a YOLOX can be cut"):
+        convert_detector(export(tmp_path / "v8.onnx"), tmp_path, frame_size=(1920, 1080))

@@ -4,52 +4,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 from pathcast.core.errors import GateFailedError, InvalidInputError
-from pathcast.detection.grid import grid
 from pathcast.detection.parity import Parity, check_parity, noise_frames
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
 from pathcast.detection.settings import TOP_K
 from pathcast.detection.yolox_import import read_yolox, to_served
-
-
-def tiny_yolox(
-    path: Path,
-    *,
-    size: tuple[int, int] = (64, 96),
-    columns: int = 85,
-    rows: int | None = None,
-    raw: np.ndarray | None = None,
-    dtype: int = TensorProto.FLOAT,
-    channels: int = 3,
-) -> Path:
-    """A file with YOLOX's interface that answers `raw` (rows, columns) whatever it is given."""
-    height, width = size
-    cells = len(grid(height, width)[1]) if rows is None else rows
-    values = np.zeros((cells, columns), np.float32) if raw is None else raw.astype(np.float32)
-    nodes = [
-        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),
-        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
-        helper.make_node("Unsqueeze", ["nothing"], ["nothing_3d"], axes=[1, 2]),
-        helper.make_node("Add", ["nothing_3d", "values"], ["sum"]),
-        helper.make_node("Reshape", ["sum", "shape"], ["output"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("images", dtype, [1, channels, height, width])],
-        [helper.make_tensor_value_info("output", dtype, [1, cells, columns])],
-        [
-            numpy_helper.from_array(np.array(0, np.float32), "zero"),
-            numpy_helper.from_array(values[None], "values"),
-            numpy_helper.from_array(np.array([1, cells, columns], np.int64), "shape"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=7)
-    onnx.save(model, str(path))
-    return path
+from tests.support.yolox import tiny_yolox
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:

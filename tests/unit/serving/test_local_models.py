@@ -12,10 +12,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.detection.yolox_import import read_yolox, to_served
 from pathcast.serving import local_models
 from pathcast.serving.local_models import FileDetector, open_session
-from tests.support.yolox import real_frames, yolox_path
-from tests.unit.detection.test_yolox_import import tiny_yolox
-
-__all__ = ["real_frames", "yolox_path"]
+from tests.support.yolox import tiny_yolox
 
 
 def same(one: list, other: list) -> bool:
