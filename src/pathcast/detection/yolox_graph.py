@@ -1,4 +1,4 @@
-"""What a YOLOX's graph can do in less time: over a smaller input, or with the very same bits on CPUs.
+"""What a YOLOX's graph can do in less time: over a smaller input, or the same in another way.
 
 A change is made only where the graph looks as YOLOX's exporter writes it; other graphs stay as they are.
 """
@@ -88,7 +88,7 @@ def keep_classes(graph: onnx.GraphProto, output: str, classes: Sequence[int]) ->
     """
     makers = {name: node for node in graph.node for name in node.output}
     used = Counter(name for node in graph.node for name in node.input)
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors = _fixed(graph)
     steps: list[list[onnx.NodeProto]] = []
     names = [output]
     for operator, followed in _TO_CLASSES:
@@ -100,9 +100,8 @@ def keep_classes(graph: onnx.GraphProto, output: str, classes: Sequence[int]) ->
     weights = [name for node in heads for name in node.input[1:]]
     shapes = [node.input[1] for node in reshapes]
     constants = (*weights, *shapes)
-    fixed = tensors.keys() - {value.name for value in graph.input}
     grouped = any(attribute.name == "group" and attribute.i > 1 for node in heads for attribute in node.attribute)
-    if grouped or _has_branches(graph) or any(used[name] > 1 or name not in fixed for name in constants):
+    if grouped or _has_branches(graph) or any(used[name] > 1 or name not in tensors for name in constants):
         return False
     values = {name: numpy_helper.to_array(tensors[name]) for name in constants}
     if any(len(values[name]) != 3 for name in shapes):
@@ -117,44 +116,55 @@ def keep_classes(graph: onnx.GraphProto, output: str, classes: Sequence[int]) ->
     return True
 
 
-def drop_focus(model: onnx.ModelProto, images: str) -> str | None:
-    """Take away the Focus behind the input `images` [n, 3, h, w]; the name of what the rest takes, None without one.
+def convolve_focus(model: onnx.ModelProto, images: str) -> bool:
+    """Let one convolution stand for the Focus behind the input `images` [n, 3, h, w] and the one behind that.
 
-    Focus makes of three planes twelve of half their height and width: every second pixel of every second row.
+    Focus makes of three planes twelve of half their height and width: every second pixel of every second row. So
+    3 x 3 of its cells are 6 x 6 pixels, in steps of two, as in Ultralytics' YOLOv5 since 6.0. Returns whether it does.
     """
     graph = model.graph
     slices = list(takewhile(lambda node: node.op_type == "Slice", graph.node))
-    rest = graph.node[len(slices) :]
-    if not slices or not rest or rest[0].op_type != "Concat":
-        return None
-    joined = str(rest[0].output[0])
-    inside = {images, *(name for node in slices for name in node.output)}
-    used_later = any(name in inside for node in rest[1:] for name in node.input)
-    if used_later or _has_branches(graph) or not inside.issuperset(rest[0].input):
-        return None
+    focus, rest = graph.node[: len(slices) + 1], graph.node[len(slices) + 1 :]
+    if not slices or not rest or focus[-1].op_type != "Concat" or rest[0].op_type != "Conv" or _has_branches(graph):
+        return False
+    first, joined = rest[0], focus[-1].output[0]
+    inside = {images, *(name for node in focus for name in node.output)}
+    used = Counter(name for node in rest for name in node.input)
+    weights = _fixed(graph).get(first.input[1])
+    if {name: used[name] for name in inside if used[name]} != {joined: 1} or first.input[0] != joined:
+        return False
+    if weights is None or used[weights.name] > 1 or _square(first) != 3 or not _is_focus(model, focus, images):
+        return False
+    by_quarter = numpy_helper.to_array(weights).reshape(-1, 2, 2, 3, 3, 3)  # column, row; colour; y, x
+    _replace(weights, by_quarter.transpose(0, 3, 4, 2, 5, 1).reshape(-1, 3, 6, 6))
+    shape = {"kernel_shape": [6, 6], "pads": [2, 2, 2, 2], "strides": [2, 2]}
+    first.CopyFrom(helper.make_node("Conv", [images, *first.input[1:]], first.output, first.name, **shape))
+    unused = {name for node in focus for name in node.input} - used.keys()
+    kept = [tensor for tensor in graph.initializer if tensor.name not in unused]
+    del graph.node[: len(focus)]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    return True
+
+
+def _is_focus(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], images: str) -> bool:
+    """Whether the last of `nodes` joins the quarters of `images` in the order of YOLOX's Focus."""
+    graph, joined = model.graph, nodes[-1].output[0]
     (given,) = (value for value in graph.input if value.name == images)
-    names = {name for node in slices for name in node.input}
+    needed = {name for node in nodes for name in node.input}
     start = helper.make_graph(
-        [*slices, rest[0]],
+        nodes,
         "start",
         [given],
         [helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, None)],
-        [tensor for tensor in graph.initializer if tensor.name in names],
+        [tensor for tensor in graph.initializer if tensor.name in needed],
     )
-    batch, _, height, width = shape_of(given)
+    _, _, height, width = shape_of(given)
     planes = np.arange(3 * int(height) * int(width), dtype=np.float32).reshape(1, 3, int(height), int(width))
     quarters = [planes[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
     alone = helper.make_model(start, opset_imports=model.opset_import, ir_version=model.ir_version)
     (made,) = ReferenceEvaluator(alone).run(None, {images: planes})
-    if not np.array_equal(made, np.concatenate(quarters, axis=1)):
-        return None
-    del graph.node[: len(slices) + 1]
-    unused = names - {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name not in unused]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    given.CopyFrom(helper.make_tensor_value_info(joined, onnx.TensorProto.FLOAT, [batch, *made.shape[1:]]))
-    return joined
+    return np.array_equal(made, np.concatenate(quarters, axis=1))
 
 
 def _output_for_black(
@@ -173,19 +183,20 @@ def _output_for_black(
     return answer
 
 
-def _square(pool: onnx.NodeProto) -> int:
-    """The side of the square that a pool of every cell looks at, or 0 where it is another kind of pool."""
-    told = {attribute.name: helper.get_attribute_value(attribute) for attribute in pool.attribute}
-    side = told["kernel_shape"][0]
+def _square(node: onnx.NodeProto) -> int:
+    """The side of the square that a pool or a convolution of every cell looks at, or 0 where it is of another kind."""
+    told = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    side = told.get("kernel_shape", [0])[0]
     usual = {
         "kernel_shape": [side] * 2,
         "pads": [side // 2] * 4,
         "strides": [1, 1],
         "ceil_mode": 0,
         "dilations": [1, 1],
+        "group": 1,
     }
     as_usual = all(usual.get(name) == value for name, value in told.items())
-    return side if as_usual and "pads" in told and side % 2 and len(pool.output) == 1 else 0
+    return side if as_usual and "pads" in told and side % 2 and len(node.output) == 1 else 0
 
 
 def _set_square(pool: onnx.NodeProto, side: int) -> None:
@@ -198,6 +209,12 @@ def _set_square(pool: onnx.NodeProto, side: int) -> None:
 
 def _replace(tensor: onnx.TensorProto, value: npt.NDArray[Any]) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensor.name))
+
+
+def _fixed(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Initialisers, by name, but for those that whoever runs the graph may give instead."""
+    given = {value.name for value in graph.input}
+    return {tensor.name: tensor for tensor in graph.initializer if tensor.name not in given}
 
 
 def _has_branches(graph: onnx.GraphProto) -> bool:

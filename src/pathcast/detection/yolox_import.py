@@ -21,7 +21,7 @@ from pathcast.detection.grid import grid
 from pathcast.detection.preprocess import fitted_input
 from pathcast.detection.served_graph import Cells, Wiring, enclosed, load_onnx, shape_of
 from pathcast.detection.settings import STRIDES, TOP_K
-from pathcast.detection.yolox_graph import drop_focus, keep_classes, pool_in_turn, slide_over
+from pathcast.detection.yolox_graph import convolve_focus, keep_classes, pool_in_turn, slide_over
 
 COCO_CLASSES = 80
 _ROW = 5 + COCO_CLASSES
@@ -110,9 +110,13 @@ def to_served(source: YoloxFile, *, top_k: int | None = None) -> onnx.ModelProto
     quick.CopyFrom(source.model)
     pool_in_turn(quick.graph)
     kept = COCO_CLASS_IDS if keep_classes(quick.graph, source.output_name, COCO_CLASS_IDS) else range(COCO_CLASSES)
-    behind_focus = drop_focus(quick, source.input_name)
-    source = replace(source, model=quick, input_name=behind_focus or source.input_name)
-    before = _bytes_to_quarters(source) if behind_focus else _bytes_to_planes(source)
+    convolve_focus(quick, source.input_name)
+    source = replace(source, model=quick)
+    before = Wiring(source, {"bgr_of_rgb": np.array([2, 1, 0], np.int64)})
+    # The shuffles run on bytes, a quarter of the traffic of floats.
+    before.add("Transpose", "images", "planes", perm=[0, 3, 1, 2])
+    before.add("Gather", "planes bgr_of_rgb", "bgr", axis=1)
+    before.add("Cast", "bgr", "input", to=onnx.TensorProto.FLOAT)
     constants: dict[str, npt.NDArray[Any]] = {
         "corners": corners.T[None],
         "strides": strides[None, None],
@@ -132,34 +136,3 @@ def to_served(source: YoloxFile, *, top_k: int | None = None) -> onnx.ModelProto
     after.add("Mul", "sizes_in_cells strides", "sizes")
     after.best_cells(top_k, range(len(CLASS_NAMES)))
     return enclosed(source, before, after, top_k)
-
-
-def _bytes_to_planes(source: YoloxFile) -> Wiring:
-    """From `images` to the network's input; the shuffles run on bytes, a quarter of the traffic of floats."""
-    before = Wiring(source, {"bgr_of_rgb": np.array([2, 1, 0], np.int64)})
-    before.add("Transpose", "images", "planes", perm=[0, 3, 1, 2])
-    before.add("Gather", "planes bgr_of_rgb", "bgr", axis=1)
-    before.add("Cast", "bgr", "input", to=onnx.TensorProto.FLOAT)
-    return before
-
-
-def _bytes_to_quarters(source: YoloxFile) -> Wiring:
-    """From `images` to the input of a network behind its Focus: what that would do to floats is done to bytes."""
-    height, width = source.height // 2, source.width // 2
-    bgr_of_rgb = [3 * quarter + colour for quarter in range(4) for colour in (2, 1, 0)]
-    constants = {
-        "pairs_shape": np.array([0, 2 * height, width, 6], np.int64),
-        "rows_shape": np.array([0, height, 2, 2, 3, width], np.int64),
-        "quarters_shape": np.array([0, 12, height, width], np.int64),
-        "bgr_of_rgb": np.array(bgr_of_rgb, np.int64),
-    }
-    before = Wiring(source, constants)
-    # Two pixels beside each other become six rows, then whole rows are sorted: quicker than one shuffle of all.
-    before.add("Reshape", "images pairs_shape", "pairs")
-    before.add("Transpose", "pairs", "pair_rows", perm=[0, 1, 3, 2])
-    before.add("Reshape", "pair_rows rows_shape", "rows_of_quarters")
-    before.add("Transpose", "rows_of_quarters", "sorted_rows", perm=[0, 3, 2, 4, 1, 5])
-    before.add("Reshape", "sorted_rows quarters_shape", "quarters")
-    before.add("Gather", "quarters bgr_of_rgb", "bgr_quarters", axis=1)
-    before.add("Cast", "bgr_quarters", "input", to=onnx.TensorProto.FLOAT)
-    return before

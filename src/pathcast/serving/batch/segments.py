@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pathcast.core.array_codec import decode_state, encode_state
 from pathcast.core.arrays import UInt8Array
@@ -31,6 +30,7 @@ from pathcast.serving.batch.tables import (
     mot_text,
     scores_table,
     tracks_table,
+    write_table,
 )
 from pathcast.serving.drawing import Annotator
 from pathcast.serving.mp4 import Mp4Writer, join_videos
@@ -180,7 +180,7 @@ class SegmentWriter:
         self._video.close()
         self._folder.part(self._segment, MOT_FILE).write_text(mot_text(self._observations), encoding="utf-8")
         for name, (_, table) in TABLES.items():
-            pq.write_table(table(self._observations), self._folder.part(self._segment, name), compression="zstd")
+            write_table(table(self._observations), self._folder.part(self._segment, name))
 
     def abandon(self) -> None:
         """End the encoder of a segment that will not be whole."""

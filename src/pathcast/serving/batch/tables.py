@@ -143,15 +143,26 @@ def scores_table(observations: Sequence[Observation]) -> pa.Table:
     return _table(list(zip(*rows, strict=True)), SCORES)
 
 
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write one Parquet file."""
+    with _open(path, table.schema) as writer:
+        writer.write_table(table)
+
+
 def join_tables(parts: Sequence[Path], target: Path, schema: pa.Schema) -> int:
     """Write one Parquet file of `parts`, and return its number of rows."""
     rows = 0
-    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+    with _open(target, schema) as writer:
         for part in parts:
             table = pq.ParquetFile(part).read(use_threads=False)
             rows += table.num_rows
             writer.write_table(table)
     return rows
+
+
+def _open(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Coordinates hardly repeat: dictionaries of them would make the files a quarter larger, and slower to write.
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False)
 
 
 def _table(columns: list[Any], schema: pa.Schema) -> pa.Table:
