@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="evaluate", no_args_is_help=True, help="Score a model on data with known answers.")
 
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
-
 
 @app.callback()
 def evaluate() -> None:
@@ -135,9 +133,8 @@ def _read_sequence(
     folder: Path, class_of: ClassOf, note: Callable[[str], None]
 ) -> tuple[int, Labelled, Mapping[str, int]]:
     """As `_read`, of a MOT sequence whose frames are a video in its folder or beside it."""
-    import cv2
-
     from pathcast.core.errors import InvalidInputError
+    from pathcast.core.video import VIDEO_SUFFIXES, decode
     from pathcast.detection.average_precision import sequence_truth
     from pathcast.detection.labelled import other_classes, tell_other_classes
     from pathcast.detection.mot_classes import OTHER, object_classes
@@ -154,15 +151,12 @@ def _read_sequence(
         raise InvalidInputError(f"{folder}: expected a video of the sequence here or in {folder.parent}, found none")
 
     def frames() -> Labelled:
-        capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
-        try:
-            for number, boxes in enumerate(truth, start=1):
-                read, image = capture.read()
-                if not read:
-                    raise InvalidInputError(f"{video}: expected {info.length} frames, it ends before frame {number}")
-                yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype("uint8", copy=False), boxes
-        finally:
-            capture.release()
+        images = decode(video)
+        for number, boxes in enumerate(truth, start=1):
+            image = next(images, None)
+            if image is None:
+                raise InvalidInputError(f"{video}: expected {info.length} frames, it ends before frame {number}")
+            yield image, boxes
 
     return info.length, frames(), classes.others
 

@@ -134,7 +134,8 @@ def _detected(folder: Path, info: SequenceInfo, detector: FileDetector, first: i
 
 def _images(folder: Path, info: SequenceInfo, first: int) -> Iterator[UInt8Array]:
     """The frames of a sequence from `first` on: its own images, or a video in its folder or beside it."""
-    from pathcast.serving.batch.videos import VIDEO_SUFFIXES, open_video
+    from pathcast.core.video import VIDEO_SUFFIXES
+    from pathcast.serving.batch.videos import open_video
 
     files = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]

@@ -107,7 +107,8 @@ def _recorded(source: Path, rate: float) -> Iterator[RecordedFrame]:
     import numpy as np
 
     from pathcast.core.errors import InvalidInputError
-    from pathcast.detection.labelled import IMAGE_SUFFIXES, one_file_each
+    from pathcast.core.video import IMAGE_SUFFIXES
+    from pathcast.detection.labelled import one_file_each
     from pathcast.training.labelling import RecordedFrame
     from pathcast.training.recordings import read_video
 

@@ -18,7 +18,6 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.detection.average_precision import GroundTruth
 from pathcast.detection.classes import CLASS_NAMES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 UNREADABLE, BAD_LABELS, UNREADABLE_SET = "unreadable", "unreadable labels", "unreadable set"
 LISTED_TWICE = "listed twice"
 _LISTED = 10

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.video import IMAGE_SUFFIXES
 from pathcast.detection.classes import ClassOf, class_id_of
 from pathcast.detection.labelled import (
     BAD_LABELS,
-    IMAGE_SUFFIXES,
     UNREADABLE,
     Fault,
     LabelledImage,

@@ -18,13 +18,13 @@ import cv2
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.natural_order import natural_order
+from pathcast.core.video import IMAGE_SUFFIXES
 from pathcast.messaging.jpeg import jpeg_size
 
 DEFAULT_QUALITY = 95
 """JPEG quality at which detections stay those of the source; about 100 kB for a frame of 768x576."""
 
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
-_IMAGE_SUFFIXES = _JPEG_SUFFIXES | {".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"}
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0  # between attempts to reach a camera
 _STOP_CHECK_S = 0.2
@@ -147,10 +147,11 @@ class ImageFolder:
         """Raises InvalidInputError where the folder is missing, has no images, or `fps` is not given."""
         if not path.is_dir():
             raise InvalidInputError(f"image folder {path}: no such folder", hint="check the path")
-        images = (file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+        images = (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         found = sorted(images, key=natural_order)
         if not found:
-            raise InvalidInputError(f"image folder {path}: no images in it", hint="expected .jpg, .png, .bmp or .ppm")
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise InvalidInputError(f"image folder {path}: no images in it", hint=f"expected files of {kinds}")
         self._fps = _checked_fps(f"image folder {path}", fps)
         self._first_frame, self._quality = _checked_slice(first_frame, frame_count), _checked_quality(quality)
         last = len(found) if frame_count is None else first_frame + frame_count

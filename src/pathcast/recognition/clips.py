@@ -17,10 +17,9 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, decode_evenly, evenly
 
-VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
-STRIP_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png")
-
+_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 _CLASS_LIST = "classInd.txt"
 _UCF_GROUP = re.compile(r"v_.+_(g\d+)_c\d+")
 
@@ -59,7 +58,7 @@ def find_clips(root: Path, *, split: int = 1) -> ClipSet:
     found = _by_lists(root, lists[0].parent, split) if lists else _by_folders(root)
     if not found.files:
         raise InvalidInputError(
-            f"{root}: expected a folder for each action with its clips ({', '.join(VIDEO_SUFFIXES + STRIP_SUFFIXES)}), "
+            f"{root}: expected a folder for each action with its clips ({', '.join(sorted(_SUFFIXES))}), "
             "or UCF101's folders and lists; found no clip"
         )
     if len(found.classes) < 2:
@@ -75,30 +74,20 @@ def read_frames(path: Path, count: int, size: int) -> UInt8Array:
 
     Raises InvalidInputError where the clip cannot be read or is no strip of square frames.
     """
-    frames = _strip_frames(path, count) if path.suffix.lower() in STRIP_SUFFIXES else _video_frames(path, count)
+    frames = _strip_frames(path, count) if path.suffix.lower() in IMAGE_SUFFIXES else decode_evenly(path, count)
     fitted = [cv2.resize(frame, (size, size), interpolation=_interpolation(frame, size)) for frame in frames]
     if not fitted:
         raise InvalidInputError(f"{path}: expected a clip, no frame of it can be read")
     return np.stack(fitted)
 
 
-def evenly(available: int, wanted: int) -> list[int]:
-    """`wanted` positions spread evenly over `available`, ends included, each at most once.
-
-    >>> evenly(9, 3), evenly(2, 5)
-    ([0, 4, 8], [0, 1])
-    """
-    return sorted(set(np.linspace(0, available - 1, min(wanted, available)).round().astype(int).tolist()))
-
-
 def _by_folders(root: Path) -> ClipSet:
-    suffixes = VIDEO_SUFFIXES + STRIP_SUFFIXES
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     files = tuple(
         ClipFile(path, folder.name)
         for folder in folders
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in suffixes
+        if path.suffix.lower() in _SUFFIXES
     )
     return ClipSet(files, tuple(folder.name for folder in folders))
 
@@ -112,8 +101,9 @@ def _by_lists(root: Path, lists: Path, split: int) -> ClipSet:
                 f"{lists / _CLASS_LIST}: expected the lines '1 NAME', '2 NAME', … in order, got {line!r}"
             )
         classes.append(name)
-    videos = {f"{path.parent.name}/{path.name}": path for path in root.rglob("*") if path.suffix in VIDEO_SUFFIXES}
-    files = []
+    files = (path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    videos = {f"{path.parent.name}/{path.name}": path for path in files}
+    clips = []
     for part in ("train", "test"):
         listed = lists / f"{part}list{split:02d}.txt"
         for line in _lines(listed):
@@ -124,10 +114,8 @@ def _by_lists(root: Path, lists: Path, split: int) -> ClipSet:
             if name not in videos:
                 raise InvalidInputError(f"{listed}: {name}: no such clip below {root}")
             group = _UCF_GROUP.match(Path(name).stem)
-            files.append(
-                ClipFile(videos[name], label, part, f"{label}-{group[1]}" if group else None),
-            )
-    return ClipSet(tuple(files), tuple(classes))
+            clips.append(ClipFile(videos[name], label, part, f"{label}-{group[1]}" if group else None))
+    return ClipSet(tuple(clips), tuple(classes))
 
 
 def _lines(path: Path) -> list[str]:
@@ -146,21 +134,6 @@ def _strip_frames(path: Path, count: int) -> Iterator[UInt8Array]:
         raise InvalidInputError(f"{path}: expected square frames side by side, got {width} x {height} pixels")
     for index in evenly(width // height, count):
         yield image[:, index * height : (index + 1) * height]
-
-
-def _video_frames(path: Path, count: int) -> Iterator[UInt8Array]:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        wanted = set(evenly(max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 1), count))
-        for index in range(max(wanted) + 1):
-            if not capture.grab():
-                return
-            if index in wanted:
-                read, frame = capture.retrieve()
-                if read:
-                    yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-    finally:
-        capture.release()
 
 
 def _interpolation(frame: UInt8Array, size: int) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pathcast.core.arrays import Int64Array, UInt8Array
 from pathcast.core.errors import InvalidInputError
-from pathcast.recognition.clips import evenly
+from pathcast.core.video import evenly
 
 BoolArray = npt.NDArray[np.bool_]
 

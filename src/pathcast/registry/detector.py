@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 import onnx
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
+from pathcast.core.video import IMAGE_SUFFIXES, decode_evenly
 from pathcast.detection import ultralytics_import
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.parity import Parity, check_parity, noise_frames
@@ -30,7 +29,6 @@ from pathcast.registry.ultralytics import SUFFIX, export_ultralytics
 PARITY_FRAMES = 8
 _YOLOX = "YOLOX; published weights, trained on COCO 2017 by their authors (Apache-2.0)"
 _ULTRALYTICS = "Ultralytics YOLO, its own training; AGPL-3.0, and so is what is served from it"
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,30 +147,14 @@ def import_detector(
 def read_frames(path: Path, count: int) -> list[UInt8Array]:
     """`count` RGB frames spread evenly over a video, or the first images of a folder."""
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)[:count]
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)[:count]
         images = [cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files]
     else:
-        images = list(_video_frames(path, count))
+        images = list(decode_evenly(path, count))
     found = [image for image in images if image is not None]
     if not found:
         raise InvalidInputError(f"frames {path}: expected a video or a folder of images, none could be read")
     return found
-
-
-def _video_frames(path: Path, count: int) -> Sequence[UInt8Array]:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        wanted = set(np.linspace(0, max(total - 1, 0), count).astype(int).tolist())
-        images = []
-        for index in range(total):
-            if not capture.grab():
-                break
-            if index in wanted:
-                images.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
-        return images
-    finally:
-        capture.release()
 
 
 def _card(source: Path, origin: str, input_size: tuple[int, int], top_k: int | str, parity: Parity) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.video import VIDEO_SUFFIXES, decode, read_claims
 from pathcast.detection.classes import ClassOf, class_id_of
 from pathcast.detection.coco_json import read_coco
 from pathcast.detection.gathered import Names
@@ -39,8 +40,8 @@ from pathcast.detection.yolo_text import read_yolo
 from pathcast.tracking.mot_format import SEQUENCE_FILE, TRUTH_FILE, read_boxes, read_sequence_info
 from pathcast.training.labelling import LabellingSettings, RecordedFrame, Teacher, label
 
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm")
 JPEG_QUALITY = 92
+_USUAL_RATE = 25.0
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """A recording whose time nobody knows begins here; the order and the distances of its frames are right."""
 
@@ -224,21 +225,12 @@ def label_video(path: Path, work: Path, teacher: Teacher, labelling: LabellingSe
 
 def read_video(path: Path) -> Iterator[tuple[datetime, UInt8Array]]:
     """The frames (h, w, 3) RGB with the times that the file's frame rate gives."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
-        number = 0
-        while True:
-            more, frame = capture.read()
-            if not more:
-                break
-            pixels = np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
-            yield _EPOCH + timedelta(seconds=number / rate), pixels
-            number += 1
-        if number == 0:
-            raise InvalidInputError(f"{path}: not a readable video")
-    finally:
-        capture.release()
+    claimed, _ = read_claims(path)
+    number = -1
+    for number, pixels in enumerate(decode(path)):
+        yield _EPOCH + timedelta(seconds=number / (claimed or _USUAL_RATE)), pixels
+    if number < 0:
+        raise InvalidInputError(f"video {path}: not one frame can be decoded")
 
 
 def write_jpeg(path: Path, pixels: UInt8Array) -> None:

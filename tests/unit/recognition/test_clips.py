@@ -3,11 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pathcast.core.errors import InvalidInputError
-from pathcast.recognition.clips import evenly, find_clips, read_frames
+from pathcast.recognition.clips import find_clips, read_frames
 from tests.support.clips import moving_square, write_strip, write_strips, write_video
 
 CLIP = moving_square(1, moves=True)
@@ -120,12 +118,3 @@ def test_a_strip_has_square_frames(tmp_path: Path) -> None:
     write_strip(tmp_path / "a.png", CLIP[:, :30])
     with pytest.raises(InvalidInputError, match="square frames side by side, got 256 x 30"):
         read_frames(tmp_path / "a.png", 4, 16)
-
-
-@given(st.integers(1, 300), st.integers(1, 60))
-def test_even_positions_reach_both_ends(available: int, wanted: int) -> None:
-    found = evenly(available, wanted)
-    assert found[0] == 0
-    assert len(found) == len(set(found)) == min(available, wanted)
-    assert wanted == 1 or found[-1] == available - 1
-    assert np.ptp(np.diff(found)) <= 1 if len(found) > 1 else True

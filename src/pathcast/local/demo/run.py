@@ -14,18 +14,17 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import cv2
 import psycopg
 from psycopg.types.range import TimestamptzRange
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pathcast.core.arrays import UInt8Array
 from pathcast.core.camera import Camera, read_camera_file
 from pathcast.core.clock import Clock
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.observation import Observation
 from pathcast.core.settings import PlatformSettings
+from pathcast.core.video import decode
 from pathcast.local.demo.clip import CLIP_NAME, find_clip
 from pathcast.local.demo.drawing import write_video
 from pathcast.local.demo.measure import count_rows, mean_errors, score_against_ground_truth
@@ -144,7 +143,7 @@ class _Demo:
         observations = read_observations(connection, self._camera.camera_id, since, until)
         video = self._folder / "annotated.mp4"
         with self._phase("draw the video"):
-            stills = write_video(video, _pictures(self._clip, observations), self._camera, self._fps)
+            stills = write_video(video, zip(decode(self._clip), observations, strict=False), self._camera, self._fps)
         with self._phase("measure and report"):
             models = {"detector": detector_version, FORECASTER: str(trained.version)}
             result = self._measure(connection, since, until, observations, trained, models, stage_ms, started)
@@ -336,15 +335,3 @@ def _stage_latencies(platform: Platform) -> dict[str, dict[str, float]]:
         for stage in _SHOWN_STAGES
         if stage in latencies
     }
-
-
-def _pictures(clip: Path, observations: list[Observation]) -> Iterator[tuple[UInt8Array, Observation]]:
-    capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
-    try:
-        for observation in observations:
-            decoded, image = capture.read()
-            if not decoded:
-                return
-            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB), observation
-    finally:
-        capture.release()

@@ -13,7 +13,7 @@ from urllib3.exceptions import HTTPError
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
-from pathcast.serving.batch.videos import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from pathcast.core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 SCHEME = "s3://"
 _MANIFEST = ".fetched.json"

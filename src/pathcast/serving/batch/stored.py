@@ -17,10 +17,11 @@ from minio import Minio
 from pathcast.core.camera import Camera
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
+from pathcast.core.video import VIDEO_SUFFIXES
 from pathcast.serving.batch import s3
 from pathcast.serving.batch.run import BatchSettings, run_batch, run_identity
 from pathcast.serving.batch.segments import REPORT_FILE, RESULT_FILES
-from pathcast.serving.batch.videos import VIDEO_SUFFIXES, camera_name, open_video
+from pathcast.serving.batch.videos import camera_name, open_video
 from pathcast.serving.remote_models import served_models
 from pathcast.serving.triton_client import TritonClient
 from pathcast.tracking.settings import TrackerSettings

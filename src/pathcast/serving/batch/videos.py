@@ -15,9 +15,8 @@ import numpy as np
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.natural_order import natural_order
+from pathcast.core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, decode, read_claims
 
-VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _PROBED_BYTES = 1 << 20
 
 
@@ -39,7 +38,7 @@ class Video:
         Raises InvalidInputError where an image cannot be read or has another size than those before.
         """
         size: tuple[int, ...] | None = None
-        for number, image in enumerate(self._images(first) if self.images else self._decoded(first), start=first):
+        for number, image in enumerate(self._images(first) if self.images else decode(self.path, first), start=first):
             if size is not None and image.shape != size:
                 raise InvalidInputError(
                     f"{self.path}, frame {number}: expected {size[1]}x{size[0]} pixels as before, "
@@ -67,21 +66,6 @@ class Video:
                 raise InvalidInputError(f"image {path}: cannot be decoded", hint="remove or replace it")
             yield image.astype(np.uint8, copy=False)
 
-    def _decoded(self, first: int) -> Iterator[UInt8Array]:
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        try:
-            # Seeking by number lands on another frame in many files; decoding up to it does not.
-            for _ in range(first):
-                if not capture.grab():
-                    return
-            while True:
-                decoded, image = capture.read()
-                if not decoded:
-                    return
-                yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-        finally:
-            capture.release()
-
 
 def open_video(path: Path, frames_per_second: float | None = None) -> Video:
     """The video at `path`, a file or a folder of images; the given rate stands before the file's own.
@@ -97,15 +81,8 @@ def open_video(path: Path, frames_per_second: float | None = None) -> Video:
         return Video(path, _rate(path, frames_per_second), len(images), images)
     if not path.is_file():
         raise InvalidInputError(f"video {path}: no such file or folder", hint="check the path")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        if not capture.isOpened():
-            raise InvalidInputError(f"video {path}: expected a video file, it cannot be opened as one")
-        claimed, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    finally:
-        capture.release()
-    rate = _rate(path, claimed if frames_per_second is None else frames_per_second)
-    return Video(path, rate, max(0, int(count)))
+    claimed, frames = read_claims(path)
+    return Video(path, _rate(path, claimed if frames_per_second is None else frames_per_second), frames)
 
 
 def find_videos(path: Path) -> list[Path]:

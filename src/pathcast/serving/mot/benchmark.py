@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -19,6 +20,7 @@ from pathcast.core.arrays import Float64Array, UInt8Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.frame_memory import keep_frame_memory
 from pathcast.core.trajectory import OBSERVED_STEPS
+from pathcast.core.video import decode
 from pathcast.detection.preprocess import letterbox
 from pathcast.forecasting.neighbours import NEIGHBOUR_VALUES, NEIGHBOURS
 from pathcast.messaging.observation_codec import encode_observation
@@ -79,13 +81,7 @@ class Company:
 
 def read_clip(path: Path, frames: int) -> list[UInt8Array]:
     """The first frames of a video, RGB."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        images: list[Any] = []
-        while len(images) < frames and capture.grab():
-            images.append(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
-    finally:
-        capture.release()
+    images = list(islice(decode(path), frames))
     if len(images) < frames:
         raise InvalidInputError(f"video {path}: expected {frames} frames or more, got {len(images)}")
     return images

@@ -1,0 +1,79 @@
+"""Video files as frames: which files count as videos or as images, and what decodes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+
+from pathcast.core.arrays import UInt8Array
+from pathcast.core.errors import InvalidInputError
+
+VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def read_claims(path: Path) -> tuple[float, int]:
+    """Frames a second and number of frames as the file claims them, 0 where it does not say.
+
+    Raises InvalidInputError where it cannot be opened as a video.
+    """
+    with _opened(path) as capture:
+        if not capture.isOpened():
+            raise InvalidInputError(f"video {path}: expected a video file, it cannot be opened as one")
+        return float(capture.get(cv2.CAP_PROP_FPS)), max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+
+def decode(path: Path, first: int = 0) -> Iterator[UInt8Array]:
+    """Frames (h, w, 3) RGB from number `first` on, as many as can be decoded."""
+    with _opened(path) as capture:
+        # Seeking by number lands on another frame in many files; decoding up to it does not.
+        for _ in range(first):
+            if not capture.grab():
+                return
+        while True:
+            decoded, image = capture.read()
+            if not decoded:
+                return
+            yield _rgb(image)
+
+
+def decode_evenly(path: Path, wanted: int) -> Iterator[UInt8Array]:
+    """`wanted` frames (h, w, 3) RGB spread evenly over a video; its first where it does not say how many it has."""
+    with _opened(path) as capture:
+        numbers = evenly(max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))), wanted)
+        for number in count():
+            if not numbers or not capture.grab():
+                return
+            if number == numbers[0]:
+                del numbers[0]
+                decoded, image = capture.retrieve()
+                if decoded:
+                    yield _rgb(image)
+
+
+def evenly(available: int, wanted: int) -> list[int]:
+    """`wanted` positions spread evenly over `available`, ends included, each at most once.
+
+    >>> evenly(9, 3), evenly(2, 5)
+    ([0, 4, 8], [0, 1])
+    """
+    return sorted(set(np.linspace(0, available - 1, min(wanted, available)).round().astype(int).tolist()))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        yield capture
+    finally:
+        capture.release()
+
+
+def _rgb(image: MatLike) -> UInt8Array:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
