@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pathcast.core.errors import PathcastError
+
+_STDERR = 2
+_GREETINGS = (b"before absl::InitializeLog()", b"oneDNN custom operations are on")
 
 
 def use_tensorflow(threads: int = 0) -> None:
@@ -15,7 +22,8 @@ def use_tensorflow(threads: int = 0) -> None:
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
+    with _no_greeting():
+        import tensorflow as tf
 
     threading = tf.config.threading
     if threading.get_intra_op_parallelism_threads() == threads:
@@ -29,3 +37,21 @@ def use_tensorflow(threads: int = 0) -> None:
             f"expected to set {threads or 'all'}",
             hint="choose the number of threads before the first use of a network",
         ) from error
+
+
+@contextmanager
+def _no_greeting() -> Iterator[None]:
+    """Keep back what TensorFlow says when it is loaded, whatever its log level; anything else is told afterwards."""
+    sys.stderr.flush()
+    kept = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            said.seek(0)
+            lines = [line for line in said if not any(greeting in line for greeting in _GREETINGS)]
+            os.write(_STDERR, b"".join(lines))
