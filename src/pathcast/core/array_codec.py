@@ -41,7 +41,7 @@ def decode_state(data: bytes, kind: str, version: int) -> tuple[dict[str, Any], 
     """Undo `encode_state`. Raises InvalidInputError on damaged bytes, or on another kind or version."""
     try:
         state = msgspec.msgpack.decode(data, type=_PackedState)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError(f"{kind} state: not readable: {error}") from error
     if (state.kind, state.version) != (kind, version):
         raise InvalidInputError(f"state: expected {kind} version {version}, got {state.kind} version {state.version}")

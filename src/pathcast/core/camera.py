@@ -105,5 +105,5 @@ def camera_from_mapping(fields: Mapping[str, Any]) -> Camera:
             frames_per_second=fields.get("frames_per_second"),
             classify=dict(fields.get("classify", {})),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(f"camera: {error}") from error

@@ -17,13 +17,15 @@ from pathcast.core.arrays import Float64Array, frozen_array, require_finite
 from pathcast.core.errors import InvalidInputError
 
 MILLIMETRES_PER_METRE = 1_000.0
+_SINGULAR = 1e12
+"""From this condition number on a matrix cannot be inverted: little more than rounding would be left."""
 
 
 class GroundPlane(Protocol):
     """A camera's view of the ground plane z = 0."""
 
     def to_ground(self, points_px: npt.ArrayLike) -> Float64Array:
-        """(n, 2) pixels to (n, 2) metres on the ground."""
+        """(n, 2) pixels to (n, 2) metres on the ground; not finite for points on the horizon."""
         ...
 
     def to_image(self, points_m: npt.ArrayLike) -> Float64Array:
@@ -105,6 +107,8 @@ class TsaiPlane:
         require_finite("Tsai parameters", np.asarray([list(asdict(self).values())], dtype=np.float64))
         if min(self.focal_mm, self.sx, self.dpx, self.dpy) <= 0:
             raise InvalidInputError("Tsai parameters: focal_mm, sx, dpx and dpy must be positive")
+        if not np.linalg.cond(self._ground_to_ideal()) < _SINGULAR:
+            raise InvalidInputError("Tsai parameters: the camera stands in the ground plane, which it sees as a line")
 
     def to_ground(self, points_px: npt.ArrayLike) -> Float64Array:
         pixels = np.asarray(points_px, dtype=np.float64).reshape(-1, 2)
@@ -148,7 +152,7 @@ def ground_plane_from_mapping(values: Mapping[str, Any]) -> GroundPlane:
             return HomographyPlane.from_point_pairs(fields["points_px"], fields["points_m"])
         if kind == "tsai":
             return TsaiPlane(**{name: float(value) for name, value in fields.items()})
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(f"calibration of kind {kind!r}: {error}") from error
     raise InvalidInputError(f"calibration kind: expected 'homography', 'point_pairs' or 'tsai', got {kind!r}")
 
@@ -160,5 +164,6 @@ def _inverse(matrix: Float64Array) -> Float64Array:
 def _project(matrix: Float64Array, points: Float64Array) -> Float64Array:
     points = points.reshape(-1, 2)
     homogeneous = points @ matrix[:, :2].T + matrix[:, 2]
-    projected: Float64Array = homogeneous[:, :2] / homogeneous[:, 2:]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        projected: Float64Array = homogeneous[:, :2] / homogeneous[:, 2:]
     return projected

@@ -54,6 +54,11 @@ class FrameTracks:
     def __len__(self) -> int:
         return len(self.track_ids)
 
+    def select(self, rows: npt.NDArray[np.bool_] | Int64Array) -> FrameTracks:
+        """The rows under a boolean mask, or at the given indices in their order."""
+        columns = (self.track_ids, self.xyxy, self.scores, self.class_ids, self.detection_indices)
+        return FrameTracks(*(column[rows] for column in columns))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaError
+from kafka.errors import CorruptRecordError, KafkaError, UnsupportedCodecError
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.records import Record
@@ -20,6 +20,7 @@ from pathcast.messaging.topics import MAX_RECORD_BYTES, Instance
 _log = logging.getLogger(__name__)
 
 _PROBE_S = 10.0
+_UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
 
 
 class PartitionConsumer:
@@ -145,7 +146,7 @@ class PartitionConsumer:
             fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1_000), max_records=max_records)
             if time.monotonic() - self._checked_at > self._check_s:
                 self._check_progress(fetched)
-        except CorruptRecordError:
+        except _UNREADABLE:
             return self._pass_unreadable()
         except KafkaError as error:
             raise self._unavailable(error) from error
@@ -187,7 +188,7 @@ class PartitionConsumer:
             offset = self._consumer.position(key)
             try:
                 self._probe(key, offset, timeout_s=1.0)
-            except CorruptRecordError as error:
+            except _UNREADABLE as error:
                 self._consumer.seek(key, offset + 1)
                 fault = f"record: not in Kafka's format: {error}"
                 return [Record(key.topic, key.partition, offset, -1, None, None, (), fault)]

@@ -70,8 +70,7 @@ def decode_frame(record: Record, *, max_bytes: int = MAX_VALUE_BYTES) -> Frame:
     sequence = _count("sequence", texts["sequence"], _INT64_MAX)
     width = _count("width", texts["width"], 2**16 - 1)
     height = _count("height", texts["height"], 2**16 - 1)
-    if width * height > MAX_PIXELS:
-        raise InvalidInputError(f"size: expected at most {MAX_PIXELS} pixels, got {width}x{height}")
+    check_size(width, height)
     traceparent = texts.get("traceparent", "")
     if traceparent:
         check_traceparent(traceparent)
@@ -79,6 +78,12 @@ def decode_frame(record: Record, *, max_bytes: int = MAX_VALUE_BYTES) -> Frame:
     if (size := jpeg_size(jpeg)) != (width, height):
         raise InvalidInputError(f"JPEG: expected the headers' {width}x{height} pixels, got {size[0]}x{size[1]}")
     return Frame(camera_id, sequence, from_nanoseconds(nanoseconds), width, height, jpeg, traceparent)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise InvalidInputError for more than `MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise InvalidInputError(f"size: expected at most {MAX_PIXELS} pixels, got {width}x{height}")
 
 
 def _count(name: str, text: str, largest: int) -> int:

@@ -11,7 +11,7 @@ _END_OF_IMAGE = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
 # SOF0-SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_EXIF = 0xE1
+_APP1, _EXIF = 0xE1, b"Exif\0\0"
 _ORIENTATION, _SIDEWAYS = 0x0112, range(5, 9)
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 
@@ -55,7 +55,8 @@ def _frame_header(data: bytes) -> tuple[int, int]:
             raise InvalidInputError("JPEG: image data before a frame header")
         else:
             end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-            if marker == _EXIF:
+            # XMP has the same marker.
+            if marker == _APP1 and data.startswith(_EXIF, position + 4):
                 on_its_side = _on_its_side(data[position + 4 : end])
             position = end
     raise InvalidInputError(f"JPEG: no frame header in {len(data)} bytes, the image is cut off")
@@ -64,13 +65,13 @@ def _frame_header(data: bytes) -> tuple[int, int]:
 def _on_its_side(segment: bytes) -> bool:
     """Whether an Exif segment (CIPA DC-008, 4.6) has the orientation of an image that lies on its side."""
     order: Literal["little", "big"]
-    if segment.startswith(b"Exif\0\0II"):
+    if segment.startswith(_EXIF + b"II"):
         order = "little"
-    elif segment.startswith(b"Exif\0\0MM"):
+    elif segment.startswith(_EXIF + b"MM"):
         order = "big"
     else:
         return False
-    fields = segment[6:]
+    fields = segment[len(_EXIF) :]
 
     def number(position: int, size: int) -> int:
         return int.from_bytes(fields[position : position + size], order)

@@ -79,6 +79,10 @@ class _Array(msgspec.Struct, frozen=True, array_like=True):
         return cls(first.dtype, shape, b"".join([each.data for each in arrays])).values(name, dtype)
 
 
+_Name = Annotated[str, msgspec.Meta(max_length=200)]
+"""Names of models and versions are in the keys of tables, whose rows have a limit."""
+
+
 class _DetectionsV1(msgspec.Struct, frozen=True):
     xyxy: _Array
     scores: _Array
@@ -104,16 +108,16 @@ class _ForecastV1(msgspec.Struct, frozen=True):
     paths: _Array
     log_probs: _Array
     units: str
-    model: str
-    model_version: str
+    model: _Name
+    model_version: _Name
 
 
 class _ScoreV1(msgspec.Struct, frozen=True):
     track_id: int
     class_id: int
     made_at_step: int
-    model: str
-    model_version: str
+    model: _Name
+    model_version: _Name
     units: str
     status: Literal["scored", "track_ended"]
     steps: int
@@ -132,8 +136,8 @@ class _ObservationV1(msgspec.Struct, frozen=True):
     captured_at: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     width: int
     height: int
-    detector: str
-    detector_version: str
+    detector: _Name
+    detector_version: _Name
     detections: _DetectionsV1
     tracks: _TracksV1
     units: str
@@ -154,8 +158,8 @@ class _ObservationV2(_ObservationV1, frozen=True):
 
 
 class _ClassificationsV3(msgspec.Struct, frozen=True):
-    model: str
-    model_version: str
+    model: _Name
+    model_version: _Name
     detection_indices: _Array
     class_ids: _Array
     probabilities: _Array
@@ -234,7 +238,7 @@ def decode_observation(value: bytes) -> Observation:
     """
     try:
         version = _VERSION_DECODER.decode(value).schema
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError(f"observation: not a versioned msgpack map: {error}") from error
     reader = _READERS.get(version)
     if reader is None:
@@ -242,7 +246,7 @@ def decode_observation(value: bytes) -> Observation:
         raise InvalidInputError(f"observation: expected schema {known}, got {version}")
     try:
         return reader(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, ValueError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, ValueError) as error:
         raise InvalidInputError(f"observation of schema {version}: {error}") from error
 
 

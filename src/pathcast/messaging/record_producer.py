@@ -16,6 +16,7 @@ from pathcast.messaging.records import OutgoingRecord
 from pathcast.messaging.security import KafkaSecurity
 from pathcast.messaging.topics import MAX_RECORD_BYTES
 
+_CALLBACKS_S = 5.0
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -44,7 +45,7 @@ class RecordProducer:
         compression: str | None = None,
         idempotent: bool = False,
     ) -> None:
-        """Connect; `compression` (lz4, zstd) pays for records that are not images."""
+        """Connect; `compression` (gzip, lz4, snappy, zstd) pays for records that are not images."""
         self._bootstrap = bootstrap
         self._max_in_flight_bytes = max_in_flight_bytes
         self._max_record_bytes = max_record_bytes
@@ -147,8 +148,12 @@ class RecordProducer:
             raise self._unavailable(error) from error
         with self._lock:
             # The client marks its batches done before it has run all their callbacks.
-            self._lock.wait_for(lambda: self._in_flight_bytes == 0 or self._failure is not None, timeout=5.0)
+            settled = self._lock.wait_for(
+                lambda: self._in_flight_bytes == 0 or self._failure is not None, timeout=_CALLBACKS_S
+            )
             self._raise_failure()
+        if not settled:
+            raise self._unavailable("no acknowledgement in time")
 
     def close(self, *, timeout_s: float = 5.0) -> None:
         """Disconnect; what is not acknowledged by then is given up, so `flush` first."""

@@ -239,6 +239,7 @@ class FrameAnalyzer:
     def _track(
         self, frame: Frame, detections: Detections, image: UInt8Array, statistics: FrameStatistics | None, version: str
     ) -> _Work:
+        """Tracks that stand on the horizon, so at no place on the ground, are left out of this frame's."""
         session = self._sessions[frame.camera_id]
         with self._stage("track"):
             if session.seen_by != version:
@@ -246,6 +247,9 @@ class FrameAnalyzer:
                 session.seen_by = version
             tracks = session.tracker.update(detections, frame.captured_at, image)
             positions = session.camera.positions(tracks.xyxy, frame.height)
+            if not np.isfinite(positions).all():
+                rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
+                tracks, positions = tracks.select(rows), positions[rows]
         return _Work(frame, session, detections, tracks, positions, image, statistics)
 
     def _classify(self, work: Sequence[_Work]) -> None:

@@ -18,6 +18,7 @@ from pathcast.core.clock import from_nanoseconds
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.core.frame import Frame
 from pathcast.core.observation import Observation
+from pathcast.messaging.frame_codec import check_size
 from pathcast.messaging.jpeg import jpeg_size
 from pathcast.serving.frame_analyzer import Detector, Duplicate, Forecaster, FrameAnalyzer
 from pathcast.tracking.settings import TrackerSettings
@@ -213,11 +214,14 @@ def _answer(item: _Taken, outcome: object) -> Answer:
 def _size(request: StreamRequest) -> tuple[int, int]:
     """(width, height) of the request's frame."""
     if request.pixels is None:
-        return jpeg_size(request.jpeg or b"")
-    shape = request.pixels.shape
-    if len(shape) != 3 or shape[2] != 3 or not shape[0] or not shape[1]:
-        raise InvalidInputError(f"pixels: expected (height, width, 3) RGB, got {shape}")
-    return shape[1], shape[0]
+        width, height = jpeg_size(request.jpeg or b"")
+    else:
+        shape = request.pixels.shape
+        if len(shape) != 3 or shape[2] != 3 or not shape[0] or not shape[1]:
+            raise InvalidInputError(f"pixels: expected (height, width, 3) RGB, got {shape}")
+        height, width, _ = shape
+    check_size(width, height)
+    return width, height
 
 
 def _camera(request: StreamRequest) -> Camera:
@@ -225,6 +229,6 @@ def _camera(request: StreamRequest) -> Camera:
         return Camera(UNNAMED_CAMERA)
     try:
         fields = msgspec.json.decode(request.camera, type=dict)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInputError(f"sequence {request.sequence}: camera: not a JSON object: {error}") from error
     return camera_from_mapping(fields)

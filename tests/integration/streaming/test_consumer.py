@@ -46,6 +46,16 @@ def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
             wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
 
 
+@pytest.mark.parametrize("compression", ["gzip", "lz4", "snappy", "zstd"])
+def test_records_are_read_however_their_producer_compresses(settings: PlatformSettings, compression: str) -> None:
+    sent = [encode_frame(frame(compression, number)) for number in range(3)]
+    with RecordProducer(settings.kafka_bootstrap, client_id="test", compression=compression) as sender:
+        for record in sent:
+            sender.send(settings.frames_topic, record)
+    read = read_topic(settings, settings.frames_topic, 3)
+    assert [record.value for record in read if record.key == compression.encode()] == [each.value for each in sent]
+
+
 def test_a_partition_that_stops_coming_is_noticed(settings: PlatformSettings, producer: RecordProducer) -> None:
     for number in range(3):
         producer.send(settings.frames_topic, encode_frame(frame("stuck", number)))

@@ -62,6 +62,8 @@ def test_point_pairs_recover_the_homography():
         ({"kind": "homography", "image_to_ground": [[1, 0, 0], [1, 0, 0], [0, 0, 1]]}, "cannot be inverted"),
         ({"kind": "tsai", "focal_mm": 1.0}, "missing"),
         ({"kind": "tsai", **{**PLAZA.as_mapping(), "kind": "tsai", "focal_mm": -1.0}}, "must be positive"),
+        ({**PLAZA.as_mapping(), "tx": 0.0, "ty": 0.0, "tz": 0.0}, "in the ground plane"),
+        ({**PLAZA.as_mapping(), "tx": 10**400}, "too large"),
         ({"kind": "point_pairs", "points_px": [[0, 0]] * 3, "points_m": [[0, 0]] * 3}, "at least 4"),
         (
             {"kind": "point_pairs", "points_px": [[i, i] for i in range(5)], "points_m": [[i, 1] for i in range(5)]},

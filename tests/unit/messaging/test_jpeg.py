@@ -46,6 +46,20 @@ def test_the_size_is_that_of_the_upright_image(order: str, orientation: int) -> 
     assert jpeg_size(jpeg) == (width, height) == ((30, 40) if orientation in (5, 6, 7, 8) else (40, 30))
 
 
+@pytest.mark.parametrize("exif_first", [True, False])
+def test_another_segment_of_the_same_marker_is_not_exif(exif_first: bool) -> None:
+    text = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>"
+    xmp = b"\xff\xe1" + struct.pack(">H", len(text) + 2) + text
+    plain = encoded(40, 30)
+    with_xmp = plain[:2] + xmp + plain[2:]
+    jpeg = turned(with_xmp, "<", 6)
+    if not exif_first:
+        exif = jpeg[2 : len(jpeg) - len(with_xmp) + 2]
+        jpeg = plain[:2] + xmp + exif + plain[2:]
+    height, width = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB).shape[:2]
+    assert jpeg_size(jpeg) == (width, height) == (30, 40)
+
+
 def test_a_damaged_exif_segment_says_nothing() -> None:
     whole = turned(encoded(40, 30), "<", 6)
     for damaged in (whole.replace(b"II", b"XX", 1), whole.replace(struct.pack("<I", 8), struct.pack("<I", 10**9), 1)):

@@ -76,6 +76,12 @@ def a_request(sequence, index, *, offset=0, **fields):
     return StreamRequest(str(sequence), **(given | fields))
 
 
+def a_claim(jpeg, width, height):
+    """The JPEG with another size in its frame header."""
+    at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + jpeg[at + 4 :]
+
+
 def a_jpeg(index):
     return cv2.imencode(".jpg", pixels(index))[1].tobytes()
 
@@ -122,6 +128,8 @@ def test_jpeg_and_pixels_are_the_same_to_it(bench):
         ({"pixels": None, "jpeg": a_jpeg(3)[:-40]}, "cut off"),
         ({"pixels": np.zeros((4, 4), np.uint8)}, r"expected \(height, width, 3\) RGB, got \(4, 4\)"),
         ({"pixels": np.zeros((0, 4, 3), np.uint8)}, r"got \(0, 4, 3\)"),
+        ({"pixels": np.broadcast_to(np.uint8(0), (9000, 9000, 3))}, "at most 64000000 pixels, got 9000x9000"),
+        ({"pixels": None, "jpeg": a_claim(a_jpeg(3), 9000, 9001)}, "at most 64000000 pixels, got 9000x9001"),
         ({"jpeg": a_jpeg(3)}, "got both"),
         ({"pixels": None}, "no frame"),
         ({"captured_at_ns": -1}, "expected nanoseconds since 1970"),
@@ -207,6 +215,8 @@ def test_idle_sessions_are_released_and_only_they(bench):
         (b'{"calibration": {}}', "expected camera_id"),
         (b'{"camera_id": "gate", "calibration": {"kind": "fisheye"}}', "fisheye"),
         (b'{"camera_id": "gate", "calibration": 7}', "camera"),
+        (b'{"camera_id": ' + b"[" * 3000 + b"]" * 3000 + b"}", "not a JSON object"),
+        (b'{"camera_id": "gate", "calibration": {"kind": "tsai", "tx": ' + b"9" * 400 + b"}}", "too large"),
     ],
 )
 def test_a_bad_camera_opens_no_session(bench, camera, complaint):
