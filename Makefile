@@ -59,9 +59,9 @@ lock: install ## Resolve requirements.lock anew from pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip compile pyproject.toml $(addprefix --extra ,$(EXTRAS)) --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
-bench: install ## Every benchmark that needs no platform, the figures in bench/NAME.json
+bench: install ## Time detector, forecaster, signs, tracker and training, with the data folder, no platform: bench/NAME.json
 	@mkdir -p bench
-	@for name in detector tracker training; do $(BIN)/pathcast bench $$name --json bench/$$name.json || exit 1; done
+	@for name in detector forecaster signs tracker training; do $(BIN)/pathcast bench $$name --json bench/$$name.json || exit 1; done
 
 compile: install ## Compile the Kubeflow pipelines into build/pipelines
 	@$(BIN)/pathcast pipeline compile --output build/pipelines

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tritonclient.utils import InferenceServerException
 from pathcast.local.ports import choose_ports
 from pathcast.local.triton import TritonPorts, remove_leftover_memory, server_command
 from pathcast.local.triton_install import install_triton
+from pathcast.registry.shipped import FOLDER as SHIPPED
 from pathcast.serving.triton_client import TritonClient
 
 pytestmark = pytest.mark.integration
@@ -37,18 +39,15 @@ def section(page, model):
     return re.search(rf"^## `{model}`.*?(?=^## |\Z)", page, re.DOTALL | re.MULTILINE).group()
 
 
-def publish(repository: Path, model: str, config: str) -> None:
-    (repository / model / "config.pbtxt").write_text(config)
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
+@pytest.fixture(scope="module", params=["shipped", "imported"])
+def repository(request, tmp_path_factory):
+    """A model repository with the detector that comes with Pathcast, 320 high and 416 wide, or a square one."""
     from pathcast.export.onnx import to_onnx
     from pathcast.export.onnx_file import save_onnx
     from pathcast.export.triton_config import render_config
     from pathcast.forecasting.model import build_forecaster
     from pathcast.forecasting.settings import ForecasterSettings
-    from pathcast.registry.detector import convert_detector
+    from pathcast.registry.detector import write_detector
     from pathcast.registry.mot import write_mot
 
     source, clip = DATA / "models" / "yolox_nano.onnx", DATA / "pets09_s2l1" / "vtest.avi"
@@ -56,14 +55,15 @@ def repository(tmp_path_factory):
         if not path.exists():
             pytest.skip(f"{path} is not there; PATHCAST_DATA names the folder of the evaluation data")
     folder = tmp_path_factory.mktemp("repository")
-    for model in ("detector", "forecaster"):
-        (folder / model / "1").mkdir(parents=True)
     write_mot(folder / "mot")
-    detector = convert_detector(source, folder / "detector" / "1", frames=clip)
-    publish(folder, "detector", detector.config_pbtxt)
+    if request.param == "shipped":
+        shutil.copytree(SHIPPED / "detector", folder / "detector")
+    else:
+        write_detector(source, folder, frames=clip)
     forecaster = folder / "forecaster" / "1" / "model.onnx"
+    forecaster.parent.mkdir(parents=True)
     save_onnx(to_onnx(build_forecaster(ForecasterSettings()), ("paths", "log_probs")), forecaster)
-    publish(folder, "forecaster", render_config("forecaster", forecaster))
+    (folder / "forecaster" / "config.pbtxt").write_text(render_config("forecaster", forecaster))
     return folder
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
+
 
 def act(
     video: Path = typer.Argument(..., help="A video file, or a folder of images."),
@@ -15,7 +17,7 @@ def act(
     step: float = typer.Option(1.0, min=0.05, help="Seconds from one window to the next."),
     fps: float | None = typer.Option(None, help="Frames per second, where the file does not say or is wrong."),
     threads: int = typer.Option(1, min=1, help="CPU threads."),
-    json: Path | None = typer.Option(None, help="Write the windows to this file."),
+    json: Path | None = json_option("Write the windows to this file."),
 ) -> None:
     """Print which action is seen when, and by which frames.
 
@@ -24,7 +26,6 @@ def act(
     """
     import time
 
-    import msgspec
     from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
@@ -67,4 +68,4 @@ def act(
     console.print(f"{len(windows)} windows of {recogniser.window_s:g} s in {seconds:.1f} s", highlight=False)
     if json is not None:
         measured = {"video": str(video), "model": str(model), "seconds": seconds, "windows": windows}
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)))
+        write_json(json, measured)

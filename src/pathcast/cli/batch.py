@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.tracker_options import SET_HELP, chosen_settings
 from pathcast.core.settings import STATE_DIR, load_settings
 
@@ -23,7 +24,9 @@ _EPOCH = "1970-01-01T00:00:00Z"
 
 def batch(
     source: str = typer.Argument(help="A video, a folder of videos or of images, or s3://BUCKET/KEY of either."),
-    out: Path = typer.Option(..., help="Folder of the results; one inside it for each video of a folder."),
+    out: Path = typer.Option(
+        ..., file_okay=False, help="Folder of the results; one inside it for each video of a folder."
+    ),
     detector: Path | None = typer.Option(
         None, help="ONNX file of the detector (served signature, or YOLOX as published); without it, Triton's."
     ),
@@ -44,8 +47,8 @@ def batch(
     video: bool = typer.Option(True, "--video/--no-video", help="Write the annotated video too."),
     workers: int = typer.Option(2, min=1, help="Frames that --detector works on at a time, one thread each."),
     restart: bool = typer.Option(False, help="Replace what is in the folder instead of going on with it."),
-    state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Detect, track and forecast in whole videos.
 
@@ -96,10 +99,7 @@ def batch(
                 advance=partial(progress.advance, tasks[folder]),
             )
     _show(reports, models, out)
-    if json is not None:
-        import msgspec
-
-        json.write_bytes(msgspec.json.format(msgspec.json.encode({"videos": reports, "models": models})))
+    write_json(json, {"videos": reports, "models": models})
 
 
 def _moment(text: str) -> datetime:

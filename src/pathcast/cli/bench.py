@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from pathcast.cli.json_file import write_json
+
 app = typer.Typer(name="bench", no_args_is_help=True, help="Measure how fast a part is.")
 
 
@@ -29,7 +31,6 @@ class Row:
 
 def report(title: str, rows: Sequence[Row], json: Path | None) -> None:
     """Print the rows, and write them to the file if one is named."""
-    import msgspec
     from rich.console import Console
     from rich.table import Table
 
@@ -43,5 +44,4 @@ def report(title: str, rows: Sequence[Row], json: Path | None) -> None:
         ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
         table.add_row(row.name, f"{row.value:.4g}", row.unit, ratio, row.ratio_to or "")
     Console().print(table)
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode({"rows": rows})))
+    write_json(json, {"rows": rows})

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from pathcast.cli.bench import Row, app, report
+from pathcast.cli.json_file import json_option
 from pathcast.cli.label import SHIPPED
 
 _DATA = Path(os.environ.get("PATHCAST_DATA", "../shared/data"))
@@ -27,7 +28,7 @@ def bench_detector(
         help="Labelled recordings: the first half gives the scales of eight bits, the rest judges",
     ),
     rounds: int = typer.Option(200, min=3, help="Requests of each file, in turns; the median and the fastest count."),
-    json: Path | None = typer.Option(None, help="Write the figures to this file."),
+    json: Path | None = json_option("Write the figures to this file."),
 ) -> None:
     """Milliseconds of processor time a request of one image on one thread, each at its own input size, in turns.
 

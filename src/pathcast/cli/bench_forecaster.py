@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
+from pathcast.cli.json_file import json_option
 
 if TYPE_CHECKING:
     from pathcast.core.arrays import Float32Array
@@ -25,8 +26,10 @@ def bench_forecaster(
     rounds: int = typer.Option(30, min=1, help="Requests of each kind; the median and the fastest count."),
     triton: bool = typer.Option(False, "--triton", help="Also through the running platform's Triton."),
     name: str = typer.Option("forecaster", help="With --triton: the served model's name."),
-    state_dir: Path = typer.Option(Path(".pathcast"), help="With --triton: the local platform's state."),
-    json: Path | None = typer.Option(None, help="Write the figures to this file."),
+    state_dir: Path = typer.Option(
+        Path(".pathcast"), file_okay=False, help="With --triton: the local platform's state."
+    ),
+    json: Path | None = json_option("Write the figures to this file."),
 ) -> None:
     """Milliseconds a request of 1, 100 and 1,000 agents: onnxruntime on one thread, and Triton over gRPC."""
     from rich.console import Console

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
+from pathcast.cli.json_file import json_option
 
 if TYPE_CHECKING:
     from pathcast.core.arrays import Float64Array
@@ -25,8 +26,8 @@ def bench_mot(
     rounds: int = typer.Option(20, min=1, help="How often; every frame counts with its best round, and with all."),
     streams: int = typer.Option(8, min=2, help="Clients at once."),
     fps: float = typer.Option(7, min=0.1, help="The clip's frame rate."),
-    state_dir: Path = typer.Option(Path(".pathcast"), help="The running platform's state."),
-    json: Path | None = typer.Option(None, help="Write the figures to this file."),
+    state_dir: Path = typer.Option(Path(".pathcast"), file_okay=False, help="The running platform's state."),
+    json: Path | None = json_option("Write the figures to this file."),
 ) -> None:
     """Time frames on the running platform's Triton, with the detector and the forecaster that it serves.
 

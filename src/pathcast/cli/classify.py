@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -23,11 +24,10 @@ def classify(
     triton: bool = typer.Option(False, "--triton", help="Ask the running platform's Triton instead of a file."),
     name: str = typer.Option("signs", help="With --triton: the served model's name."),
     top: int = typer.Option(3, min=1, max=43, help="So many classes of each picture."),
-    state_dir: Path = typer.Option(STATE_DIR, help="With --triton: the local platform's state."),
-    json: Path | None = typer.Option(None, help="Also write the answers to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="With --triton: the local platform's state."),
+    json: Path | None = json_option("Also write the answers to this file."),
 ) -> None:
     """Name the traffic sign in each picture, with the likeliest classes and their probabilities."""
-    import msgspec
     import numpy as np
     from rich.console import Console
     from rich.table import Table
@@ -51,7 +51,7 @@ def classify(
     Console(emoji=False).print(table)
     if json is not None:
         result = {"model": classifier.model, "model_version": version, "images": answers}
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+        write_json(json, result)
 
 
 def open_classifier(model: Path | None, triton: bool, name: str, state_dir: Path) -> Classifier:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.label_classes import CLASSES, chosen_classes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def check(
     source: Path = SOURCE,
     work: Path = WORK,
     classes: str = CLASSES,
-    json: Path | None = typer.Option(None, help="Also write every fault to this file."),
+    json: Path | None = json_option("Also write every fault to this file."),
 ) -> None:
     """Look at every file: unreadable images and labels, boxes empty or outside, the same box or image twice.
 
@@ -42,7 +43,6 @@ def check(
     """
     from dataclasses import asdict
 
-    import msgspec
     from rich.console import Console
     from rich.progress import Progress
 
@@ -70,7 +70,7 @@ def check(
             "faults": [asdict(each) for each in faults],
             "unfit": [asdict(each) for each in hints],
         }
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        write_json(json, report)
     if faults:
         raise typer.Exit(1)
 
@@ -79,7 +79,7 @@ def check(
 def convert(
     source: Path = SOURCE,
     to: LabelFormat = typer.Option(..., help="The format to write."),
-    output: Path = typer.Option(..., help="Folder for the labels and a copy of the images."),
+    output: Path = typer.Option(..., file_okay=False, help="Folder for the labels and a copy of the images."),
     work: Path = WORK,
     classes: str = CLASSES,
 ) -> None:
@@ -102,14 +102,13 @@ def correct(
     labels: Path = typer.Argument(..., help="The COCO JSON that was handed out."),
     by: Path = typer.Option(..., help="The COCO JSON that came back from CVAT or Label Studio."),
     output: Path | None = typer.Option(None, help="Where to write the result; default: over the labels."),
-    json: Path | None = typer.Option(None, help="Also write what changed to this file."),
+    json: Path | None = json_option("Also write what changed to this file."),
 ) -> None:
     """Take back what people made of the labels; images that they did not return keep theirs.
 
     Images are known by their names, with or without folders. Boxes of the returned images are people's now: they
     carry no teacher's score, and none is ignored unless they said so.
     """
-    import msgspec
     from rich.console import Console
 
     from pathcast.detection.coco_json import read_coco, write_coco
@@ -127,14 +126,13 @@ def correct(
         markup=False,
         highlight=False,
     )
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(counts)))
+    write_json(json, counts)
 
 
 @app.command("sheet", epilog="Example: pathcast data sheet labels/labels.json --augmented --output sheet.png")
 def sheet(
     source: Path = SOURCE,
-    output: Path = typer.Option(Path("sheet.png"), help="The picture to write."),
+    output: Path = typer.Option(Path("sheet.png"), dir_okay=False, help="The picture to write."),
     augmented: bool = typer.Option(False, help="As training varies them, instead of as they are."),
     count: int = typer.Option(16, min=1, max=100, help="How many images."),
     seed: int = typer.Option(1, min=0, help="Seed of the choice and of the variations."),
@@ -159,7 +157,7 @@ def weights(
     embedding: int = typer.Option(
         0, min=0, help="Add to a published file a fresh branch for appearance vectors of this length."
     ),
-    output: Path = typer.Option(..., help="Folder for weights.npz and model.json."),
+    output: Path = typer.Option(..., file_okay=False, help="Folder for weights.npz and model.json."),
 ) -> None:
     """A file's weights as a folder to export anew or to start from: `pathcast train detector --init FOLDER`."""
     from rich.console import Console

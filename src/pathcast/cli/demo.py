@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.core.settings import STATE_DIR
 
 
@@ -16,15 +17,16 @@ def demo(
         None,
         help="A YOLOX ONNX file to import as the detector; else yolox_nano.onnx of the data, else the shipped one.",
     ),
-    state_dir: Path = typer.Option(STATE_DIR, help="Where the platform keeps its state, and the report goes."),
+    state_dir: Path = typer.Option(
+        STATE_DIR, file_okay=False, help="Where the platform keeps its state, and the report goes."
+    ),
     keep_running: bool = typer.Option(False, help="Leave the platform running at the end."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Video in; tracks, predicted paths and their measured error out, through the real servers.
 
     Streams 60% of the clip, trains the forecaster on the tracks just stored, serves it, and streams the rest.
     """
-    import msgspec
     from rich.console import Console
 
     from pathcast.core.clock import SystemClock
@@ -36,5 +38,4 @@ def demo(
     result = run_demo(options, console, SystemClock())
     console.print(result.table())
     console.print(f"report: {state_dir / 'demo' / 'report.html'}")
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(result.as_json())))
+    write_json(json, result.as_json())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.moments import read_moment
 from pathcast.core.settings import STATE_DIR
 
@@ -35,8 +36,8 @@ def drift(
         None, envvar="KFP_ACCOUNT", help="With --host: the service account of the steps."
     ),
     accept: bool = typer.Option(False, help="Take the windows that alarmed so far for normal from now on."),
-    state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = typer.Option(None, help="Also write the findings to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
+    json: Path | None = json_option("Also write the findings to this file."),
 ) -> None:
     """Compare the last window with what the models learned from, or with the days before, and tell whom it concerns.
 
@@ -144,7 +145,6 @@ def _print(console: Console, checks: Sequence[DriftCheck]) -> None:
 
 
 def _write_json(path: Path, checks: Sequence[DriftCheck], trainings: Sequence[dict[str, Any]]) -> None:
-    import msgspec
 
     content = {
         "alarm": any(check.alarm for check in checks),
@@ -152,7 +152,7 @@ def _write_json(path: Path, checks: Sequence[DriftCheck], trainings: Sequence[di
         "findings": [as_mapping(finding) for check in checks for finding in check.findings],
         "trainings": list(trainings),
     }
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+    write_json(path, content)
 
 
 def as_mapping(finding: Finding) -> dict[str, Any]:

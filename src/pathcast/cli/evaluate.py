@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.label_classes import CLASSES, chosen_classes
 
 if TYPE_CHECKING:
@@ -40,9 +41,13 @@ def evaluate_detector(
     score_threshold: float = typer.Option(0.001, min=0, max=1, help="Weaker detections are left out."),
     nms_iou: float = typer.Option(0.65, min=0, max=1, help="Overlap from which the weaker of two boxes goes."),
     threads: int = typer.Option(0, min=0, help="CPU threads for a file; 0: one per core."),
-    state_dir: Path = typer.Option(Path(".pathcast"), help="The local platform's state, to find Triton."),
-    plots: Path | None = typer.Option(None, help="Folder for curves of precision and recall, and confusions."),
-    json: Path | None = typer.Option(None, help="Write the scores to this file."),
+    state_dir: Path = typer.Option(
+        Path(".pathcast"), file_okay=False, help="The local platform's state, to find Triton."
+    ),
+    plots: Path | None = typer.Option(
+        None, file_okay=False, help="Folder for curves of precision and recall, and confusions."
+    ),
+    json: Path | None = json_option("Write the scores to this file."),
 ) -> None:
     """Score a detector by COCO's average precision, over the classes that the data has.
 
@@ -50,7 +55,6 @@ def evaluate_detector(
     """
     import time
 
-    import msgspec
     import numpy as np
     from rich.console import Console
     from rich.progress import Progress
@@ -99,7 +103,7 @@ def evaluate_detector(
             "nms_iou": nms_iou,
             "model": str(model or name),
         }
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(measured)))
+        write_json(json, measured)
 
 
 def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Labelled, Mapping[str, int] | None]:
@@ -162,25 +166,13 @@ def _read_sequence(
 
 
 def _from_file(path: Path, threads: int) -> tuple[Run, int, int]:
-    import onnxruntime
+    from pathcast.serving.local_models import open_session, read_model, require_tensors
+    from pathcast.serving.remote_models import ANALYZER_MODELS
 
-    from pathcast.core.errors import InvalidInputError
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class below Exception
-        raise InvalidInputError(f"{path}: not a model that onnxruntime loads: {error}") from error
-    given = {tensor.name: tensor.shape for tensor in session.get_inputs()}
-    outputs = ["boxes", "scores", "classes"]
-    if list(given) != ["images"] or not set(outputs) <= {tensor.name for tensor in session.get_outputs()}:
-        raise InvalidInputError(
-            f"{path}: expected input 'images' and outputs {outputs}, got {list(given)} and "
-            f"{[tensor.name for tensor in session.get_outputs()]}",
-            hint=f"convert it: pathcast models import {path} --family detector --output DIR",
-        )
-    _, height, width, _ = given["images"]
+    detector = ANALYZER_MODELS["detector"]
+    session, outputs = open_session(path, read_model(path), threads), detector.outputs
+    require_tensors(path, session, detector)
+    _, height, width, _ = session.get_inputs()[0].shape
     return lambda images: dict(zip(outputs, session.run(outputs, {"images": images}), strict=True)), height, width
 
 

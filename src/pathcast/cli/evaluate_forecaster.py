@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pathcast.cli.evaluate import app
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -36,16 +37,16 @@ def evaluate_forecaster(
     model: Path | None = typer.Option(None, help="Folder of a trained forecaster; default: the one that ships."),
     epochs: int | None = typer.Option(None, min=1, help="Where models are trained: passes over the data."),
     threads: int = typer.Option(0, min=0, help="CPU threads; 0 means one per core."),
-    plots: Path | None = typer.Option(None, help="Folder for pictures: horizon, speed, calibration, examples (PNG)."),
-    json: Path | None = typer.Option(None, help="Write the scores to this file."),
+    plots: Path | None = typer.Option(
+        None, file_okay=False, help="Folder for pictures: horizon, speed, calibration, examples (PNG)."
+    ),
+    json: Path | None = json_option("Write the scores to this file."),
 ) -> None:
     """Score the forecaster scene by scene, strict windows of 8 + 12 steps, beside the baselines.
 
     Without --leave-one-out or --folds one model is scored on all scenes; the shipped model has learned from a
     part of each, so its figures say nothing about new places. Best of 20: the 20 modes. A miss ends more than 2 m off.
     """
-    import msgspec
-
     from pathcast.core.trajectory import METRES
     from pathcast.forecasting.analysis import HORIZON_S, by_horizon, by_speed, calibration, pool
     from pathcast.forecasting.evaluation import Scores, evaluate_baselines, score_predictions
@@ -100,7 +101,7 @@ def evaluate_forecaster(
                 "most_likely_happened": reliability.most_likely_happened,
             },
         }
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        write_json(json, report)
 
 
 def _speed_entry(entry: SpeedClassErrors) -> dict[str, Any]:

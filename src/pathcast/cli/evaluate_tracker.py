@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import typer
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pathcast.cli.evaluate import app
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.tracker_contestants import OURS, Contestant, installed_peers, ours
 from pathcast.cli.tracker_options import SET_HELP, chosen_settings
 from pathcast.core import Detections, FrameTracks, InvalidInputError
@@ -67,7 +67,7 @@ def evaluate_tracker(
         None, help="Folder with a MOT file NAME.txt for each sequence, of any tracker: score these results too."
     ),
     with_peers: bool = typer.Option(True, "--peers/--no-peers", help="Run the peers too."),
-    json: Path | None = typer.Option(None, help="Write the scores to this file."),
+    json: Path | None = json_option("Write the scores to this file."),
 ) -> None:
     """Score the tracker on MOT sequences: HOTA, MOTA, IDF1, identity switches and time per update.
 
@@ -97,8 +97,7 @@ def evaluate_tracker(
     _print(console, measured, sorted(sequences))
     # For programs that read what is printed, such as Katib's metrics collector.
     console.print(f"hota {measured[OURS]['hota']}", highlight=False)
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode({"trackers": measured})))
+    write_json(json, {"trackers": measured})
 
 
 def _open(detector: Path) -> FileDetector:

@@ -7,6 +7,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from pathcast.cli.json_file import json_option, write_json
+
 app = typer.Typer(name="export", no_args_is_help=True, help="Write a trained model as ONNX, checked.")
 
 
@@ -18,16 +20,14 @@ def export() -> None:
 @app.command("forecaster", epilog="Example: pathcast export forecaster --model forecaster --data eth_ucy")
 def export_forecaster(
     output: Path = typer.Option(
-        Path("model_repo/forecaster"), help="Model folder: config.pbtxt and VERSION/model.onnx."
+        Path("model_repo/forecaster"), file_okay=False, help="Model folder: config.pbtxt and VERSION/model.onnx."
     ),
     version: int = typer.Option(1, min=1, help="The version's number."),
     model: Path | None = typer.Option(None, help="Folder of a trained forecaster; default: the one that ships."),
     data: Path | None = typer.Option(None, help="Folder in the ETH/UCY layout for the parity check; default: walks."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Export to ONNX and compare with the network on real windows before anything is written."""
-    import msgspec
-
     from pathcast.forecasting.eth_ucy import SCENES, read_test
     from pathcast.forecasting.trained import TrainedForecaster, shipped_forecaster
     from pathcast.forecasting.windows import concatenate
@@ -50,11 +50,13 @@ def export_forecaster(
             "paths_difference_m": differences["paths"],
             "log_probs_difference_nats": differences["log_probs"],
         }
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+        write_json(json, figures)
 
 
 @app.command("mot", epilog="Example: pathcast export mot --output model_repo/mot")
-def export_mot(output: Path = typer.Option(Path("model_repo/mot"), help="Model folder in a repository.")) -> None:
+def export_mot(
+    output: Path = typer.Option(Path("model_repo/mot"), file_okay=False, help="Model folder in a repository."),
+) -> None:
     """Write the endpoint for clients that stream frames, for Triton servers with Pathcast installed."""
     from pathcast.registry.mot import write_mot
 

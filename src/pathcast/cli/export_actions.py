@@ -10,23 +10,27 @@ import typer
 from rich.console import Console
 
 from pathcast.cli.export import app
+from pathcast.cli.json_file import json_option, write_json
 
 
 @app.command("actions", epilog="Example: pathcast export actions --model actions --data actions/data --output repo")
 def export_actions(
     model: Path = typer.Option(..., help="Folder that `pathcast train actions --output` wrote."),
     data: Path = typer.Option(..., help="The prepared folder: clips of its validation part are compared."),
-    output: Path = typer.Option(Path("model_repo"), help="A model repository: it gets three models' folders."),
+    output: Path = typer.Option(
+        Path("model_repo"), file_okay=False, help="A model repository: it gets three models' folders."
+    ),
     fp16_on_gpu: bool = typer.Option(False, help="Ask servers with a GPU to recognise in FP16 (TensorRT)."),
-    int8_output: Path | None = typer.Option(None, help="Also a repository in eight bits, if accuracy stays."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    int8_output: Path | None = typer.Option(
+        None, file_okay=False, help="Also a repository in eight bits, if accuracy stays."
+    ),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Export to ONNX and compare with the network on real clips before anything is written.
 
     `actions` joins `frame_selector` and `action_recogniser`. In eight bits, the scales come from training clips; more
     than 2 points of balanced accuracy lost on the clips that it did not learn from (val and test) is refused.
     """
-    import msgspec
     import numpy as np
 
     from pathcast.core.trained_model import TrainedModel
@@ -70,8 +74,7 @@ def export_actions(
             markup=False,
             highlight=False,
         )
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+    write_json(json, figures)
 
 
 def _parts_beside(folder: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from pathcast.cli.export import app
+from pathcast.cli.json_file import json_option, write_json
 
 
 @app.command(
@@ -17,19 +18,21 @@ from pathcast.cli.export import app
 def export_detector(
     model: Path = typer.Option(..., help="Folder that `pathcast train detector --output` wrote."),
     data: Path = typer.Option(..., help="The prepared folder: its validation part is compared, frame by frame."),
-    output: Path = typer.Option(Path("model_repo/detector"), help="Model folder: config.pbtxt and VERSION/model.onnx."),
+    output: Path = typer.Option(
+        Path("model_repo/detector"), file_okay=False, help="Model folder: config.pbtxt and VERSION/model.onnx."
+    ),
     version: int = typer.Option(1, min=1, help="The version's number."),
     fp16_on_gpu: bool = typer.Option(False, help="Ask servers with a GPU to compute in FP16 (TensorRT)."),
-    int8_output: Path | None = typer.Option(None, help="Also a model folder in eight bits, if precision stays."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    int8_output: Path | None = typer.Option(
+        None, file_okay=False, help="Also a model folder in eight bits, if precision stays."
+    ),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Export to ONNX and compare with the network on real frames before anything is written.
 
     In eight bits, the scales come from training frames; more than a point of average precision lost on the
     validation frames is refused, after the figures are written.
     """
-    import msgspec
-
     from pathcast.core.trained_model import TrainedModel
     from pathcast.training.backend import use_tensorflow
     from pathcast.training.detector_data import read_prepared
@@ -67,8 +70,7 @@ def export_detector(
             markup=False,
             highlight=False,
         )
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+    write_json(json, figures)
     if small is not None and int8_output is not None:
         small.require_accepted()
         target = int8_output / str(version) / "model.onnx"

@@ -9,24 +9,27 @@ import typer
 from rich.console import Console
 
 from pathcast.cli.export import app
+from pathcast.cli.json_file import json_option, write_json
 
 
 @app.command("signs", epilog="Example: pathcast export signs --model signs --data signs/data --int8-output int8")
 def export_signs(
     model: Path = typer.Option(..., help="Folder that `pathcast train signs --output` wrote."),
     data: Path = typer.Option(..., help="The prepared folder: its validation part is compared, image by image."),
-    output: Path = typer.Option(Path("model_repo/signs"), help="Model folder: config.pbtxt and VERSION/model.onnx."),
+    output: Path = typer.Option(
+        Path("model_repo/signs"), file_okay=False, help="Model folder: config.pbtxt and VERSION/model.onnx."
+    ),
     version: int = typer.Option(1, min=1, help="The version's number."),
-    int8_output: Path | None = typer.Option(None, help="Also a model folder in eight bits, if accuracy stays."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    int8_output: Path | None = typer.Option(
+        None, file_okay=False, help="Also a model folder in eight bits, if accuracy stays."
+    ),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Export to ONNX and compare with the network on real images before anything is written.
 
     In eight bits, the scales come from training images; more than .2 points of accuracy lost on the validation
     tracks is refused.
     """
-    import msgspec
-
     from pathcast.core.trained_model import TrainedModel
     from pathcast.recognition.sign_augmentation import centre
     from pathcast.training.backend import use_tensorflow
@@ -63,5 +66,4 @@ def export_signs(
             markup=False,
             highlight=False,
         )
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+    write_json(json, figures)

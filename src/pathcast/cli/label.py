@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
+
 if TYPE_CHECKING:
     from pathcast.training.labelling import RecordedFrame
 
@@ -26,15 +28,17 @@ def label(
         SHIPPED,
         help="A served detector's ONNX file, or a .pt of Ultralytics (AGPL-3.0, extra `yolo`).",
     ),
-    output: Path = typer.Option(Path("labels"), help="Folder for images/ and labels.json."),
+    output: Path = typer.Option(Path("labels"), file_okay=False, help="Folder for images/ and labels.json."),
     sure: float = typer.Option(0.4, min=0, max=1, help="Score from which a box is a label."),
     unsure: float = typer.Option(0.1, min=0, max=1, help="Score from which a box is marked as ignored."),
     frames: int = typer.Option(3, min=1, help="Frames on which an object must be seen."),
     every: int = typer.Option(5, min=1, help="Keep every so many-th frame; the tracker sees all of them."),
     rate: float = typer.Option(10.0, min=0.01, help="Frames per second of a folder of images."),
     threads: int = typer.Option(1, min=1, help="CPU threads of the teacher."),
-    state_dir: Path = typer.Option(Path(".pathcast"), help="The local platform's state, to find its archive."),
-    json: Path | None = typer.Option(None, help="Also write the counts to this file."),
+    state_dir: Path = typer.Option(
+        Path(".pathcast"), file_okay=False, help="The local platform's state, to find its archive."
+    ),
+    json: Path | None = json_option("Also write the counts to this file."),
 ) -> None:
     """Label frames with a teacher, keep what it is sure of and what lasts, and write COCO JSON.
 
@@ -43,7 +47,6 @@ def label(
     """
     from dataclasses import asdict
 
-    import msgspec
     from rich.console import Console
     from rich.progress import Progress
 
@@ -87,7 +90,7 @@ def label(
     )
     if json is not None:
         counts = {"images": len(found), "boxes": boxes, "ignored_boxes": ignored, "teacher": str(teacher)}
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(counts)))
+        write_json(json, counts)
 
 
 def _kept(frames: Iterable[RecordedFrame], output: Path, every: int) -> Iterator[RecordedFrame]:

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 _FAILURES_SHOWN = 5
 
-STATE_DIR = typer.Option(Path(".pathcast"), help="The local platform's state, to find its servers.")
+STATE_DIR = typer.Option(Path(".pathcast"), file_okay=False, help="The local platform's state, to find its servers.")
 
 
 class ImportFamily(StrEnum):
@@ -51,7 +51,9 @@ def import_model(
         None,
         help="WIDTHxHEIGHT of all cameras' frames: a YOLOX's input is cut to their shape; less padding, less time.",
     ),
-    output: Path | None = typer.Option(None, help="Write a model repository here; without it, publish and serve."),
+    output: Path | None = typer.Option(
+        None, file_okay=False, help="Write a model repository here; without it, publish and serve."
+    ),
     state_dir: Path = STATE_DIR,
 ) -> None:
     """Convert a published model to the served signature, check it against its source, and serve it.

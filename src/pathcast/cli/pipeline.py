@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.pipeline_host import PipelineHost
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR
@@ -25,7 +26,9 @@ PARAMETER = typer.Option([], "--set", help="KEY=VALUE: a parameter of the pipeli
 
 
 @app.command("compile", epilog="Example: pathcast pipeline compile --output compiled")
-def compile_pipelines(output: Path = typer.Option(Path("compiled"), help="Folder for NAME.yaml.")) -> None:
+def compile_pipelines(
+    output: Path = typer.Option(Path("compiled"), file_okay=False, help="Folder for NAME.yaml."),
+) -> None:
     """Write every pipeline as IR YAML, which Kubeflow takes by upload."""
     from kfp import compiler
     from rich.console import Console
@@ -48,8 +51,8 @@ def run_pipeline(
     account: str | None = typer.Option(
         None, envvar="KFP_ACCOUNT", help="With --host: the service account of the steps."
     ),
-    state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its servers."),
-    json: Path | None = typer.Option(None, help="Also write the outcome to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="The local platform's state, to find its servers."),
+    json: Path | None = json_option("Also write the outcome to this file."),
 ) -> None:
     """Run a pipeline: here, on the local platform's servers, or on a cluster.
 
@@ -118,8 +121,7 @@ def run_here(name: str, change: Sequence[str], state_dir: Path, json: Path | Non
     }
     if succeeded or watched is not None:
         outcome.show(console, facts)
-    if json is not None:
-        json.write_text(json_text.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(json, facts)
     if not succeeded:
         Console(stderr=True).print(f"{name}: a step failed; all lines are in {log}", style="red", highlight=False)
         raise typer.Exit(1)

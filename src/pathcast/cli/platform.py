@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.core.errors import PathcastError
 from pathcast.core.settings import STATE_DIR
 from pathcast.local.interrupts import termination_as_interrupt
@@ -23,7 +23,9 @@ from pathcast.local.interrupts import termination_as_interrupt
 if TYPE_CHECKING:
     from pathcast.local.platform import PartStatus
 
-STATE_DIR_OPTION = typer.Option(STATE_DIR, "--state-dir", help="Folder of the platform's data, logs and settings.")
+STATE_DIR_OPTION = typer.Option(
+    STATE_DIR, "--state-dir", file_okay=False, help="Folder of the platform's data, logs and settings."
+)
 FOLLOW_POLL_S = 0.2
 
 
@@ -61,7 +63,7 @@ def down(state_dir: Path = STATE_DIR_OPTION) -> None:
 
 
 def status(
-    json: Path | None = typer.Option(None, help="Also write what is shown to this file."),
+    json: Path | None = json_option("Also write what is shown to this file."),
     state_dir: Path = STATE_DIR_OPTION,
 ) -> None:
     """Show every part of the local platform: address, process, state, memory and age."""
@@ -128,7 +130,7 @@ def _write_json(parts: Sequence[PartStatus], path: Path) -> None:
         }
         for part in parts
     ]
-    path.write_bytes(msgspec.json.format(msgspec.json.encode({"parts": rows})))
+    write_json(path, {"parts": rows})
 
 
 def _duration(seconds: float) -> str:

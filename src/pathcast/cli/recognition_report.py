@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pathcast.cli.json_file import write_json
+
 if TYPE_CHECKING:
     from pathcast.recognition.classification import ClassificationScores
 
@@ -22,7 +24,6 @@ def report(
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Print the scores with their weakest classes; with a path, write the JSON and the confusion matrix."""
-    import msgspec
     from rich.console import Console
     from rich.table import Table
 
@@ -48,8 +49,7 @@ def report(
         console.print(by_class)
     if plots is not None:
         write_confusion(plots / "confusion.png", scores)
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode({**as_json(scores, samples_per_s), **(more or {})})))
+    write_json(json, {**as_json(scores, samples_per_s), **(more or {})})
 
 
 def as_json(scores: ClassificationScores, samples_per_s: float) -> dict[str, Any]:

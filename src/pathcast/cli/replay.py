@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.moments import read_moment
 from pathcast.core.settings import STATE_DIR
 
@@ -28,8 +29,8 @@ def replay(
     model: str = typer.Option("forecaster", help="The family whose versions are compared: forecaster or detector."),
     version: int | None = typer.Option(None, help="The version to try; default: the challenger, or else the newest."),
     against: int | None = typer.Option(None, help="The version to compare with; default: the champion."),
-    state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Run what cameras recorded through two versions and show what differs: detections, tracks, forecasts, errors.
 
@@ -37,8 +38,6 @@ def replay(
     analyzer's own code. Nothing is stored and nothing that serves is changed. The exit code is 1 where the version
     would not pass the replay gate of a promotion.
     """
-    import json as json_text
-
     from rich.console import Console
     from rich.progress import Progress
 
@@ -62,8 +61,7 @@ def replay(
     verdict = replay_gate(family.replay, diff)
     figures = as_mapping(diff, verdict, family.name, versions, intervals)
     _show(figures, diff, verdict)
-    if json is not None:
-        json.write_text(json_text.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_json(json, figures)
     if not verdict.passed:
         raise typer.Exit(1)
 

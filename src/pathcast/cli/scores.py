@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.moments import read_moment
 from pathcast.core.settings import STATE_DIR
 
@@ -31,8 +32,8 @@ def scores(
     camera: str | None = typer.Option(None, help="Forecasts of this camera alone."),
     model: str | None = typer.Option(None, help="Forecasts of this model alone."),
     model_version: str | None = typer.Option(None, help="Forecasts of this version alone."),
-    state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Show the forecasts' own errors, by model version, camera and class, beside walking straight on.
 
@@ -41,7 +42,6 @@ def scores(
     """
     end = datetime.now(tz=UTC) if until is None else read_moment("--until", until)
     start = end - timedelta(hours=hours)
-    import msgspec
 
     from pathcast.core.settings import load_settings
     from pathcast.storage.connection import connect
@@ -66,7 +66,7 @@ def scores(
             "forecasts": sum(each.made for each in summaries),
             "rows": [as_mapping(each) for each in summaries],
         }
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        write_json(json, report)
 
 
 def as_mapping(summary: ScoreSummary) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.core.settings import STATE_DIR, PlatformSettings, load_settings
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def stream(
     quality: int = typer.Option(95, min=1, max=100, help="JPEG quality; JPEG files are sent as they are."),
     skip_stale: bool = typer.Option(False, help="Leave frames out, counted, while the broker cannot keep up."),
     connect_limit_s: float = typer.Option(30.0, min=0.1, help="How long a live camera may be away before it is gone."),
-    state_dir: Path = typer.Option(STATE_DIR, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Send video files, folders of images or RTSP cameras to the platform, several at once.
 
@@ -159,6 +160,5 @@ def _show(reports: list[StreamReport]) -> None:
 
 
 def _write_json(reports: list[StreamReport], path: Path) -> None:
-    import msgspec
 
-    path.write_bytes(msgspec.json.format(msgspec.json.encode({"cameras": reports})))
+    write_json(path, {"cameras": reports})

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pathcast.cli import platform_tracks
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.key_values import pairs
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR, load_settings
@@ -37,7 +38,9 @@ def train(
         ...,
         help="Raw data in a layout that the family reads, a folder prepared from it, or 'platform': its own tracks.",
     ),
-    output: Path | None = typer.Option(None, help="Folder for weights.npz and model.json; default: the family's name."),
+    output: Path | None = typer.Option(
+        None, file_okay=False, help="Folder for weights.npz and model.json; default: the family's name."
+    ),
     workers: int = typer.Option(1, min=1, help="Processes that train together on this machine, a core or more each."),
     threads: int = typer.Option(0, min=0, help="CPU threads of each; 0: one per core, or 1 for each of many workers."),
     epochs: int | None = typer.Option(None, min=1, help="Passes over the data."),
@@ -60,8 +63,10 @@ def train(
         envvar=TRACKING_VARIABLE,
         help="MLflow server to record the run at; default: the local platform's, if it is up.",
     ),
-    state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its MLflow and its database."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    state_dir: Path = typer.Option(
+        STATE_DIR, file_okay=False, help="The local platform's state, to find its MLflow and its database."
+    ),
+    json: Path | None = json_option("Also write the figures to this file."),
 ) -> None:
     """Train a model; the best epoch on the validation part is kept.
 
@@ -332,4 +337,4 @@ def _report(model: TrainedModel, output: Path, console: Console, json: Path | No
     if json is not None:
         names = ("family", "workers", "data_version", "epochs_run", "best_epoch", "seconds_per_epoch", "losses")
         summary = {name: record[name] for name in (*names, "val_start", "val")}
-        json.write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_json(json, summary)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pathcast import __version__
+from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.key_values import pairs
 from pathcast.cli.train import TRACKING_VARIABLE, tracking_at
 from pathcast.core.errors import InvalidInputError
@@ -36,7 +37,7 @@ def tune(
     threads: int = typer.Option(1, min=1, help="CPU threads of each."),
     fix: list[str] = typer.Option([], "--set", help="KEY=VALUE: a setting of all trials, not searched; repeatable."),
     option: list[str] = typer.Option([], help="KEY=VALUE: how raw data is prepared; repeatable."),
-    output: Path | None = typer.Option(None, help="Folder of the search; default: tune-FAMILY."),
+    output: Path | None = typer.Option(None, file_okay=False, help="Folder of the search; default: tune-FAMILY."),
     resume: bool = typer.Option(False, help="Go on with the search in the output folder."),
     price: float = typer.Option(0.0, min=0, help="What an hour of one trial's machine costs, for the estimate."),
     yes: bool = typer.Option(False, "--yes", "-y", help="Start without asking."),
@@ -44,8 +45,8 @@ def tune(
     mlflow: str | None = typer.Option(
         None, envvar=TRACKING_VARIABLE, help="Record here; default: the local platform's MLflow, if it is up."
     ),
-    state_dir: Path = typer.Option(STATE_DIR, help="The local platform's state, to find its MLflow."),
-    json: Path | None = typer.Option(None, help="Also write the figures to this file."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="The local platform's state, to find its MLflow."),
+    json: Path | None = json_option("Also write the figures to this file."),
     katib: Path | None = typer.Option(
         None, help="Search nothing: write the same search as an Experiment of Katib to this file."
     ),
@@ -109,8 +110,7 @@ def tune(
     if runs is not None:
         runs.finish(best, [result, *pictures])
     _report(console, search, summary, target)
-    if json is not None:
-        json.write_text(json_text.dumps({**summary, **estimate.figures(price)}, indent=2) + "\n", encoding="utf-8")
+    write_json(json, {**summary, **estimate.figures(price)})
 
 
 def _search(

@@ -23,6 +23,8 @@ def read_claims(path: Path) -> tuple[float, int]:
 
     Raises InvalidInputError where it cannot be opened as a video.
     """
+    if not path.is_file():
+        raise InvalidInputError(f"video {path}: no such file", hint="check the path")
     with _opened(path) as capture:
         if not capture.isOpened():
             raise InvalidInputError(f"video {path}: expected a video file, it cannot be opened as one")

@@ -144,7 +144,8 @@ def is_served(path: Path) -> bool:
 def load_onnx(path: Path, hint: str) -> tuple[onnx.ModelProto, onnx.ValueInfoProto, onnx.ValueInfoProto]:
     """A checked file with its one input and its one output; InvalidInputError where it is something else."""
     if not path.is_file():
-        raise InvalidInputError(f"{path}: no such file", hint=hint)
+        got = "it is a folder" if path.is_dir() else "no such file"
+        raise InvalidInputError(f"{path}: expected an ONNX file, {got}", hint=hint)
     try:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)

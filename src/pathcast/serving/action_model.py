@@ -23,7 +23,7 @@ class ActionFile:
     """A served file, with the facts that its configuration states: `classes`, and `window_s`, what a clip covers."""
 
     def __init__(self, onnx_file: Path, threads: int = 1) -> None:
-        self._file, config_file = onnx_file, onnx_file.parents[1] / "config.pbtxt"
+        self._file, config_file = onnx_file, onnx_file.absolute().parent.parent / "config.pbtxt"
         for path in (onnx_file, config_file):
             if not path.is_file():
                 raise InvalidInputError(f"{path}: no such file", hint="give MODEL/1/model.onnx of an exported model")

@@ -143,7 +143,9 @@ def open_session(path: Path, content: bytes, threads: int = 1) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class below Exception
-        raise InvalidInputError(f"model {path}: not a model that onnxruntime loads: {error}") from error
+        raise InvalidInputError(
+            f"model {path}: not a model that onnxruntime loads: {error}", hint="give another file, or export it anew"
+        ) from error
 
 
 def require_tensors(path: Path, session: Any, expected: Signature) -> None:

@@ -6,7 +6,7 @@ synthetic camera motion, missed detections and clutter added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -154,9 +154,14 @@ def tracker_settings(values: Mapping[str, Any], base: TrackerSettings = _DEFAULT
         place = settings.get(group) if group else settings
         if not isinstance(place, dict) or own not in place:
             off = f"; {group} is off" if group in settings and place is None else ""
-            raise InvalidInputError(f"tracker: no setting {name}{off}", hint="see pathcast.tracking.settings")
+            raise InvalidInputError(f"tracker: no setting {name}{off}", hint=f"one of {', '.join(_names(settings))}")
         place[own] = value
     try:
         return msgspec.convert(settings, TrackerSettings)
     except msgspec.ValidationError as error:
-        raise InvalidInputError(f"tracker settings: {error}", hint="see pathcast.tracking.settings") from error
+        raise InvalidInputError(f"tracker settings: {error}") from error
+
+
+def _names(settings: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in settings.items():
+        yield from (f"{name}.{own}" for own in value) if isinstance(value, dict) else (name,)

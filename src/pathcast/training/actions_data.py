@@ -18,6 +18,7 @@ from pathcast.recognition.clip_splits import PARTS, SplitRule, counts, split
 from pathcast.recognition.clip_store import ClipEntry, write_clips
 from pathcast.recognition.clips import ClipFile, find_clips, read_frames
 from pathcast.recognition.frame_quality import QualityLimits, checked_clip
+from pathcast.training.options import check_values
 
 CANDIDATES = 3
 """So many times the wanted frames are looked at, so that bad ones can be replaced."""
@@ -54,9 +55,8 @@ def prepare_clips(source: Path, folder: Path, options: Mapping[str, Any]) -> Map
     """
     kinds = (ClipOptions, SplitRule, QualityLimits)
     own = [{entry.name for entry in fields(kind)} for kind in kinds]
-    known = set().union(*own)
-    if unknown := sorted(set(options) - known):
-        raise InvalidInputError(f"actions: no option {', '.join(unknown)}; expected one of {', '.join(sorted(known))}")
+    defaults = {name: value for kind in kinds for name, value in asdict(kind()).items()}
+    check_values("actions", options, defaults)
     given: dict[str, Any] = {**options, "held_out": _names(options.get("held_out", ()))}
     of_clips, of_split, of_quality = ({name: given[name] for name in names & set(given)} for names in own)
     clip, rule, limits = ClipOptions(**of_clips), SplitRule(**of_split), QualityLimits(**of_quality)

@@ -24,6 +24,7 @@ from pathcast.monitoring.signals import APPEARANCE, BOX_HEIGHT, BRIGHTNESS, OBJE
 from pathcast.training.detector_data import SELECTION, SplitSettings, prepare, read_prepared
 from pathcast.training.family import Arrays, Evaluation, Family, Gate, ReplayGate, Selection
 from pathcast.training.labelling import LabellingSettings
+from pathcast.training.options import check_values
 from pathcast.training.predictors import detect, onnx_predictor
 from pathcast.training.recordings import read_recordings
 from pathcast.training.settings import TrainingSettings
@@ -56,12 +57,8 @@ def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Ma
     What is left out or assumed is logged, and in the card.
     """
     split_names, label_names = ({entry.name for entry in fields(kind)} for kind in (SplitSettings, LabellingSettings))
-    known = split_names | label_names | {"classes", "teacher", "without"}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InvalidInputError(
-            f"detector data: no option {', '.join(unknown)}; expected one of {', '.join(sorted(known))}"
-        )
+    others: dict[str, Any] = {"classes": {}, "teacher": None, "without": ()}
+    check_values("detector data", options, {**asdict(SplitSettings()), **asdict(LabellingSettings()), **others})
     shares: dict[str, Any] = {name: options[name] for name in split_names & set(options)}
     rules = SplitSettings(**{**shares, "held_out": _names(options.get("held_out", ()))})
     labelling = LabellingSettings(**{"every": 5, **{key: options[key] for key in label_names & set(options)}})

@@ -22,6 +22,7 @@ from pathcast.training.archived_frames import ArchiveSpan, choose_rows, read_fra
 from pathcast.training.detector_data import SELECTION
 from pathcast.training.family import Selection
 from pathcast.training.labelling import LabellingSettings, label
+from pathcast.training.options import check_values
 from pathcast.training.raw_files import local_file
 from pathcast.training.teachers import find_teacher, teacher_name
 
@@ -105,10 +106,7 @@ def select_frames(settings: PlatformSettings, folder: Path, wanted: Selection) -
 def _options(given: Mapping[str, Any]) -> tuple[FrameSelection, LabellingSettings]:
     parts = ({field.name for field in fields(kind)} for kind in (FrameSelection, LabellingSettings))
     own, labels = ({name: value for name, value in given.items() if name in names} for names in parts)
-    unknown = sorted(set(given) - set(own) - set(labels))
-    if unknown:
-        names = sorted(field.name for kind in (FrameSelection, LabellingSettings) for field in fields(kind))
-        raise InvalidInputError(f"selection: no option {', '.join(unknown)}; expected one of {', '.join(names)}")
+    check_values("selection", given, {**asdict(FrameSelection()), **asdict(LabellingSettings())})
     return FrameSelection(**own), LabellingSettings(**{"every": 5, **labels})
 
 

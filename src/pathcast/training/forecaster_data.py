@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from pathcast.storage import training_tracks as storage
 from pathcast.storage.connection import connect
 from pathcast.storage.training_tracks import TrackSelection
 from pathcast.training.family import Selection
+from pathcast.training.options import check_values
 
 Part = Literal["train", "val", "test"]
 CARD_PAGE = "data_card.md"
@@ -35,6 +36,7 @@ DEFAULTS: Mapping[str, Any] = {
     "max_standing_share": AS_RECORDED.max_standing_share,
 }
 """`held_out`: a scene of ETH/UCY. The shares are of tracks. The rest is what `read_tracks` asks of them."""
+_OF_PUBLISHED = {"held_out", "split_seed"}
 
 
 def prepare_windows(source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -43,14 +45,13 @@ def prepare_windows(source: Path, folder: Path, options: Mapping[str, Any]) -> M
     ETH/UCY comes with its own split in time into training and validation. The scene `held_out` is its test; or,
     without one, half of the validation's tracks. Every other layout that `read_tracks` knows is split by track.
     """
-    unknown = sorted(set(options) - set(DEFAULTS))
-    if unknown:
-        raise InvalidInputError(
-            f"forecaster data: no option {', '.join(unknown)}; expected one of {', '.join(DEFAULTS)}"
-        )
+    check_values("forecaster data", options, DEFAULTS)
     chosen = {**DEFAULTS, **options}
-    split = _published_split if (source / "all_data").is_dir() else _split_by_track
-    train, val, test, card = split(source, chosen)
+    published = (source / "all_data").is_dir()
+    unused = sorted(options.keys() - _OF_PUBLISHED) if published else []
+    if unused:
+        raise InvalidInputError(f"{source}: {', '.join(unused)}: ETH/UCY comes with a split of its own")
+    train, val, test, card = (_published_split if published else _split_by_track)(source, chosen)
     counts = {}
     for part, windows in (("train", train), ("val", val), ("test", test)):
         np.savez(folder / f"{part}.npz", units=np.array(windows.units), **windows.arrays())
@@ -67,11 +68,8 @@ def select_tracks(settings: PlatformSettings, folder: Path, wanted: Selection) -
     """
     options = dict(wanted.options)
     names = {field.name for field in fields(TrackQuality)}
+    check_values("selection", options, {**asdict(TrackQuality()), "class_ids": (), "units": None})
     quality = TrackQuality(**{name: options.pop(name) for name in names & set(options)})
-    unknown = sorted(set(options) - {"class_ids", "units"})
-    if unknown:
-        known = ", ".join(sorted({*names, "class_ids", "units"}))
-        raise InvalidInputError(f"selection: no option {', '.join(unknown)}; expected one of {known}")
     class_ids = tuple(options.get("class_ids", ()))
     selection = TrackSelection.last_days(
         wanted.days,

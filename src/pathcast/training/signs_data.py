@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pathcast.recognition.gtsrb import SignRow, SignSet, read_gtsrb
 from pathcast.recognition.sign_augmentation import MARGIN
 from pathcast.recognition.sign_classes import CLASS_NAMES
 from pathcast.recognition.sign_settings import SIDE
+from pathcast.training.options import check_values
 
 PARTS = ("train", "val", "test")
 
@@ -53,9 +54,7 @@ def prepare(source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[s
 
     Raises InvalidInputError naming file and row, or a class that nothing is to be learned of.
     """
-    names = {field.name for field in fields(SplitSettings)}
-    if unknown := sorted(set(options) - names):
-        raise InvalidInputError(f"signs: no option {', '.join(unknown)}; expected one of {', '.join(sorted(names))}")
+    check_values("signs", options, asdict(SplitSettings()))
     settings = SplitSettings(**options)
     found = read_gtsrb(source)
     parts = split(found, settings)

@@ -13,8 +13,11 @@ from pathcast.detection.classes import CLASS_NAMES, class_id_of
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
 from pathcast.registry.ultralytics import open_ultralytics
+from pathcast.serving.local_models import open_session, read_model, require_tensors
+from pathcast.serving.remote_models import ANALYZER_MODELS
 from pathcast.training.labelling import Teacher
 
+_DETECTOR = ANALYZER_MODELS["detector"]
 _WEAKEST = 0.05
 
 
@@ -35,28 +38,14 @@ def teacher_name(file: Path) -> str:
 
 def onnx_teacher(file: Path, threads: int = 1) -> Teacher:
     """A detector in the served signature: `images` → `boxes`, `scores`, `classes`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class below Exception
-        raise InvalidInputError(f"{file}: not a model that onnxruntime loads: {error}") from error
-    names = ["boxes", "scores", "classes"]
-    if [value.name for value in session.get_inputs()] != ["images"] or not set(names) <= {
-        value.name for value in session.get_outputs()
-    }:
-        raise InvalidInputError(
-            f"{file}: expected a detector with input 'images' and outputs {names}",
-            hint=f"convert it: pathcast models import {file} --family detector --output DIR",
-        )
+    session = open_session(file, read_model(file), threads)
+    require_tensors(file, session, _DETECTOR)
     _, height, width, _ = session.get_inputs()[0].shape
     batch = np.empty((1, height, width, 3), np.uint8)
 
     def look(pixels: UInt8Array) -> Detections:
         fit = letterbox(pixels, batch[0])
-        boxes, scores, classes = session.run(names, {"images": batch})
+        boxes, scores, classes = session.run(_DETECTOR.outputs, {"images": batch})
         return to_detections(boxes[0], scores[0], classes[0], fit, score_threshold=_WEAKEST)
 
     return look

@@ -17,6 +17,7 @@ from pathcast.core.trained_model import DESCRIPTION_FILE, PICTURES, TrainedModel
 from pathcast.training.family import Family
 from pathcast.training.loop import EpochReport, Fit, Task, fit
 from pathcast.training.network import assign_weights, read_weights
+from pathcast.training.options import check_values
 from pathcast.training.prepared import PreparedData
 from pathcast.training.provenance import git_commit
 from pathcast.training.settings import TrainingSettings
@@ -96,10 +97,7 @@ class Job:
         if initial is not None:
             own = {**{name: own[name] for name in family.sampling}, **initial.settings}
         training = asdict(family.training)
-        unknown = sorted(set(wanted) - set(own) - set(training))
-        if unknown:
-            known = ", ".join(sorted({*own, *training}))
-            raise InvalidInputError(f"{family.name}: no setting {', '.join(unknown)}; expected one of {known}")
+        check_values(family.name, wanted, {**own, **training}, "setting")
         fixed = own.keys() - set(family.sampling)
         changed = sorted(name for name in fixed & wanted.keys() if wanted[name] != own[name])
         if initial is not None and changed:

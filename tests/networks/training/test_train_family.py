@@ -85,7 +85,7 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path, family: Family) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"day": 1}, "no option day; expected one of held_out"),
+        ({"day": 1}, "no option day; expected one of frame_rate, held_out"),
         ({"held_out": "eth"}, "expected the ETH/UCY layout"),
         ({"val_share": 0.6, "test_share": 0.4}, "together below 1"),
         ({"min_steps": 99}, "empty selection"),

@@ -93,7 +93,7 @@ def test_a_model_of_another_signature_is_refused(tmp_path: Path, broken: bool) -
     model = identity(tmp_path / "model.onnx")
     if broken:
         model.write_bytes(b"no model")
-    with pytest.raises(InvalidInputError, match="not a model" if broken else "expected input 'images' and outputs"):
+    with pytest.raises(InvalidInputError, match="not a model" if broken else "expected inputs images and outputs"):
         evaluate("--data", tmp_path, "--model", model)
 
 

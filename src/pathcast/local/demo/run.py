@@ -89,10 +89,10 @@ class _Demo:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._phases: dict[str, float] = {}
         self._interrupted = threading.Event()
+        self._detector_file = self._choose_detector()
         self._clip = find_clip(options.video, options.data_dir, options.state_dir / "downloads", console.print)
         self._camera = self._choose_camera()
         self._source = VideoFile(self._clip, fps=self._camera.frames_per_second)
-        self._detector_file = self._choose_detector()
         self._frames = self._source.expected
         self._fps = self._source.fps
 
@@ -284,7 +284,7 @@ class _Demo:
         asked = self._options.detector
         if asked is not None:
             if not asked.is_file():
-                raise InvalidInputError(f"detector {asked}: no such file")
+                raise InvalidInputError(f"detector {asked}: no such file", hint="check the path")
             return asked
         path = self._options.data_dir / "models" / "yolox_nano.onnx"
         return path if path.is_file() else None
