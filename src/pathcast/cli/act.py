@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 
 
 def act(
@@ -17,7 +17,7 @@ def act(
     step: float = typer.Option(1.0, min=0.05, help="Seconds from one window to the next."),
     fps: float | None = typer.Option(None, help="Frames per second, where the file does not say or is wrong."),
     threads: int = typer.Option(1, min=1, help="CPU threads."),
-    json: Path | None = json_option("Write the windows to this file."),
+    json: Path | None = file_option("Write the windows to this file."),
 ) -> None:
     """Print which action is seen when, and by which frames.
 

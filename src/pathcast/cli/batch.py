@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.cli.tracker_options import SET_HELP, chosen_settings
 from pathcast.core.settings import STATE_DIR, load_settings
 
@@ -48,7 +48,7 @@ def batch(
     workers: int = typer.Option(2, min=1, help="Frames that --detector works on at a time, one thread each."),
     restart: bool = typer.Option(False, help="Replace what is in the folder instead of going on with it."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Detect, track and forecast in whole videos.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from pathcast.cli.json_file import write_json
+from pathcast.cli.output_file import write_json
 
 app = typer.Typer(name="bench", no_args_is_help=True, help="Measure how fast a part is.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 
 if TYPE_CHECKING:
     from pathcast.core.arrays import Float32Array, UInt8Array
@@ -28,7 +28,7 @@ def bench_actions(
     fps: float | None = typer.Option(None, help="Frames per second, where the file is wrong."),
     rounds: int = typer.Option(3, min=1, help="Requests of each window; the fastest counts."),
     threads: int = typer.Option(1, min=1, help="CPU threads."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Milliseconds a clip, over thirds of the video's windows: those with the fewest people, some, and the most."""
     import time

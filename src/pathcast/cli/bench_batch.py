@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def bench_batch(
     forecaster: Path | None = typer.Option(None, help="ONNX file of a forecaster for ours; else constant velocity."),
     rounds: int = typer.Option(1, min=1, help="They take turns this often; each counts with its best round."),
     peer: bool = typer.Option(True, "--peer/--no-peer", help="Run Ultralytics too, where it is installed."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Frames a second and processor time a frame of `pathcast batch` and of Ultralytics' `track`.
 

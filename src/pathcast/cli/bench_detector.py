@@ -9,8 +9,8 @@ from pathlib import Path
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
 from pathcast.cli.label import SHIPPED
+from pathcast.cli.output_file import file_option
 
 _DATA = Path(os.environ.get("PATHCAST_DATA", "../shared/data"))
 _HALVES = {"val": 0.08, "test": 0.5, "gap_s": 1}
@@ -28,7 +28,7 @@ def bench_detector(
         help="Labelled recordings: the first half gives the scales of eight bits, the rest judges",
     ),
     rounds: int = typer.Option(200, min=3, help="Requests of each file, in turns; the median and the fastest count."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Milliseconds of processor time a request of one image on one thread, each at its own input size, in turns.
 

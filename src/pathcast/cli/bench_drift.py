@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
 from pathcast.cli.label import SHIPPED
+from pathcast.cli.output_file import file_option
 
 if TYPE_CHECKING:
     from pathcast.monitoring.benchmark import Clip, Judged
@@ -34,7 +34,7 @@ def bench_drift(
     data: Path | None = typer.Option(None, help="The folder with the clips; PATHCAST_DATA by default."),
     clip: list[str] = typer.Option([], help="Only this clip; may be given often."),
     detector: Path = typer.Option(SHIPPED, help="The detector's ONNX file."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Play real clips through the analyzer into a database of their own, as they are and changed; judge every window.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 
 if TYPE_CHECKING:
     from pathcast.core.arrays import Float32Array
@@ -29,7 +29,7 @@ def bench_forecaster(
     state_dir: Path = typer.Option(
         Path(".pathcast"), file_okay=False, help="With --triton: the local platform's state."
     ),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Milliseconds a request of 1, 100 and 1,000 agents: onnxruntime on one thread, and Triton over gRPC."""
     from rich.console import Console

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 
 if TYPE_CHECKING:
     from pathcast.core.arrays import Float64Array
@@ -27,7 +27,7 @@ def bench_mot(
     streams: int = typer.Option(8, min=2, help="Clients at once."),
     fps: float = typer.Option(7, min=0.1, help="The clip's frame rate."),
     state_dir: Path = typer.Option(Path(".pathcast"), file_okay=False, help="The running platform's state."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Time frames on the running platform's Triton, with the detector and the forecaster that it serves.
 

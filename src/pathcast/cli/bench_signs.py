@@ -11,7 +11,7 @@ import typer
 
 from pathcast.cli.bench import Row, app, report
 from pathcast.cli.classify import SHIPPED, open_classifier
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def bench_signs(
     name: str = typer.Option("signs", help="With --triton: the served model's name."),
     rounds: int = typer.Option(30, min=1, help="Requests of each kind; the median and the fastest count."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="With --triton: the local platform's state."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Images a second in requests of 1, 4 and 16, on one thread; with data, the accuracy of each file."""
     import numpy as np

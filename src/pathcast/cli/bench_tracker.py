@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 from pathcast.core.arrays import Float64Array
 
 _FRAMES = {50: 120, 200: 60, 1000: 16}
@@ -22,7 +22,7 @@ def bench_tracker(
         5, min=1, help="The trackers take turns so often; each frame counts with its best round."
     ),
     peers: bool = typer.Option(True, "--peers/--no-peers", help="Run SORT, ByteTrack, OC-SORT and C-BIoU too."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Milliseconds an update at 50, 200 and 1,000 objects, and to save and restore the state of 200 tracks."""
     from rich.console import Console

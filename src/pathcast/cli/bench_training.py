@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from pathcast.cli.bench import Row, app, report
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 
 _DATA = Path(os.environ.get("PATHCAST_DATA", "../shared/data")) / "eth_ucy"
 
@@ -24,7 +24,7 @@ def bench_training(
     change: list[str] = typer.Option([], "--set", help="KEY=VALUE: a setting of training or family; repeatable."),
     epochs: int = typer.Option(6, min=2, help="Passes over the data; the first, which builds the graph, is left out."),
     rounds: int = typer.Option(2, min=1, help="One and two workers take turns this often; the best epoch counts."),
-    json: Path | None = json_option("Write the figures to this file."),
+    json: Path | None = file_option("Write the figures to this file."),
 ) -> None:
     """Seconds an epoch of a family, validation included, by two workers and by one, each on a core of its own.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def classify(
     name: str = typer.Option("signs", help="With --triton: the served model's name."),
     top: int = typer.Option(3, min=1, max=43, help="So many classes of each picture."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="With --triton: the local platform's state."),
-    json: Path | None = json_option("Also write the answers to this file."),
+    json: Path | None = file_option("Also write the answers to this file."),
 ) -> None:
     """Name the traffic sign in each picture, with the likeliest classes and their probabilities."""
     import numpy as np

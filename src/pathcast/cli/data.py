@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.label_classes import CLASSES, chosen_classes
+from pathcast.cli.output_file import file_option, write_json
 
 if TYPE_CHECKING:
     from pathcast.detection.labelled import LabelledImages
@@ -27,7 +27,7 @@ class LabelFormat(StrEnum):
 
 
 SOURCE = typer.Argument(..., help="COCO JSON, or a folder of YOLO text, Pascal VOC, a MOT sequence or masks.")
-WORK = typer.Option(Path("frames"), help="Folder for the frames of a sequence that is a video.")
+WORK = typer.Option(Path("frames"), file_okay=False, help="Folder for the frames of a sequence that is a video.")
 
 
 @app.command("check", epilog="Example: pathcast data check coco128 --json faults.json")
@@ -35,7 +35,7 @@ def check(
     source: Path = SOURCE,
     work: Path = WORK,
     classes: str = CLASSES,
-    json: Path | None = json_option("Also write every fault to this file."),
+    json: Path | None = file_option("Also write every fault to this file."),
 ) -> None:
     """Look at every file: unreadable images and labels, boxes empty or outside, the same box or image twice.
 
@@ -101,8 +101,8 @@ def convert(
 def correct(
     labels: Path = typer.Argument(..., help="The COCO JSON that was handed out."),
     by: Path = typer.Option(..., help="The COCO JSON that came back from CVAT or Label Studio."),
-    output: Path | None = typer.Option(None, help="Where to write the result; default: over the labels."),
-    json: Path | None = json_option("Also write what changed to this file."),
+    output: Path | None = file_option("Where to write the result; default: over the labels."),
+    json: Path | None = file_option("Also write what changed to this file."),
 ) -> None:
     """Take back what people made of the labels; images that they did not return keep theirs.
 

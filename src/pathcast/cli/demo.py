@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.settings import STATE_DIR
 
 
@@ -21,7 +21,7 @@ def demo(
         STATE_DIR, file_okay=False, help="Where the platform keeps its state, and the report goes."
     ),
     keep_running: bool = typer.Option(False, help="Leave the platform running at the end."),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Video in; tracks, predicted paths and their measured error out, through the real servers.
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.moments import read_moment
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def drift(
     camera: list[str] = typer.Option([], help="Only this camera; may be given often. All that sent frames by default."),
     window: float | None = typer.Option(None, min=0.01, help="Minutes to judge; the family's own by default."),
     until: str | None = typer.Option(None, help="End of the window, ISO 8601 with zone; now by default."),
-    report: Path | None = typer.Option(None, help="Write an HTML report to this file."),
+    report: Path | None = file_option("Write an HTML report to this file."),
     retrain: bool = typer.Option(False, help="On an alarm start continuous_training, unless one ran lately."),
     change: list[str] = typer.Option([], "--set", help="With --retrain: KEY=VALUE, a parameter of the pipeline."),
     host: str | None = typer.Option(None, help="With --retrain: Kubeflow Pipelines' address, to train there."),
@@ -37,7 +37,7 @@ def drift(
     ),
     accept: bool = typer.Option(False, help="Take the windows that alarmed so far for normal from now on."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = json_option("Also write the findings to this file."),
+    json: Path | None = file_option("Also write the findings to this file."),
 ) -> None:
     """Compare the last window with what the models learned from, or with the days before, and tell whom it concerns.
 
@@ -145,7 +145,6 @@ def _print(console: Console, checks: Sequence[DriftCheck]) -> None:
 
 
 def _write_json(path: Path, checks: Sequence[DriftCheck], trainings: Sequence[dict[str, Any]]) -> None:
-
     content = {
         "alarm": any(check.alarm for check in checks),
         "families": {check.family: {"alarm": check.alarm, "reasons": check.reasons} for check in checks},

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.label_classes import CLASSES, chosen_classes
+from pathcast.cli.output_file import file_option, write_json
 
 if TYPE_CHECKING:
     from pathcast.core.arrays import UInt8Array
@@ -47,7 +47,7 @@ def evaluate_detector(
     plots: Path | None = typer.Option(
         None, file_okay=False, help="Folder for curves of precision and recall, and confusions."
     ),
-    json: Path | None = json_option("Write the scores to this file."),
+    json: Path | None = file_option("Write the scores to this file."),
 ) -> None:
     """Score a detector by COCO's average precision, over the classes that the data has.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pathcast.cli.evaluate import app
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 from pathcast.cli.recognition_report import report
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def evaluate_actions(
     option: list[str] = typer.Option([], help="KEY=VALUE: how the clips are prepared; repeatable."),
     threads: int = typer.Option(1, min=1, help="CPU threads."),
     plots: Path | None = typer.Option(None, file_okay=False, help="Folder for the confusion matrix."),
-    json: Path | None = json_option("Write the scores to this file."),
+    json: Path | None = file_option("Write the scores to this file."),
 ) -> None:
     """Score action recognition by clip.
 

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pathcast.cli.evaluate import app
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -33,14 +33,16 @@ def evaluate_forecaster(
     ),
     leave_one_out: bool = typer.Option(False, help="Train five models, each tested on the scene it never saw."),
     folds: int | None = typer.Option(None, min=2, help="Train K models, each tested on tracks that it never saw."),
-    models: Path | None = typer.Option(None, help="With --leave-one-out: keep the five models in this folder."),
+    models: Path | None = typer.Option(
+        None, file_okay=False, help="With --leave-one-out: keep the five models in this folder."
+    ),
     model: Path | None = typer.Option(None, help="Folder of a trained forecaster; default: the one that ships."),
     epochs: int | None = typer.Option(None, min=1, help="Where models are trained: passes over the data."),
     threads: int = typer.Option(0, min=0, help="CPU threads; 0 means one per core."),
     plots: Path | None = typer.Option(
         None, file_okay=False, help="Folder for pictures: horizon, speed, calibration, examples (PNG)."
     ),
-    json: Path | None = json_option("Write the scores to this file."),
+    json: Path | None = file_option("Write the scores to this file."),
 ) -> None:
     """Score the forecaster scene by scene, strict windows of 8 + 12 steps, beside the baselines.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.evaluate import app
-from pathcast.cli.json_file import json_option
+from pathcast.cli.output_file import file_option
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def evaluate_signs(
     name: str = typer.Option("signs", help="With --triton: the served model's name."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="With --triton: the local platform's state."),
     plots: Path | None = typer.Option(None, file_okay=False, help="Folder for the picture of the confusion matrix."),
-    json: Path | None = json_option("Also write the scores to this file."),
+    json: Path | None = file_option("Also write the scores to this file."),
 ) -> None:
     """Score a sign classifier: accuracy with its confidence interval, by class, and calibration.
 

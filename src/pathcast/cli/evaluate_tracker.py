@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from pathcast.cli.evaluate import app
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.cli.tracker_contestants import OURS, Contestant, installed_peers, ours
 from pathcast.cli.tracker_options import SET_HELP, chosen_settings
 from pathcast.core import Detections, FrameTracks, InvalidInputError
@@ -67,7 +67,7 @@ def evaluate_tracker(
         None, help="Folder with a MOT file NAME.txt for each sequence, of any tracker: score these results too."
     ),
     with_peers: bool = typer.Option(True, "--peers/--no-peers", help="Run the peers too."),
-    json: Path | None = json_option("Write the scores to this file."),
+    json: Path | None = file_option("Write the scores to this file."),
 ) -> None:
     """Score the tracker on MOT sequences: HOTA, MOTA, IDF1, identity switches and time per update.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 
 app = typer.Typer(name="export", no_args_is_help=True, help="Write a trained model as ONNX, checked.")
 
@@ -25,7 +25,7 @@ def export_forecaster(
     version: int = typer.Option(1, min=1, help="The version's number."),
     model: Path | None = typer.Option(None, help="Folder of a trained forecaster; default: the one that ships."),
     data: Path | None = typer.Option(None, help="Folder in the ETH/UCY layout for the parity check; default: walks."),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Export to ONNX and compare with the network on real windows before anything is written."""
     from pathcast.forecasting.eth_ucy import SCENES, read_test

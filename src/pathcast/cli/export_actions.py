@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from pathcast.cli.export import app
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 
 
 @app.command("actions", epilog="Example: pathcast export actions --model actions --data actions/data --output repo")
@@ -24,7 +24,7 @@ def export_actions(
     int8_output: Path | None = typer.Option(
         None, file_okay=False, help="Also a repository in eight bits, if accuracy stays."
     ),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Export to ONNX and compare with the network on real clips before anything is written.
 

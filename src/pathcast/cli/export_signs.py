@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from pathcast.cli.export import app
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 
 
 @app.command("signs", epilog="Example: pathcast export signs --model signs --data signs/data --int8-output int8")
@@ -23,7 +23,7 @@ def export_signs(
     int8_output: Path | None = typer.Option(
         None, file_okay=False, help="Also a model folder in eight bits, if accuracy stays."
     ),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Export to ONNX and compare with the network on real images before anything is written.
 

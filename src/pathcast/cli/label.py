@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 
 if TYPE_CHECKING:
     from pathcast.training.labelling import RecordedFrame
@@ -38,7 +38,7 @@ def label(
     state_dir: Path = typer.Option(
         Path(".pathcast"), file_okay=False, help="The local platform's state, to find its archive."
     ),
-    json: Path | None = json_option("Also write the counts to this file."),
+    json: Path | None = file_option("Also write the counts to this file."),
 ) -> None:
     """Label frames with a teacher, keep what it is sure of and what lasts, and write COCO JSON.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.cli.pipeline_host import PipelineHost
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR
@@ -52,7 +52,7 @@ def run_pipeline(
         None, envvar="KFP_ACCOUNT", help="With --host: the service account of the steps."
     ),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="The local platform's state, to find its servers."),
-    json: Path | None = json_option("Also write the outcome to this file."),
+    json: Path | None = file_option("Also write the outcome to this file."),
 ) -> None:
     """Run a pipeline: here, on the local platform's servers, or on a cluster.
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.errors import PathcastError
 from pathcast.core.settings import STATE_DIR
 from pathcast.local.interrupts import termination_as_interrupt
@@ -63,7 +63,7 @@ def down(state_dir: Path = STATE_DIR_OPTION) -> None:
 
 
 def status(
-    json: Path | None = json_option("Also write what is shown to this file."),
+    json: Path | None = file_option("Also write what is shown to this file."),
     state_dir: Path = STATE_DIR_OPTION,
 ) -> None:
     """Show every part of the local platform: address, process, state, memory and age."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathcast.cli.json_file import write_json
+from pathcast.cli.output_file import write_json
 
 if TYPE_CHECKING:
     from pathcast.recognition.classification import ClassificationScores

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.moments import read_moment
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def replay(
     version: int | None = typer.Option(None, help="The version to try; default: the challenger, or else the newest."),
     against: int | None = typer.Option(None, help="The version to compare with; default: the champion."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Run what cameras recorded through two versions and show what differs: detections, tracks, forecasts, errors.
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.moments import read_moment
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.settings import STATE_DIR
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def scores(
     model: str | None = typer.Option(None, help="Forecasts of this model alone."),
     model_version: str | None = typer.Option(None, help="Forecasts of this version alone."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Show the forecasts' own errors, by model version, camera and class, beside walking straight on.
 

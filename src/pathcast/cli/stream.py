@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.settings import STATE_DIR, PlatformSettings, load_settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def stream(
     skip_stale: bool = typer.Option(False, help="Leave frames out, counted, while the broker cannot keep up."),
     connect_limit_s: float = typer.Option(30.0, min=0.1, help="How long a live camera may be away before it is gone."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Send video files, folders of images or RTSP cameras to the platform, several at once.
 
@@ -66,8 +66,7 @@ def stream(
     ]
     reports = _send(cameras, settings.kafka_bootstrap, settings.frames_topic)
     _show(reports)
-    if json is not None:
-        _write_json(reports, json)
+    write_json(json, {"cameras": reports})
 
 
 def _describe(files: list[Path], camera_ids: list[str], settings: PlatformSettings) -> dict[str, float | None]:
@@ -157,8 +156,3 @@ def _show(reports: list[StreamReport]) -> None:
             "" if report.last_captured_at is None else report.last_captured_at.isoformat(),
         )
     Console().print(table)
-
-
-def _write_json(reports: list[StreamReport], path: Path) -> None:
-
-    write_json(path, {"cameras": reports})

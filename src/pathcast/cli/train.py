@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pathcast.cli import platform_tracks
-from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.key_values import pairs
+from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import STATE_DIR, load_settings
 
@@ -66,7 +66,7 @@ def train(
     state_dir: Path = typer.Option(
         STATE_DIR, file_okay=False, help="The local platform's state, to find its MLflow and its database."
     ),
-    json: Path | None = json_option("Also write the figures to this file."),
+    json: Path | None = file_option("Also write the figures to this file."),
 ) -> None:
     """Train a model; the best epoch on the validation part is kept.
 

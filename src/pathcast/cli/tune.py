@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pathcast import __version__
-from pathcast.cli.json_file import json_option, write_json
 from pathcast.cli.key_values import pairs
+from pathcast.cli.output_file import file_option, write_json, write_text
 from pathcast.cli.train import TRACKING_VARIABLE, tracking_at
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import STATE_DIR
@@ -46,10 +46,8 @@ def tune(
         None, envvar=TRACKING_VARIABLE, help="Record here; default: the local platform's MLflow, if it is up."
     ),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="The local platform's state, to find its MLflow."),
-    json: Path | None = json_option("Also write the figures to this file."),
-    katib: Path | None = typer.Option(
-        None, help="Search nothing: write the same search as an Experiment of Katib to this file."
-    ),
+    json: Path | None = file_option("Also write the figures to this file."),
+    katib: Path | None = file_option("Search nothing: write the same search as an Experiment of Katib to this file."),
     image: str = typer.Option(
         f"pathcast-train:{__version__}", envvar="PATHCAST_TRAIN_IMAGE", help="Katib: the image of its trials."
     ),
@@ -152,7 +150,7 @@ def _write_experiment(family: str, fix: list[str], trials: Trials, target: Path)
 
     trial = tracker_trial() if family == TRACKER else family_trial(family, trials.threads)
     document = experiment(trial, pairs("--set", fix), trials)
-    target.write_text(yaml.safe_dump(document, sort_keys=False, width=120), encoding="utf-8")
+    write_text(target, yaml.safe_dump(document, sort_keys=False, width=120))
 
 
 def _estimate(trials: int, parallel: int, threads: int, trial_s: float) -> Estimate:

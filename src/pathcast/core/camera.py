@@ -17,6 +17,8 @@ from pathcast.core.frame import check_camera_id
 from pathcast.core.ground_plane import GroundPlane, ground_plane_from_mapping
 from pathcast.core.trajectory import FRAME_HEIGHTS, METRES
 
+_HINT = 'a camera file is TOML: camera_id = "gate-1" and, where known, the tables [calibration] and [classify]'
+
 
 @dataclass(frozen=True, slots=True)
 class Camera:
@@ -83,11 +85,11 @@ def read_camera_file(path: Path) -> Camera:
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInputError(f"camera file {path}: {error}") from error
+        raise InvalidInputError(f"camera file {path}: {error}", hint=_HINT) from error
     try:
         return camera_from_mapping(fields)
     except InvalidInputError as error:
-        raise InvalidInputError(f"camera file {path}: {error}") from error
+        raise InvalidInputError(f"camera file {path}: {error.message}", hint=error.hint or _HINT) from error
 
 
 def camera_from_mapping(fields: Mapping[str, Any]) -> Camera:

@@ -120,7 +120,8 @@ def convolve_focus(model: onnx.ModelProto, images: str) -> bool:
     """Let one convolution stand for the Focus behind the input `images` [n, 3, h, w] and the one behind that.
 
     Focus makes of three planes twelve of half their height and width: every second pixel of every second row. So
-    3 x 3 of its cells are 6 x 6 pixels, in steps of two, as in Ultralytics' YOLOv5 since 6.0. Returns whether it does.
+    3 x 3 of its cells are 6 x 6 pixels, in steps of two, as in Ultralytics' YOLOv5 since 6.0. Returns whether it does;
+    then the planes are RGB, instead of the BGR that YOLOX takes.
     """
     graph = model.graph
     slices = list(takewhile(lambda node: node.op_type == "Slice", graph.node))
@@ -136,7 +137,7 @@ def convolve_focus(model: onnx.ModelProto, images: str) -> bool:
     if weights is None or used[weights.name] > 1 or _square(first) != 3 or not _is_focus(model, focus, images):
         return False
     by_quarter = numpy_helper.to_array(weights).reshape(-1, 2, 2, 3, 3, 3)  # column, row; colour; y, x
-    _replace(weights, by_quarter.transpose(0, 3, 4, 2, 5, 1).reshape(-1, 3, 6, 6))
+    _replace(weights, by_quarter[:, :, :, ::-1].transpose(0, 3, 4, 2, 5, 1).reshape(-1, 3, 6, 6))
     shape = {"kernel_shape": [6, 6], "pads": [2, 2, 2, 2], "strides": [2, 2]}
     first.CopyFrom(helper.make_node("Conv", [images, *first.input[1:]], first.output, first.name, **shape))
     unused = {name for node in focus for name in node.input} - used.keys()

@@ -110,13 +110,14 @@ def to_served(source: YoloxFile, *, top_k: int | None = None) -> onnx.ModelProto
     quick.CopyFrom(source.model)
     pool_in_turn(quick.graph)
     kept = COCO_CLASS_IDS if keep_classes(quick.graph, source.output_name, COCO_CLASS_IDS) else range(COCO_CLASSES)
-    convolve_focus(quick, source.input_name)
+    turned = {} if convolve_focus(quick, source.input_name) else {"bgr_of_rgb": np.array([2, 1, 0], np.int64)}
     source = replace(source, model=quick)
-    before = Wiring(source, {"bgr_of_rgb": np.array([2, 1, 0], np.int64)})
+    before = Wiring(source, turned)
     # The shuffles run on bytes, a quarter of the traffic of floats.
     before.add("Transpose", "images", "planes", perm=[0, 3, 1, 2])
-    before.add("Gather", "planes bgr_of_rgb", "bgr", axis=1)
-    before.add("Cast", "bgr", "input", to=onnx.TensorProto.FLOAT)
+    if turned:
+        before.add("Gather", "planes bgr_of_rgb", "bgr", axis=1)
+    before.add("Cast", "bgr" if turned else "planes", "input", to=onnx.TensorProto.FLOAT)
     constants: dict[str, npt.NDArray[Any]] = {
         "corners": corners.T[None],
         "strides": strides[None, None],

@@ -34,6 +34,7 @@ def write_report(compared: Sequence[Compared], path: Path) -> None:
     head = f"{_POLICY}{_STYLE}<title>Drift</title>"
     page = _evidently_page(drawn) if drawn else "<html><head></head><body></body></html>"
     page = page.replace("<head>", f"<head>{head}", 1).replace("<body>", f"<body>{_table(compared)}", 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 

@@ -140,6 +140,10 @@ def open_session(path: Path, content: bytes, threads: int = 1) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Weights in files of their own lie beside the model.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(path.absolute().parent)
+    )
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class below Exception

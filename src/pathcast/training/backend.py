@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO, cast
 
 from pathcast.core.errors import PathcastError
 
 _STDERR = 2
-_GREETINGS = (b"before absl::InitializeLog()", b"oneDNN custom operations are on")
+_GREETINGS = ("before absl::InitializeLog()", "oneDNN custom operations are on")
 
 
 def use_tensorflow(threads: int = 0) -> None:
@@ -41,17 +43,28 @@ def use_tensorflow(threads: int = 0) -> None:
 
 @contextmanager
 def _no_greeting() -> Iterator[None]:
-    """Keep back what TensorFlow says when it is loaded, whatever its log level; anything else is told afterwards."""
+    """Keep back what TensorFlow says when it is loaded, whatever its log level.
+
+    The rest is passed on by a process of its own, which outlives this one where TensorFlow ends it.
+    """
+    grep = shutil.which("grep")
+    if grep is None or sys.stderr is None:
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(_STDERR)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), _STDERR)
+    command = [
+        grep,
+        "--line-buffered",
+        "--invert-match",
+        "--fixed-strings",
+        *(f"--regexp={each}" for each in _GREETINGS),
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=kept) as passing:
+        os.dup2(cast("IO[bytes]", passing.stdin).fileno(), _STDERR)
         try:
             yield
         finally:
             sys.stderr.flush()
             os.dup2(kept, _STDERR)
             os.close(kept)
-            said.seek(0)
-            lines = [line for line in said if not any(greeting in line for greeting in _GREETINGS)]
-            os.write(_STDERR, b"".join(lines))

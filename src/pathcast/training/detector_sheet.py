@@ -24,6 +24,8 @@ def draw_sheet(
     sets: Sequence[LabelledImages], path: Path, *, vary: bool = False, count: int = 16, seed: int = 1
 ) -> None:
     """Write `count` images, as they are or as training varies them, with their boxes, as one picture."""
+    if not cv2.haveImageWriter(path.name):
+        raise InvalidInputError(f"{path}: expected the name of a picture, such as sheet.png")
     everything = [(labelled, image) for labelled in sets for image in labelled]
     if not everything:
         raise InvalidInputError("sheet: expected images, got none")

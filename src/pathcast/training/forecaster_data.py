@@ -36,7 +36,6 @@ DEFAULTS: Mapping[str, Any] = {
     "max_standing_share": AS_RECORDED.max_standing_share,
 }
 """`held_out`: a scene of ETH/UCY. The shares are of tracks. The rest is what `read_tracks` asks of them."""
-_OF_PUBLISHED = {"held_out", "split_seed"}
 
 
 def prepare_windows(source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,9 +47,11 @@ def prepare_windows(source: Path, folder: Path, options: Mapping[str, Any]) -> M
     check_values("forecaster data", options, DEFAULTS)
     chosen = {**DEFAULTS, **options}
     published = (source / "all_data").is_dir()
-    unused = sorted(options.keys() - _OF_PUBLISHED) if published else []
-    if unused:
-        raise InvalidInputError(f"{source}: {', '.join(unused)}: ETH/UCY comes with a split of its own")
+    expected = {"held_out"} if chosen["held_out"] is not None else {"held_out", "split_seed"}
+    if published and (unused := sorted(options.keys() - expected)):
+        raise InvalidInputError(
+            f"{source}: {', '.join(unused)}: not used for ETH/UCY's own split, {' and '.join(sorted(expected))} may be"
+        )
     train, val, test, card = (_published_split if published else _split_by_track)(source, chosen)
     counts = {}
     for part, windows in (("train", train), ("val", val), ("test", test)):

@@ -14,7 +14,7 @@ def check_values(what: str, given: Mapping[str, Any], defaults: Mapping[str, Any
 
     Kinds are whole numbers, numbers, and true or false; values of others are for whoever takes them.
 
-    >>> check_values("signs", {"val": 0, "seed": 3.0}, {"val": 0.1, "seed": 1})
+    >>> check_values("signs", {"val": 0, "seed": 3}, {"val": 0.1, "seed": 1})
     """
     unknown = sorted(given.keys() - defaults.keys())
     if unknown:
@@ -28,7 +28,7 @@ def check_values(what: str, given: Mapping[str, Any], defaults: Mapping[str, Any
         elif isinstance(default, Real):
             fits, expected = isinstance(value, Real) and not isinstance(value, bool), "a number"
             if isinstance(default, int):
-                fits, expected = fits and float(value).is_integer(), "a whole number"
+                fits, expected = fits and isinstance(value, int), "a whole number"
         else:
             continue
         if not fits:

@@ -41,6 +41,16 @@ def test_a_published_yolox_looks_at_each_image_in_an_input_of_its_shape(
     published.close()
 
 
+def test_weights_in_a_file_of_their_own_are_found_beside_the_model(yolox_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "parted.onnx"
+    model = to_served(read_yolox(yolox_path))
+    onnx.save_model(model, str(path), save_as_external_data=True, location="parted.weights")
+    assert (tmp_path / "parted.weights").stat().st_size > path.stat().st_size
+    detector = FileDetector(path)
+    assert len(detector.detect([np.zeros((90, 160, 3), np.uint8)])[0]) == 1
+    detector.close()
+
+
 def test_each_shape_has_one_session_and_the_last_few_are_kept(
     yolox_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

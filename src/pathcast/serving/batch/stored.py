@@ -21,7 +21,7 @@ from pathcast.core.video import VIDEO_SUFFIXES
 from pathcast.serving.batch import s3
 from pathcast.serving.batch.run import BatchSettings, run_batch, run_identity
 from pathcast.serving.batch.segments import REPORT_FILE, RESULT_FILES
-from pathcast.serving.batch.videos import camera_name, name_without_suffix, open_video
+from pathcast.serving.batch.videos import camera_name, open_video
 from pathcast.serving.remote_models import served_models
 from pathcast.serving.triton_client import TritonClient
 from pathcast.tracking.settings import TrackerSettings
@@ -120,4 +120,6 @@ def _working_on(place: Path, address: str, target: str) -> Iterator[Path]:
 
 
 def _place(address: str) -> str:
-    return name_without_suffix(PurePosixPath(address))
+    """What the results of a video or of a folder of images are called after; a folder's name may have dots."""
+    path = PurePosixPath(address)
+    return path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -108,16 +108,7 @@ def camera_name(path: Path) -> str:
     >>> camera_name(Path("Hall North (2).mp4"))
     'hall-north-2'
     """
-    return re.sub(r"[^a-z0-9_-]+", "-", name_without_suffix(path).lower()).strip("-_")[:63] or "video"
-
-
-def name_without_suffix(path: PurePath) -> str:
-    """What results are called after; the name of a folder may have dots.
-
-    >>> name_without_suffix(PurePath("hall.2026-01-01")), name_without_suffix(PurePath("hall.MP4"))
-    ('hall.2026-01-01', 'hall')
-    """
-    return path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
+    return re.sub(r"[^a-z0-9_-]+", "-", (path.name if path.is_dir() else path.stem).lower()).strip("-_")[:63] or "video"
 
 
 def _rate(path: Path, value: float | None) -> float:

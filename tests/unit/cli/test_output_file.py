@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pathcast.cli.json_file import json_option, write_json
+from pathcast.cli.output_file import file_option, write_json
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def command() -> typer.Typer:
     app = typer.Typer()
 
     @app.command()
-    def count(json: Path | None = json_option("Write the figures to this file.")) -> None:
+    def count(json: Path | None = file_option("Write the figures to this file.")) -> None:
         typer.echo("counted")
         write_json(json, {"count": 3, "share": float("nan")})
 
