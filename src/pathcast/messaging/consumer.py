@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError, UnsupportedCodecError
+from snappy import UncompressError
+from zstandard import ZstdError
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.records import Record
@@ -20,7 +22,16 @@ from pathcast.messaging.topics import MAX_RECORD_BYTES, Instance
 _log = logging.getLogger(__name__)
 
 _PROBE_S = 10.0
-_UNREADABLE = (CorruptRecordError, UnsupportedCodecError)
+_UNREADABLE = (
+    CorruptRecordError,
+    UnsupportedCodecError,
+    # What decompressing damaged records raises, which the client passes on: gzip twice, LZ4, Snappy, Zstandard.
+    OSError,
+    EOFError,
+    RuntimeError,
+    UncompressError,
+    ZstdError,
+)
 
 
 class PartitionConsumer:
@@ -146,7 +157,8 @@ class PartitionConsumer:
             fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1_000), max_records=max_records)
             if time.monotonic() - self._checked_at > self._check_s:
                 self._check_progress(fetched)
-        except _UNREADABLE:
+        except _UNREADABLE as error:
+            _log.warning("%s: a record cannot be read: %s", self.topic, error)
             return self._pass_unreadable()
         except KafkaError as error:
             raise self._unavailable(error) from error

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from kafka import TopicPartition
+from kafka import TopicPartition, codec
+from kafka.errors import CorruptRecordError, UnsupportedCodecError
 
 from pathcast.messaging import consumer
 from pathcast.messaging.consumer import PartitionConsumer
@@ -28,3 +29,56 @@ def test_nothing_waits_once_each_partition_is_read_to_the_end_the_broker_told(
 
     monkeypatch.setattr(consumer, "KafkaConsumer", Client)
     assert PartitionConsumer("broker:1", "frames", client_id="test").caught_up() is caught_up
+
+
+def damaged(compression: str) -> Exception:
+    """What the client's decompressor raises where the second half of a payload is zeros."""
+    payload = getattr(codec, f"{compression}_encode")(bytes(range(256)) * 40)
+    half = len(payload) // 2
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        getattr(codec, f"{compression}_decode")(payload[:half] + bytes(len(payload) - half))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CorruptRecordError("CRC"), UnsupportedCodecError("7"), *map(damaged, ("gzip", "lz4", "snappy", "zstd"))],
+    ids=repr,
+)
+def test_a_record_that_cannot_be_read_is_passed_with_its_fault(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Client:
+        """Partition 1 has such a record at offset 3."""
+
+        def __init__(self, **_: object) -> None:
+            self.offsets: dict[TopicPartition, int] = {}
+
+        def partitions_for_topic(self, _: str) -> set[int]:
+            return {0, 1}
+
+        def assign(self, keys: list[TopicPartition]) -> None:
+            self.offsets = dict.fromkeys(keys, 3)
+
+        def assignment(self) -> set[TopicPartition]:
+            return set(self.offsets)
+
+        def position(self, key: TopicPartition) -> int:
+            return self.offsets[key]
+
+        def seek(self, key: TopicPartition, offset: int) -> None:
+            self.offsets[key] = offset
+
+        def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[object]]:
+            if self.offsets.get(TopicPartition("frames", 1)) == 3:
+                raise error
+            return {}
+
+        def close(self, autocommit: bool) -> None: ...
+
+    monkeypatch.setattr(consumer, "KafkaConsumer", Client)
+    reader = PartitionConsumer("broker:1", "frames", client_id="test", check_s=60)
+    (record,) = reader.poll(0)
+    assert (record.partition, record.offset, record.value) == (1, 3, None)
+    assert f"not in Kafka's format: {error}" in record.fault
+    assert reader.poll(0) == []

@@ -70,3 +70,18 @@ def test_a_champion_that_is_told_of_nobody_is_judged_all_the_same(tmp_path: Path
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
     judged = FAMILY.evaluate(tmp_path / "m.onnx", write(tmp_path, 3))
     assert judged.metrics["ade"] == pytest.approx(0.5 * 6.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"val_share": 0.2}, "val_share: not used for ETH/UCY's own split, held_out and split_seed may be"),
+        ({"min_steps": 30, "frame_rate": 25}, "frame_rate, min_steps: not used"),
+        ({"held_out": "hotel", "split_seed": 2}, "split_seed: not used for ETH/UCY's own split, held_out may be"),
+        ({"val_share": "much"}, "val_share: expected a number, got 'much'"),
+    ],
+)
+def test_options_that_change_nothing_are_refused(tmp_path: Path, options: dict[str, object], complaint: str) -> None:
+    (tmp_path / "all_data").mkdir()
+    with pytest.raises(InvalidInputError, match=complaint):
+        prepare_windows(tmp_path, tmp_path, options)
