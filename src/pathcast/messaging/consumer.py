@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import struct
 import time
+import zlib
 from collections.abc import Mapping
 from functools import partial
+from gzip import BadGzipFile
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,11 +28,14 @@ _PROBE_S = 10.0
 _UNREADABLE = (
     CorruptRecordError,
     UnsupportedCodecError,
-    # What decompressing damaged records raises, which the client passes on: gzip twice, LZ4, Snappy, Zstandard.
-    OSError,
+    # What decompressing damaged records raises, which the client passes on: three of gzip, LZ4's, two of Snappy, and
+    # Zstandard's.
+    BadGzipFile,
+    zlib.error,
     EOFError,
     RuntimeError,
     UncompressError,
+    struct.error,
     ZstdError,
 )
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from kafka import TopicPartition, codec
 from kafka.errors import CorruptRecordError, UnsupportedCodecError
@@ -31,18 +33,24 @@ def test_nothing_waits_once_each_partition_is_read_to_the_end_the_broker_told(
     assert PartitionConsumer("broker:1", "frames", client_id="test").caught_up() is caught_up
 
 
-def damaged(compression: str) -> Exception:
-    """What the client's decompressor raises where the second half of a payload is zeros."""
-    payload = getattr(codec, f"{compression}_encode")(bytes(range(256)) * 40)
-    half = len(payload) // 2
+def damaged(compression: str, end: int | None) -> Exception:
+    """What the client's decompressor raises where the first four bytes are others, or all from `end` on are missing."""
+    payload = getattr(codec, f"{compression}_encode")(bytes(range(256)) * 20)
+    payload = b"\0\0\0\0" + payload[4:] if end is None else payload[:end]
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        getattr(codec, f"{compression}_decode")(payload[:half] + bytes(len(payload) - half))
+        getattr(codec, f"{compression}_decode")(payload)
     return caught.value
 
 
 @pytest.mark.parametrize(
     "error",
-    [CorruptRecordError("CRC"), UnsupportedCodecError("7"), *map(damaged, ("gzip", "lz4", "snappy", "zstd"))],
+    [
+        CorruptRecordError("CRC"),
+        UnsupportedCodecError("7"),
+        *(damaged(name, None) for name in ("gzip", "lz4", "snappy", "zstd")),
+        *(damaged(name, 17) for name in ("gzip", "snappy")),
+        zlib.error("-3"),
+    ],
     ids=repr,
 )
 def test_a_record_that_cannot_be_read_is_passed_with_its_fault(
