@@ -63,8 +63,8 @@ bench: install ## Time detector, forecaster, signs, tracker and training, with t
 	@mkdir -p bench
 	@for name in detector forecaster signs tracker training; do $(BIN)/pathcast bench $$name --json bench/$$name.json || exit 1; done
 
-compile: install ## Compile the Kubeflow pipelines into build/pipelines
-	@$(BIN)/pathcast pipeline compile --output build/pipelines
+compile: install ## Compile the Kubeflow pipelines into build/pipelines, with the pushed training image (or PATHCAST_TRAIN_IMAGE)
+	@$(BIN)/python -m deployments.release compile
 
 golden: install ## Rewrite the golden files after an intended change
 	@PATHCAST_GOLDEN=write $(BIN)/pytest tests/unit/export/test_triton_config.py tests/unit/pipelines tests/manifests/test_chart.py tests/manifests/test_training_jobs.py

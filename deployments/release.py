@@ -1,4 +1,4 @@
-"""Brings a build to a cluster and back: `python -m deployments.release overlays|deploy|smoke|rollback|upload|retrain`.
+"""Brings a build to a cluster and back: `python -m deployments.release COMMAND`.
 
 `make` and Jenkins call these. Which cluster, KUBECONFIG or KFP_ENDPOINT says; images go by the digests that
 `make push` wrote, so what was scanned is what runs.
@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from deployments.images.build import DIGESTS, IMAGES, PROJECT, image_reference
-from pathcast.cli.pipeline_host import connect, host_errors, shown_name, store
+from pathcast.cli.pipeline_host import TRAIN_IMAGE, connect, host_errors, shown_name, store
 from pathcast.core.errors import InvalidInputError, PathcastError
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ TRAINING_CODE = (
 _EXPERIMENT = "retrain"
 _COMMIT_OF_RUN = re.compile(r"-([0-9a-f]{12})$")
 _PAGE = 50
+
+_TAKE_OVER = ("--force-conflicts",)
+"""What people have set by hand, such as `kubectl scale`, is set anew; else the server refuses the whole release."""
 
 _VALUES = {"image": "pathcast-stream", "trainImage": "pathcast-train"}
 
@@ -87,6 +90,15 @@ def rollback(target: Target) -> None:
     where = ["--namespace", namespace(os.environ)]
     history = _run(["helm", "history", RELEASE, *where, "--output", "json"], capture=True).stdout
     _run(rollback_command(json.loads(history), where))
+
+
+@app.command("compile", epilog="Example: REGISTRY=registry.example/pathcast python -m deployments.release compile")
+def compile_pipelines() -> None:
+    """Write build/pipelines: the pipelines, whose steps run in the pushed training image or in PATHCAST_TRAIN_IMAGE."""
+    image = os.environ.get(TRAIN_IMAGE) or pushed_image("pathcast-train", read_digests(DIGESTS), os.environ)
+    command = [sys.executable, "-m", "pathcast", "pipeline", "compile", "--output", str(PIPELINES)]
+    _run(command, environment=os.environ | {TRAIN_IMAGE: image})
+    _console.print(f"their steps run in {image}")
 
 
 @app.command(epilog="Example: KFP_ENDPOINT=https://pipelines.example python -m deployments.release upload")
@@ -138,7 +150,7 @@ def deploy_command(target: Environment, digests: Mapping[str, str], environment:
             "--set-string",
             f"{value}.repository={_repository(name, environment)},{value}.digest={digests[name]}",
         ]
-    return [*command, "--rollback-on-failure", "--wait", "--timeout", "15m"]
+    return [*command, *_TAKE_OVER, "--rollback-on-failure", "--wait", "--timeout", "15m"]
 
 
 def write_overlays(target: Path, digests: Mapping[str, str], environment: Mapping[str, str]) -> list[Path]:
@@ -174,7 +186,12 @@ def rollback_command(history: Sequence[Mapping[str, object]], where: Sequence[st
     good = [entry["revision"] for entry in history[:-1] if entry["status"] in ("superseded", "deployed")]
     if not good:
         return ["helm", "uninstall", RELEASE, *where, "--wait", "--timeout", "15m"]
-    return ["helm", "rollback", RELEASE, str(good[-1]), *where, "--wait", "--timeout", "15m"]
+    return ["helm", "rollback", RELEASE, str(good[-1]), *where, *_TAKE_OVER, "--wait", "--timeout", "15m"]
+
+
+def pushed_image(name: str, digests: Mapping[str, str], environment: Mapping[str, str]) -> str:
+    """An image as a cluster pulls it: repository and digest."""
+    return f"{_repository(name, environment)}@{digests[name]}"
 
 
 def namespace(environment: Mapping[str, str]) -> str:
@@ -244,10 +261,13 @@ def _pipelines_client(environment: Mapping[str, str]) -> kfp.Client:
     return connect(environment["KFP_ENDPOINT"], environment.get("KFP_TOKEN"))
 
 
-def _run(command: Sequence[str], *, capture: bool = False) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: Sequence[str], *, capture: bool = False, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     _console.print(f"running {' '.join(command[:3])}")
+    stdout = subprocess.PIPE if capture else None
     try:
-        result = subprocess.run(command, cwd=PROJECT, text=True, stdout=subprocess.PIPE if capture else None)
+        result = subprocess.run(command, cwd=PROJECT, text=True, stdout=stdout, env=environment)
     except FileNotFoundError as error:
         raise PathcastError(f"{command[0]} is not installed", hint="install helm 4") from error
     if result.returncode:

@@ -1,6 +1,7 @@
 """Cameras to frames: `python -m streaming.producer`, settings from `PATHCAST_*` variables."""
 
 import logging
+import math
 import sys
 from typing import Literal
 
@@ -50,11 +51,16 @@ def load_producer_settings() -> ProducerSettings:
 
 
 def camera_streams(settings: ProducerSettings) -> list[CameraStream]:
-    """The cameras with their sources; a live camera has its own rate."""
+    """The cameras with their sources; a live camera has its own rate, and is waited for however long it is away."""
     return [
         CameraStream(
             camera_id,
-            open_source(address, fps=None if "://" in address else settings.fps, quality=settings.quality),
+            open_source(
+                address,
+                fps=None if "://" in address else settings.fps,
+                quality=settings.quality,
+                connect_limit_s=math.inf,
+            ),
             pace=None if settings.pace == "fast" else settings.pace,
             skip_stale=settings.skip_stale,
         )

@@ -183,6 +183,7 @@ def test_an_alarm_starts_one_training(
     monkeypatch.setenv("PATHCAST_MONITOR_COOL_DOWN_HOURS", "0")
     monkeypatch.setenv("PATHCAST_MONITOR_RUNS_A_DAY", "1")
     monkeypatch.setenv("KFP_TOKEN", TOKEN)
+    monkeypatch.setenv("PATHCAST_TRAIN_IMAGE", "registry.example/pathcast-train@sha256:1")
     monkeypatch.setenv("HOME", str(tmp_path))
     target = tmp_path / "drift.json"
 

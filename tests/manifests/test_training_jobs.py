@@ -63,6 +63,18 @@ def test_a_server_would_take_the_jobs(build: Callable[[JobRequest], Json], chang
     assert [str(fault) for fault in check([build(request(**changes))], around)] == []
 
 
+def test_the_pods_of_either_job_go_to_the_nodes_that_are_asked_for() -> None:
+    nodes = {"pool": "a100"}
+    (worker,) = pods(tf_job(request(nodes=nodes)))
+    assert worker.spec["nodeSelector"] == nodes
+    (patch,) = at(train_job(request(nodes=nodes)), "spec", "runtimePatches")
+    (job,) = at(patch, "trainingRuntimeSpec", "template", "spec", "replicatedJobs")
+    assert at(job, "template", "spec", "template", "spec") == {"nodeSelector": nodes}
+    (runtime,) = (item for item in built("training") if item["kind"] == "ClusterTrainingRuntime")
+    assert [each["name"] for each in at(runtime, "spec", "template", "spec", "replicatedJobs")] == [job["name"]]
+    assert "runtimePatches" not in train_job(request(nodes={}))["spec"]
+
+
 def test_the_jobs_are_those_that_deployments_shows() -> None:
     shown = copy.deepcopy(built("training/jobs/tfjob")[0])
     made = tf_job(request())

@@ -14,6 +14,10 @@ for bucket in frames models mlflow videos results; do
     mc mb --ignore-existing "store/$bucket"
 done
 mc version enable store/models
+# What was removed or replaced can be had back for a month, and is gone then. An import replaces the rules of before.
+older_versions='"NoncurrentVersionExpiration": {"NoncurrentDays": 30}, "Expiration": {"ExpiredObjectDeleteMarker": true}'
+echo "{\"Rules\": [{\"ID\": \"older-versions\", \"Status\": \"Enabled\", \"Filter\": {\"Prefix\": \"\"}, $older_versions}]}" |
+    mc ilm rule import store/models
 # Triton does not start on a prefix that holds no object.
 echo "Model repository in Triton's layout: one folder for each model." | mc pipe store/models/triton/README.md
 

@@ -108,7 +108,7 @@ does not talk to is `not-used`: the service holds no way into it. Arguments: roo
 {{- if has "database" .uses }}
 - name: PGPASSWORD
   valueFrom:
-    secretKeyRef: {name: {{ $values.database.passwordSecret | quote }}, key: {{ .service | quote }}}
+    secretKeyRef: {name: timescaledb-passwords, key: {{ .service | quote }}}
 - name: PATHCAST_DATABASE_URL
   value: {{ include "pathcast.databaseUrl" . | quote }}
 {{- else }}
@@ -120,9 +120,7 @@ does not talk to is `not-used`: the service holds no way into it. Arguments: roo
 - {name: PATHCAST_S3_ACCESS_KEY, value: {{ .service | quote }}}
 - name: PATHCAST_S3_SECRET_KEY
   valueFrom:
-    secretKeyRef: {name: {{ $values.objectStore.keySecret | quote }}, key: {{ .service | quote }}}
-- {name: PATHCAST_FRAMES_BUCKET, value: {{ $values.objectStore.framesBucket | quote }}}
-- {name: PATHCAST_MODELS_BUCKET, value: {{ $values.objectStore.modelsBucket | quote }}}
+    secretKeyRef: {name: minio-users, key: {{ .service | quote }}}
 {{- else }}
 - {name: PATHCAST_S3_ENDPOINT, value: not-used}
 - {name: PATHCAST_S3_ACCESS_KEY, value: not-used}

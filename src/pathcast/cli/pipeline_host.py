@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from typing import Any
 
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 
+TRAIN_IMAGE = "PATHCAST_TRAIN_IMAGE"
+"""The variable that names the image of a pipeline's steps; components read it when they are imported."""
+
 _PROBE_S = 10.0
 
 
@@ -22,7 +26,7 @@ class PipelineHost:
     Methods return a sentence that says what was done.
 
     They raise ServiceUnavailableError where the host does not answer, InvalidInputError where it refuses the token
-    or what it was sent; no message holds the token.
+    or what it was sent, or where PATHCAST_TRAIN_IMAGE does not name the steps' image; no message holds the token.
     """
 
     def __init__(
@@ -80,6 +84,11 @@ class PipelineHost:
     def _package(self, pipeline: Any, name: str) -> Iterator[Path]:
         from kfp import compiler
 
+        if not os.environ.get(TRAIN_IMAGE):
+            raise InvalidInputError(
+                f"{TRAIN_IMAGE} is not set: which image the steps run in",
+                hint=f"export {TRAIN_IMAGE}=REGISTRY/pathcast-train@sha256:…, by the digest that `make push` noted",
+            )
         with tempfile.TemporaryDirectory() as folder:
             package = Path(folder) / f"{name}.yaml"
             compiler.Compiler().compile(pipeline, str(package))

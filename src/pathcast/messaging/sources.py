@@ -187,7 +187,7 @@ class RtspCamera:
     """A live camera; a broken connection is opened again.
 
     `connect_limit_s` is how long a camera may be away, at the start and later, before it counts as
-    gone; `open_timeout_s` and `read_timeout_s` bound one attempt and one read.
+    gone, infinite where it never does; `open_timeout_s` and `read_timeout_s` bound one attempt and one read.
     """
 
     def __init__(
@@ -249,6 +249,8 @@ class RtspCamera:
                     f"camera {self._shown}: no video within {self._connect_limit_s:g} s",
                     hint="check the address, the path after the host, user and password, and that the camera is on",
                 )
+            if not attempts:
+                _log.warning("camera %s: no video; it is tried again and again", self._shown)
             if stop.wait(min(_FIRST_WAIT_S * 2 ** min(attempts, 10), _LONGEST_WAIT_S)):
                 return
             attempts += 1

@@ -13,6 +13,10 @@ from typing import Any
 MOUNT = "/workspace"
 CLAIM = "training-workspace"
 RUNTIME = "pathcast-tensorflow"
+_RUNTIME_JOB = "node"
+"""The one job of the runtime."""
+_MANAGER = "pathcast.io/launcher"
+"""Who owns a TrainJob's patches of its runtime."""
 GPU = "nvidia.com/gpu"
 PORT = 2222
 DAY_S = 86_400
@@ -120,10 +124,23 @@ def train_job(request: JobRequest) -> dict[str, Any]:
             ),
             active_deadline_seconds=request.deadline_s,
             trainer=trainer,
+            runtime_patches=_placed(request.nodes),
         ),
     )
     built: dict[str, Any] = job.to_dict()
     return built
+
+
+def _placed(nodes: Mapping[str, str]) -> list[Any] | None:
+    """The runtime's pods, on `nodes` of these labels besides those that the runtime asks for."""
+    from kubeflow_trainer_api import models
+
+    if not nodes:
+        return None
+    pod = {"spec": {"nodeSelector": dict(nodes)}}
+    job = {"name": _RUNTIME_JOB, "template": {"spec": {"template": pod}}}
+    spec = {"template": {"spec": {"replicatedJobs": [job]}}}
+    return [models.TrainerV1alpha1RuntimePatch.from_dict({"manager": _MANAGER, "trainingRuntimeSpec": spec})]
 
 
 def _pod(request: JobRequest) -> Any:

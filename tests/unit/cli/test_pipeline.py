@@ -25,6 +25,7 @@ def api() -> KfpApi:
 @pytest.fixture
 def host(api: KfpApi, monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[str]:
     monkeypatch.setenv("KFP_TOKEN", TOKEN)
+    monkeypatch.setenv("PATHCAST_TRAIN_IMAGE", "registry.example/pathcast-train@sha256:1")
     monkeypatch.setenv("HOME", str(tmp_path))
     with serving(api) as address:
         yield address
@@ -87,6 +88,16 @@ def test_a_refusal_is_told_without_the_token(
     with pytest.raises(error, match=message) as raised:
         run_cli("tune", "--host", host)
     assert not token or token not in str(raised.value)
+    assert api.runs == []
+
+
+@pytest.mark.parametrize("more", [(), ("--upload",), ("--schedule", "0 0 3 * * *")])
+def test_nothing_is_sent_whose_steps_have_no_image(
+    api: KfpApi, host: str, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("PATHCAST_TRAIN_IMAGE")
+    with pytest.raises(InvalidInputError, match="PATHCAST_TRAIN_IMAGE is not set"):
+        run_cli("tune", "--host", host, *more)
     assert api.runs == []
 
 

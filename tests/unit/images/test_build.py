@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -191,6 +192,22 @@ print(linear_sum_assignment([[1, 0], [0, 1]])[1])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[1 0]", done.stderr
+
+
+def test_the_training_image_has_the_pipelines_that_the_monitor_starts(tmp_path: Path) -> None:
+    dockerfile = (PROJECT / "deployments" / "images" / "pathcast-train" / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (\w+) \S+/site-packages/(\w+)$", dockerfile, re.MULTILINE)
+    let_in = (PROJECT / ".dockerignore").read_text().splitlines()
+    for source, target in copied:
+        assert f"!{source}" in let_in
+        shutil.copytree(PROJECT / source, tmp_path / target)
+    program = (
+        "from pathcast.cli.pipeline import NAMES, load_pipeline; print([load_pipeline(name).name for name in NAMES])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert "continuous-training" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,8 @@ def _concurrency(pipeline: Call, commands: list[Command]) -> Iterator[str]:
             yield f"{environment}: two builds may deploy and try at once"
         elif any(holder is not None and "input" in sections(holder) for holder in holders):
             yield f"{environment}: a build at the gate holds the lock"
+        elif any(holder is not None and not _asks_before_it_waits(holder) for holder in holders):
+            yield f"{environment}: builds that do not go there wait for the lock"
     for command in commands:
         if command.text.startswith("make deploy "):
             first = as_call((sections(command.stages[-1])["steps"].body or ({"kind": "none"},))[0])
@@ -258,6 +260,12 @@ def _concurrency(pipeline: Call, commands: list[Command]) -> Iterator[str]:
     ordinals = [one.argument("ordinal") for one in passed if one is not None and one.name == "milestone"]
     if ordinals != list(range(1, len(ordinals) + 1)):
         yield f"milestones: expected 1, 2, 3 in order, got {ordinals}"
+
+
+def _asks_before_it_waits(stage: Call) -> bool:
+    """A stage's options, its lock among them, come before its conditions unless it says otherwise."""
+    conditions = _conditions(stage)
+    return not conditions or "beforeOptions" in conditions
 
 
 def _lock(stage: Call) -> object:

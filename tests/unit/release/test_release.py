@@ -2,7 +2,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from deployments import release
+from deployments.images.build import PROJECT
 from deployments.release import (
     CHART,
     DEPLOYMENTS,
@@ -125,6 +126,37 @@ def test_digests_must_be_those_of_all_images(tmp_path: Path) -> None:
         read_digests(file)
     file.write_text(json.dumps(DIGESTS))
     assert read_digests(file) == DIGESTS
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {"REGISTRY": "registry.example:5000/vision", "TAG": "build-7"},
+            f"registry.example:5000/vision/pathcast-train@{DIGESTS['pathcast-train']}",
+        ),
+        ({"PATHCAST_TRAIN_IMAGE": "kind.local/pathcast-train:dev"}, "kind.local/pathcast-train:dev"),
+    ],
+)
+def test_pipelines_are_compiled_with_the_pushed_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
+) -> None:
+    file = tmp_path / "digests.json"
+    file.write_text(json.dumps(DIGESTS))
+    monkeypatch.setattr(release, "DIGESTS", file)
+    program = "from components.report_batch.component import IMAGE; print(IMAGE, end='')"
+    seen = []
+
+    def run(command: Sequence[str], *, environment: Mapping[str, str]) -> None:
+        assert command[1:5] == ["-m", "pathcast", "pipeline", "compile"]
+        started = [sys.executable, "-c", program]
+        done = subprocess.run(started, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+        seen.append(done.stdout)
+
+    monkeypatch.setattr(release, "_run", run)
+    result = CliRunner().invoke(app, ["compile"], env={"PATHCAST_TRAIN_IMAGE": None, **environment})
+    assert result.exit_code == 0, result.output
+    assert seen == [expected]
 
 
 @pytest.fixture
