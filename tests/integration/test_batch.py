@@ -158,6 +158,16 @@ def test_a_folder_holds_what_lies_at_one_address(platform_settings: PlatformSett
     assert fetched("night/3.png") == {"3.png": b"newer"}
 
 
+def test_other_peoples_files_stay_where_they_are(platform_settings: PlatformSettings, tmp_path: Path) -> None:
+    store, bucket = object_store(platform_settings), "foreign-test"
+    store.make_bucket(bucket)
+    store.put_object(bucket, "gate/1.png", io.BytesIO(b"1"), 1)
+    (tmp_path / "holiday.mp4").write_bytes(b"mine")
+    with pytest.raises(InvalidInputError, match="found other files"):
+        fetch(store, f"s3://{bucket}/gate", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
+
+
 @pytest.fixture(scope="module")
 def served_detector(platform_settings: PlatformSettings, detector: Path) -> Iterator[str]:
     """The detector's name in Triton."""

@@ -261,6 +261,14 @@ def test_a_stream_whose_first_frame_is_bad_begins_with_the_next(address: str) ->
         assert stream.send(a_jpeg(1, 1), at(1)).camera_id == "gate-1"
 
 
+def test_streams_that_never_began_leave_their_places(address: str) -> None:
+    for _ in range(257):  # one more than the server has places
+        with StreamClient(address) as stream, pytest.raises(InvalidInputError, match="JPEG"):
+            stream.send(b"not a picture", at(0))
+    with StreamClient(address, timeout_s=10) as stream:
+        assert stream.send(a_jpeg(1, 0), at(0)).sequence == 0
+
+
 def test_closed_streams_take_no_frames(address: str) -> None:
     with StreamClient(address) as stream:
         stream.send(a_jpeg(1, 0), at(0))

@@ -135,6 +135,28 @@ def test_katib_searches_where_the_family_says(family: str, tmp_path: Path) -> No
     assert settings == {fixed, *(f"{name}=${{trialParameters.{name}}}" for name in found)}
 
 
+def test_what_is_fixed_reaches_a_trial_as_it_was_given(tmp_path: Path) -> None:
+    given = ("--set", "appearance=null", "--set", "confirm_hits=3", "--detections", "det_frcnn", "--detections", "det")
+    (trial,) = pods(yaml.safe_load(written_experiment(tmp_path, TRACKER, *given)))
+    command = trial.containers[0]["command"]
+    assert {"--set=appearance=null", "--set=confirm_hits=3", "--detections=det_frcnn", "--detections=det"} <= set(
+        command
+    )
+    (trial,) = pods(yaml.safe_load(written_experiment(tmp_path, "detector", "--set", "depthwise=false")))
+    assert "--set=depthwise=false" in trial.containers[0]["command"]
+
+
+@pytest.mark.parametrize(
+    ("family", "setting"), [("detector", "size=nano"), (TRACKER, "speed=9"), ("signs", "ema=fast")]
+)
+def test_what_is_no_setting_is_told_before_an_experiment_is_written(family: str, setting: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=re.escape(setting.partition("=")[0])):
+        CliRunner().invoke(
+            app, ["tune", family, "--set", setting, "--katib", str(tmp_path / "e.yaml")], catch_exceptions=False
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_katib_reads_the_lines_that_a_training_prints() -> None:
     (experiment,) = built("training/katib/forecaster")
     (pattern,) = at(experiment, "spec", "metricsCollectorSpec", "source", "filter", "metricsFormat")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathcast.tracking.settings import TrackerSettings
 
 _EPOCH = "1970-01-01T00:00:00Z"
+_FETCHED = ".fetched"
+"""Where in the folder of the results videos from the object store lie; no video's results are called so."""
 
 
 def batch(
@@ -67,6 +69,7 @@ def batch(
     )
 
     from pathcast.core.camera import read_camera_file
+    from pathcast.core.errors import InvalidInputError
     from pathcast.serving.batch.run import run_batch
     from pathcast.serving.batch.videos import find_videos, open_video
 
@@ -75,6 +78,10 @@ def batch(
     rate = fps if fps is not None or camera is None else camera.frames_per_second
     place = _fetched(source, out, state_dir)
     paths = find_videos(place)
+    if paths == [place] and place.is_dir() and place.resolve() == out.resolve():
+        raise InvalidInputError(
+            f"--out {out}: expected another folder than that of the images", hint="name a new one, such as tracks"
+        )
     # All are opened before any is worked on, so that a wrong one is told at once.
     videos = {out if len(paths) == 1 and path == place else out / path.stem: open_video(path, rate) for path in paths}
     detect, forecast, models = _models(detector, detector_model, forecaster, workers, state_dir)
@@ -117,7 +124,7 @@ def _fetched(source: str, out: Path, state_dir: Path) -> Path:
         return Path(source)
     from pathcast.serving.batch import s3
 
-    return s3.fetch(s3.connect(load_settings(state_dir)), source, out / "source")
+    return s3.fetch(s3.connect(load_settings(state_dir)), source, out / _FETCHED)
 
 
 def _models(

@@ -23,7 +23,11 @@ from pathcast.training.search_space import TRACKER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pathcast.training.tuning import Estimate, Search
+    from pydantic import SecretStr
+
+    from pathcast.training.family import Family
+    from pathcast.training.tuning import Estimate, Search, Study
+    from pathcast.training.tuning_runs import SearchRuns
 
 
 def tune(
@@ -60,16 +64,19 @@ def tune(
     """
     console = Console()
     if katib is not None:
-        _write_experiment(family, fix, Trials(total=trials, parallel=parallel, threads=threads, image=image), katib)
+        _write_experiment(
+            family, fix, detections, Trials(total=trials, parallel=parallel, threads=threads, image=image), katib
+        )
         console.print(f"kubectl apply --filename {katib}", markup=False, highlight=False, soft_wrap=True)
         return
     if not data:
         raise InvalidInputError("--data: expected at least one folder to search on, got none")
-    target = output or Path(f"tune-{family.rpartition(':')[2]}")
-    fixed = pairs("--set", fix)
-    search = _search(family, data, detections, fixed, pairs("--option", option), threads, target)
-    from pathcast.training.tuning import Study
+    from pathcast.training.tuning import Study, check_folder
 
+    target = output or Path(f"tune-{family.rpartition(':')[2]}")
+    check_folder(target, resume=resume)
+    fixed = pairs("--set", fix)
+    search = _search(family, data, detections, fixed, pairs("--option", option), threads, target, resume)
     study = Study(search, target, seed=seed)
     study.check(resume=resume)
     left = max(trials - len(study.ended()), 0)
@@ -78,27 +85,11 @@ def tune(
     _announce(console, estimate, price)
     if not yes:
         typer.confirm("Start?", abort=True)
-    study.open(resume=resume)
     uri = tracking_at(mlflow, state_dir, console)
-    runs = None
-    if uri is not None:
-        from pathcast.training.tuning_runs import SearchRuns
-
-        runs = SearchRuns(uri, search.name, search.value_name, target)
-        for trial in study.ended():
-            runs.add(trial)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(search.name, total=trials, completed=trials - left)
-
-        def ended(trial: Any) -> None:
-            bar.advance(task)
-            value = "" if trial.value is None else f" {search.value_name} {trial.value:.5g}"
-            bar.console.print(f"trial {trial.number}: {trial.state.name.lower()}{value}", markup=False, highlight=False)
-            if runs is not None:
-                runs.add(trial)
-
-        study.run(trials, parallel, ended)
+    with study.held():
+        study.open(resume=resume)
+        runs = None if uri is None else _runs(uri, study, target)
+        _run(console, study, trials, trials - left, parallel, runs)
     best = study.best()
     summary = study.summary()
     target.mkdir(parents=True, exist_ok=True)
@@ -119,6 +110,7 @@ def _search(
     options: Mapping[str, Any],
     threads: int,
     target: Path,
+    resume: bool,
 ) -> Search:
     if family == TRACKER:
         from pathcast.tracking.mot_sequences import find_sequences
@@ -133,23 +125,68 @@ def _search(
     find_place(family)
     use_tensorflow(threads)
     from pathcast.training.family_tuning import FamilySearch
-    from pathcast.training.prepared import is_prepared, prepare
+    from pathcast.training.prepared import is_prepared
 
     folder = data[0]
     if not is_prepared(folder):
-        folder = prepare(find_family(family), folder, target / "data", options).folder
+        folder = _prepared(find_family(family), folder, target / "data", options, resume)
     elif options:
         raise InvalidInputError(f"--option {', '.join(options)}: {folder} is prepared already; give the raw data")
     return FamilySearch(family, folder, fixed, threads)
 
 
-def _write_experiment(family: str, fix: list[str], trials: Trials, target: Path) -> None:
+def _prepared(family: Family, raw: Path, folder: Path, options: Mapping[str, Any], resume: bool) -> Path:
+    """The raw data prepared in `folder`; where a search goes on, that must be what lies there already."""
+    from tempfile import TemporaryDirectory
+
+    from pathcast.training.prepared import is_prepared, open_prepared, prepare
+
+    if not (resume and is_prepared(folder)):
+        return prepare(family, raw, folder, options).folder
+    with TemporaryDirectory(dir=folder.parent) as again:
+        version = prepare(family, raw, Path(again) / folder.name, options).version
+    if version != open_prepared(folder, family).version:
+        raise InvalidInputError(
+            f"{folder}: prepared from other data or with other options than those given",
+            hint="give those that the search began with, or search in another --output",
+        )
+    return folder
+
+
+def _runs(uri: SecretStr, study: Study, target: Path) -> SearchRuns:
+    """The search in MLflow, with the trials of before."""
+    from pathcast.training.tuning_runs import SearchRuns
+
+    runs = SearchRuns(uri, study.search.name, study.search.value_name, target)
+    for trial in study.ended():
+        runs.add(trial)
+    return runs
+
+
+def _run(console: Console, study: Study, trials: int, ended: int, parallel: int, runs: SearchRuns | None) -> None:
+    """Run until `trials` have ended, of which `ended` had before."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(study.search.name, total=trials, completed=ended)
+
+        def tell(trial: Any) -> None:
+            bar.advance(task)
+            value = "" if trial.value is None else f" {study.search.value_name} {trial.value:.5g}"
+            bar.console.print(f"trial {trial.number}: {trial.state.name.lower()}{value}", markup=False, highlight=False)
+            if runs is not None:
+                runs.add(trial)
+
+        study.run(trials, parallel, tell)
+
+
+def _write_experiment(family: str, fix: list[str], detections: list[str], trials: Trials, target: Path) -> None:
     import yaml
 
     from pathcast.training.katib import experiment, family_trial, tracker_trial
 
-    trial = tracker_trial() if family == TRACKER else family_trial(family, trials.threads)
-    document = experiment(trial, pairs("--set", fix), trials)
+    fixed = pairs("--set", fix)
+    trial = tracker_trial(fixed, detections) if family == TRACKER else family_trial(family, fixed, trials.threads)
+    document = experiment(trial, fixed, trials)
     write_text(target, yaml.safe_dump(document, sort_keys=False, width=120))
 
 

@@ -28,7 +28,9 @@ def check_camera_id(camera_id: str) -> str:
 def check_utc(name: str, moment: datetime) -> datetime:
     """Return `moment` if it is aware and in UTC."""
     if moment.utcoffset() != _NO_OFFSET:
-        raise InvalidInputError(f"{name}: expected an aware UTC time, got {moment!r}")
+        raise InvalidInputError(
+            f"{name}: expected an aware UTC time, got {moment!r}", hint="datetime.now(UTC), or .astimezone(UTC)"
+        )
     return moment
 
 

@@ -70,7 +70,8 @@ def evenly(available: int, wanted: int) -> list[int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    # Of a relative path ffmpeg would take what stands before a colon for a protocol.
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     try:
         yield capture
     finally:

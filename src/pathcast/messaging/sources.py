@@ -122,7 +122,7 @@ class VideoFile:
             _log.info("video %s: read to frame %d of %d", self._path, index, self._total)
 
     def _open(self) -> Any:
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(str(self._path.absolute()), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             capture.release()
             raise InvalidInputError(

@@ -78,7 +78,7 @@ class _Encoder:
     def __init__(self, path: Path, width: int, height: int, frames_per_second: float) -> None:
         self._path = path
         planes = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(frames_per_second)]
-        command = [*_ffmpeg(), *planes, "-i", "-", "-an", "-c:v", "libx264", *_QUALITY, str(path)]
+        command = [*_ffmpeg(), *planes, "-i", "-", "-an", "-c:v", "libx264", *_QUALITY, str(path.absolute())]
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads could fill up
         self._process = subprocess.Popen(
             command,
@@ -117,13 +117,17 @@ class _Encoder:
 
 def join_videos(parts: Sequence[Path], target: Path) -> None:
     """Write one video of `parts`, which Mp4Writer made of frames of one size, without encoding them again."""
+    if missing := [part for part in parts if not part.is_file()]:
+        raise PathcastError(f"video {target}: part {missing[0]} is gone")
+    target = target.absolute()
     listing = target.with_suffix(".parts")
     listing.write_text("".join(f"file '{_quoted(part.resolve())}'\n" for part in parts), encoding="utf-8")
     command = [*_ffmpeg(), "-f", "concat", "-safe", "0"]
     command += ["-i", str(listing), "-c", "copy", "-fflags", "+bitexact", "-movflags", "+faststart", str(target)]
     done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     listing.unlink()
-    if done.returncode:
+    # Of a part that it cannot read ffmpeg complains, and joins the others.
+    if done.returncode or done.stderr:
         raise PathcastError(f"video {target}: joining {len(parts)} parts failed: {done.stderr.strip()}")
 
 

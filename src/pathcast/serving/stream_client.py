@@ -23,6 +23,7 @@ from pathcast.serving.model_metadata import SequenceStep, random_sequence
 from pathcast.serving.triton_client import TritonClient
 
 _OPTIONAL_INPUTS = ("jpeg", "pixels", "camera", "client")
+_FIRST_YEAR, _LAST_YEAR = 1970, 2261
 _OVER = ("must specify the START flag", "it is not open")
 
 
@@ -48,8 +49,15 @@ class StreamClient:
         timeout_s: float = 30.0,
         clock: Clock | None = None,
     ) -> None:
-        if fps is not None and not fps > 0:
-            raise InvalidInputError(f"fps: expected a positive number, got {fps}")
+        if fps is not None and not (isinstance(fps, int | float) and 0 < fps < float("inf")):
+            raise InvalidInputError(
+                f"fps: expected a positive number, got {fps!r}",
+                hint="a source that does not tell its rate, as 0: leave fps out, or give the true one",
+            )
+        if camera is not None and not isinstance(camera, Camera):
+            raise InvalidInputError(
+                f"camera: expected a Camera, got {type(camera).__name__}", hint='Camera("gate"), or read_camera_file'
+            )
         self.sequence_id = random_sequence()
         self._client = TritonClient(address, shared_memory=shared_memory, timeout_s=timeout_s)
         self._clock = clock or SystemClock()
@@ -57,12 +65,14 @@ class StreamClient:
         self._fps = fps
         self._first_at: datetime | None = None
         self._sent = 0
-        self._started = self._closed = False
+        self._asked = self._started = self._closed = False
         # With it the server knows a stranger who happens upon the same sequence id.
         self._sender = {"client": _text(secrets.token_hex(8).encode())}
         self._opening = {} if camera is None else {"camera": _text(msgspec.json.encode(camera.as_mapping()))}
 
-    def send(self, frame: bytes | UInt8Array, captured_at: datetime | None = None) -> Observation:
+    def send(
+        self, frame: bytes | bytearray | memoryview | UInt8Array, captured_at: datetime | None = None
+    ) -> Observation:
         """What is seen in the next frame: a JPEG's bytes, or pixels (h, w, 3) uint8 RGB.
 
         `captured_at` is aware UTC and later than the frame's before.
@@ -73,7 +83,7 @@ class StreamClient:
         """
         if self._closed:
             raise PathcastError("the stream is closed", hint="open a new StreamClient")
-        moment = self._moment() if captured_at is None else check_utc("captured_at", captured_at)
+        moment = self._moment() if captured_at is None else _checked(captured_at)
         self._sent += 1
         inputs = {"captured_at": np.array([[to_nanoseconds(moment)]], np.int64), **_frame(frame)}
         answer = self._request(inputs) if self._started else self._start(inputs | self._opening)
@@ -81,8 +91,8 @@ class StreamClient:
         return decode_observation(answer["observation"].item())
 
     def close(self) -> None:
-        """End the stream. Closing twice is allowed."""
-        if self._started and not self._closed:
+        """End the stream, also one whose first frame was refused: the server holds a place for it. Twice is allowed."""
+        if self._asked and not self._closed:
             with suppress(PathcastError):  # a server that is gone has forgotten the stream anyway
                 self._request({"captured_at": np.zeros((1, 1), np.int64)}, end=True)
         self._closed = True
@@ -105,6 +115,7 @@ class StreamClient:
 
     def _start(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The first request; the server does not replace a model's process that has died, so it is told to."""
+        self._asked = True
         try:
             return self._request(inputs, start=True)
         except ModelProcessEndedError:
@@ -131,9 +142,29 @@ class StreamClient:
             ) from error
 
 
-def _frame(frame: bytes | UInt8Array) -> dict[str, NDArray[Any]]:
-    if isinstance(frame, bytes):
-        return {"jpeg": _text(frame)}
+def _checked(captured_at: datetime) -> datetime:
+    """Aware UTC, of a year that nanoseconds in 64 bits reach."""
+    if not isinstance(captured_at, datetime):
+        raise InvalidInputError(
+            f"captured_at: expected a datetime, got {type(captured_at).__name__}",
+            hint="datetime.fromtimestamp(seconds, UTC)",
+        )
+    check_utc("captured_at", captured_at)
+    if not _FIRST_YEAR <= captured_at.year <= _LAST_YEAR:
+        raise InvalidInputError(
+            f"captured_at: expected a time from {_FIRST_YEAR} to {_LAST_YEAR}, got {captured_at.isoformat()}"
+        )
+    return captured_at
+
+
+def _frame(frame: bytes | bytearray | memoryview | UInt8Array) -> dict[str, NDArray[Any]]:
+    if isinstance(frame, bytes | bytearray | memoryview):
+        return {"jpeg": _text(bytes(frame))}
+    if not isinstance(frame, np.ndarray):
+        raise InvalidInputError(
+            f"frame: expected the bytes of a JPEG, or uint8 of shape (h, w, 3), got {type(frame).__name__}",
+            hint="at a video's end there is no frame to send",
+        )
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise InvalidInputError(
             f"frame: expected the bytes of a JPEG, or uint8 of shape (h, w, 3), got {frame.dtype} of {frame.shape}"

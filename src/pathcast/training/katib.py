@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pathcast.core.errors import InvalidInputError
+from pathcast.tracking.settings import tracker_settings
 from pathcast.training.family import find_family
+from pathcast.training.options import check_values
 from pathcast.training.search_space import TRACKER, Choice, Range, Real, Space, without
 from pathcast.training.tracker_tuning import SPACE
 
@@ -40,16 +43,23 @@ class Trial:
     maximize: bool
 
 
-def family_trial(family: str, threads: int) -> Trial:
-    """A training, which prints a line for each epoch: "epoch 3/40: loss 0.51, score 0.82"."""
+def family_trial(family: str, fixed: Mapping[str, Any], threads: int) -> Trial:
+    """A training, which prints a line for each epoch: "epoch 3/40: loss 0.51, score 0.82".
+
+    Raises InvalidInputError where `fixed` are no settings of it.
+    """
     found = find_family(family)
+    check_values(found.name, fixed, {**found.settings, **asdict(found.training)}, "setting")
     command = ("pathcast", "train", family, _PREPARED, f"--output={_SCRATCH}/trial", f"--threads={threads}")
     return Trial(found.name, command, found.search, "score", maximize=False)
 
 
-def tracker_trial() -> Trial:
-    """The tracker over all sequences, whose last line is "hota 61.2"."""
-    return Trial(TRACKER, ("pathcast", "evaluate", "tracker", _PREPARED, "--no-peers"), SPACE, "hota", maximize=True)
+def tracker_trial(fixed: Mapping[str, Any], detections: Sequence[str]) -> Trial:
+    """The tracker over all sequences, whose last line is "hota 61.2"; raises as `family_trial` does."""
+    tracker_settings(fixed)
+    folders = [f"--detections={name}" for name in detections]
+    command = ("pathcast", "evaluate", "tracker", _PREPARED, *folders, "--no-peers")
+    return Trial(TRACKER, command, SPACE, "hota", maximize=True)
 
 
 def experiment(trial: Trial, fixed: Mapping[str, Any], trials: Trials) -> dict[str, Any]:
@@ -59,7 +69,7 @@ def experiment(trial: Trial, fixed: Mapping[str, Any], trials: Trials) -> dict[s
     Raises InvalidInputError where everything is fixed, or choices are no plain values.
     """
     searched = without(trial.space, fixed)
-    settings = [f"--set={name}={value}" for name, value in fixed.items()]
+    settings = [f"--set={name}={json.dumps(value)}" for name, value in fixed.items()]
     settings += [f"--set={name}=${{trialParameters.{name}}}" for name in searched]
     return {
         "apiVersion": "kubeflow.org/v1beta1",
@@ -99,7 +109,8 @@ def _feasible(place: Range) -> dict[str, Any]:
     if isinstance(place, Choice):
         if not all(isinstance(value, int | float | str) for value in place.values):
             raise InvalidInputError(f"expected numbers or words to choose from, got {place.values}")
-        return {"parameterType": "categorical", "feasibleSpace": {"list": [str(value) for value in place.values]}}
+        words = [value if isinstance(value, str) else json.dumps(value) for value in place.values]
+        return {"parameterType": "categorical", "feasibleSpace": {"list": words}}
     kind = "double" if isinstance(place, Real) else "int"
     log = {"distribution": "logUniform"} if place.log else {}
     return {"parameterType": kind, "feasibleSpace": {"min": str(place.low), "max": str(place.high), **log}}

@@ -24,6 +24,7 @@ from pathcast.registry.verdicts import NO_CHAMPION, REPLAY, SMOKE_TEST, Verdict,
 from pathcast.training import raw_files
 from pathcast.training.family import Evaluation, Family, Selection, find_family
 from pathcast.training.jobs import Crew, Training, launch_training
+from pathcast.training.options import check_values
 from pathcast.training.pipeline_step import step, whole_numbers
 from pathcast.training.prepared import open_prepared, prepare
 from pathcast.training.search_space import TRACKER
@@ -75,11 +76,16 @@ def select_data(settings: PlatformSettings, family: str, folder: Path, wanted: S
 
 @step
 def prepare_dataset(family: str, raw: Path, folder: Path, options: Mapping[str, Any]) -> str:
-    """The raw data as training, validation and held-out parts in `folder`, or MOT sequences; its version."""
+    """The raw data as training, validation and held-out parts in `folder`, or MOT sequences; its version.
+
+    Of sequences the option `detections` lists folders of det.txt, of which the first that one has is taken.
+    """
     if family == TRACKER:
         from pathcast.training.tracker_tuning import prepare_sequences
 
-        return prepare_sequences(raw, folder)
+        check_values(family, options, {"detections": ["det"]})
+        names = options.get("detections", ["det"])
+        return prepare_sequences(raw, folder, (names,) if isinstance(names, str) else tuple(names))
     return prepare(find_family(family), raw, folder, whole_numbers(options)).version
 
 

@@ -44,7 +44,8 @@ def open_search(
     facts = json.dumps([search.facts(), dict(search.fixed), sorted(search.space)], sort_keys=True)
     name = f"{search.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
     study = Study(search, _folder(settings, name))
-    study.open(resume=study.exists)
+    with study.held():
+        study.open(resume=study.exists)
     left = max(trials - len(study.ended()), 0)
     # A loop over nothing would hand nothing on: with no trial left, one worker finds that out.
     shares = [len(range(worker, left, workers)) for worker in range(max(min(workers, left), 1))]
@@ -79,7 +80,8 @@ def run_trials(
         done += 1
         return True
 
-    study.work(take, worker)
+    with study.held(shared=True):
+        study.work(take, worker)
     return done
 
 

@@ -130,17 +130,19 @@ class _OpenTrackerSearch:
         return time.perf_counter() - began
 
 
-def prepare_sequences(raw: Path, folder: Path) -> str:
+def prepare_sequences(raw: Path, folder: Path, detections: Sequence[str]) -> str:
     """Copy what a search reads of the MOT sequences at or below `raw` into `folder`; the version of the content.
+
+    `detections` names folders of det.txt as TrackerSearch has them; in `folder` it is each sequence's `det`.
 
     Raises InvalidInputError where there is no sequence, two have one name, or one cannot be read.
     """
     for source in find_sequences([raw]):
-        _read(source, ("det",))
+        _read(source, detections)
         target = folder / source.name
         if target.exists():
             raise InvalidInputError(f"{source}: a second sequence {source.name}", hint="give each a name of its own")
-        for name, path in zip(_NAMES, _files(source, ("det",)), strict=True):
+        for name, path in zip(_NAMES, _files(source, detections), strict=True):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / name)
     return content_version(folder)

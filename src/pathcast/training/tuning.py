@@ -11,7 +11,8 @@ import json
 import multiprocessing
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import SpawnProcess
@@ -25,6 +26,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.file_lock import file_lock
 from pathcast.training.search_space import Space, suggest, without
 
 STUDY_FILE = "study.journal"
@@ -103,6 +105,14 @@ class Estimate:
         }
 
 
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise InvalidInputError where a search lies in `folder` that is not to go on."""
+    if not resume and (folder / STUDY_FILE).exists():
+        raise InvalidInputError(
+            f"{folder / STUDY_FILE}: a search lies there", hint="go on with --resume, or remove the file"
+        )
+
+
 class Study:
     """A search's trials, in `folder`."""
 
@@ -116,18 +126,30 @@ class Study:
 
     def check(self, *, resume: bool) -> None:
         """Raise what `open` would; nothing is written."""
+        check_folder(self._folder, resume=resume)
         if not self.exists:
             return
-        if not resume:
+        before, facts = dict(self._study().user_attrs.get(_FACTS, {})), self._facts()
+        other = sorted(name for name in before.keys() | facts.keys() if before.get(name) != facts.get(name))
+        if other:
             raise InvalidInputError(
-                f"{self._folder / STUDY_FILE}: a search lies there", hint="go on with --resume, or remove the file"
+                f"{self._folder}: a search with other {', '.join(other)} lies there",
+                hint="give it what it began with, or search in another --output",
             )
-        before, facts = self._study().user_attrs.get(_FACTS), self._facts()
-        if before != facts:
-            raise InvalidInputError(f"{self._folder}: a search with {before} lies there, expected {facts}")
+
+    @contextmanager
+    def held(self, *, shared: bool = False) -> Iterator[None]:
+        """Inside, no other process opens the search; `shared` is for processes that run trials of one that is open.
+
+        Raises PathcastError where another process holds it: what it is at would count as left by a kill.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        busy = PathcastError(f"{self._folder}: a search is running there", hint="wait for it, or search elsewhere")
+        with file_lock(self._folder / "lock", busy, shared=shared):
+            yield
 
     def open(self, *, resume: bool) -> None:
-        """Begin, or go on; trials that a killed process left are tried again.
+        """Begin, or go on; trials that a killed process left are tried again, so it must be `held`.
 
         Raises InvalidInputError where there is a search already and `resume` is not asked for, or it is another.
         """

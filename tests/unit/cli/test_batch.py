@@ -43,6 +43,19 @@ def test_a_video_that_ends_early_is_told(clip: Path, tmp_path: Path) -> None:
     assert f"walk.avi: ended early, after {frames} of {FRAMES} frames that it claims" in " ".join(told.split())
 
 
+def test_results_do_not_go_among_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given again, the command would take its own annotated.mp4 for the source."""
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for frame in range(3):
+        cv2.imwrite(str(folder / f"{frame}.png"), bright_square(96, 10 + frame, 30, 30))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInputError, match="--out night: expected another folder"):
+        run(folder, Path("night"), "--fps", "10")
+    run(folder, Path("tracks"), "--fps", "10")
+    assert len(list(folder.iterdir())) == 3
+
+
 def test_the_trackers_settings_are_those_that_are_set(clip: Path, tmp_path: Path) -> None:
     run(clip, tmp_path / "usual")
     run(clip, tmp_path / "blind", "--set", "new_score=1", "--set", "motion.size_ratio=0.4")

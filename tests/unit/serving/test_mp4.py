@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pathcast.core.errors import PathcastError
-from pathcast.serving.mp4 import Mp4Writer
+from pathcast.core.video import decode
+from pathcast.serving.mp4 import Mp4Writer, join_videos
 
 
 def black(size: int) -> np.ndarray:
@@ -64,3 +65,28 @@ except KeyboardInterrupt:
     done = subprocess.run([sys.executable, "-c", interrupted], start_new_session=True, timeout=60, check=False)
     assert done.returncode == 0
     assert (tmp_path / "clip.mp4").stat().st_size > 0
+
+
+@pytest.mark.parametrize("lost", ["gone", "torn"])
+def test_a_part_that_is_missing_is_told(tmp_path: Path, lost: str) -> None:
+    parts = [tmp_path / f"{number}.mp4" for number in range(3)]
+    for part in parts:
+        with Mp4Writer(part, 10) as writer:
+            writer.write(black(16))
+    if lost == "gone":
+        parts[1].unlink()
+    else:
+        parts[1].write_bytes(parts[1].read_bytes()[:100])
+    with pytest.raises(PathcastError, match="video .*whole.mp4: "):
+        join_videos(parts, tmp_path / "whole.mp4")
+
+
+@pytest.mark.parametrize("name", ["12:00:00.mp4", "-dash.mp4", "it's 50%.mp4"])
+def test_a_relative_name_is_a_file_whatever_it_looks_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Mp4Writer(Path(name), 10) as writer:
+        writer.write(black(16))
+    join_videos([Path(name)], Path(f"joined {name}"))
+    assert len(list(decode(Path(name)))) == len(list(decode(Path(f"joined {name}")))) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.training import tuning_runs
 from pathcast.training.search_space import Real
@@ -89,6 +89,20 @@ def test_workers_run_their_shares_and_a_later_run_goes_on(settings, tmp_path, mo
     assert (again, shares, figures["estimate_trials"]) == (name, [1, 1], 2)
     assert open_search(settings, Parabola(), 5, 2, price=0.0)[1] == [0]
     assert open_search(settings, Parabola({"epochs": 2}), 5, 2, price=0.0)[0] != name
+
+
+def test_a_search_whose_workers_are_at_it_is_not_begun_again(settings):
+    name, shares, _ = open_search(settings, Parabola(), 4, 1, price=0.0)
+    complaints = []
+
+    def say(_: str) -> None:
+        with pytest.raises(PathcastError, match="a search is running there") as raised:
+            open_search(settings, Parabola(), 4, 1, price=0.0)
+        complaints.append(raised.value)
+
+    assert run_trials(settings, Parabola(), name, worker=0, share=shares[0], trials=4, say=say) == 4
+    assert len(complaints) == 4
+    assert open_search(settings, Parabola(), 4, 1, price=0.0)[1] == [0]
 
 
 def test_a_search_has_trials_and_workers(settings):

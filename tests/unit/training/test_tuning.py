@@ -1,6 +1,7 @@
 """The search for settings, in this process: a parabola with its best point at 3."""
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import optuna
@@ -134,8 +135,18 @@ def test_processes_draw_differently(tmp_path):
 def test_another_search_in_the_same_folder_is_refused(study, tmp_path):
     with pytest.raises(InvalidInputError, match="a search lies there"):
         Study(Parabola(), tmp_path / "search").open(resume=False)
-    with pytest.raises(InvalidInputError, match="'version': '2'"):
+    with pytest.raises(InvalidInputError, match="a search with other version lies there"):
         Study(Parabola("2"), tmp_path / "search").open(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "granted"), [(False, True, False), (True, False, False), (True, True, True)]
+)
+def test_a_search_that_runs_is_opened_by_nobody_else(study, tmp_path, first, second, granted):
+    with study.held(shared=first):
+        refused = nullcontext() if granted else pytest.raises(PathcastError, match="a search is running there")
+        with refused, Study(Parabola(), tmp_path / "search").held(shared=second):
+            assert granted
 
 
 @pytest.mark.parametrize(
@@ -189,6 +200,19 @@ def test_sequences_are_prepared_for_a_search_without_their_images(tmp_path):
     (tmp_path / "data" / "one" / "det" / "det.txt").write_text("1,-1,0,0,9,9,1,-1,-1,-1\n")
     assert search.facts() != before
     assert version != prepare_dataset(TRACKER, tmp_path / "data", tmp_path / "other", {})
+
+
+def test_sequences_are_prepared_with_the_detections_that_are_named(tmp_path):
+    write_sequence(tmp_path / "raw" / "one")
+    found = tmp_path / "raw" / "one" / "det"
+    text = (found / "det.txt").read_text()
+    found.rename(found.with_name("det_other"))
+    with pytest.raises(InvalidInputError, match="no option nonsense; expected one of detections"):
+        prepare_dataset(TRACKER, tmp_path / "raw", tmp_path / "data", {"nonsense": 1})
+    for number, names in enumerate((["none", "det_other"], "det_other")):
+        folder = tmp_path / f"data{number}"
+        prepare_dataset(TRACKER, tmp_path / "raw", folder, {"detections": names})
+        assert (folder / "one" / "det" / "det.txt").read_text() == text
 
 
 def test_sequences_that_cannot_be_searched_are_named(tmp_path):

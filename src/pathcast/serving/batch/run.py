@@ -77,9 +77,23 @@ def run_batch(
     Calls `advance` with the number of frames done, those of earlier runs first. Returns what `batch.json` says:
     `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it: the time
     in which a stage was at work, what a run that was cut short had begun included. A finished run is not repeated.
-    Raises InvalidInputError where `out` holds results of something else.
+    Raises InvalidInputError where `out` holds results of something else, PathcastError where another process
+    writes there.
     """
     folder = BatchFolder(out, run_identity(video, settings))
+    with folder.alone():
+        return _run_in(folder, video, detector, forecaster, settings, restart, advance)
+
+
+def _run_in(
+    folder: BatchFolder,
+    video: Video,
+    detector: Detector,
+    forecaster: Forecaster,
+    settings: BatchSettings,
+    restart: bool,
+    advance: Callable[[int], None],
+) -> dict[str, Any]:
     if restart:
         folder.clear()
     report = folder.report()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -32,14 +32,22 @@ def connect(settings: PlatformSettings) -> Minio:
 def fetch(client: Minio, address: str, folder: Path) -> Path:
     """Bring s3://bucket/key, an object or everything below a prefix, into `folder`; the path to read from.
 
-    Afterwards the folder holds that and nothing else. What was fetched before and has not changed is not fetched
-    again; what came from elsewhere, or is no longer there, goes. Raises InvalidInputError where there is no video
-    and no image, ServiceUnavailableError where the store does not answer.
+    Afterwards the folder, which is for this alone, holds that and nothing else. What was fetched before and has not
+    changed is not fetched again; what came from elsewhere, or is no longer there, goes. Raises InvalidInputError where
+    there is no video and no image, or the folder holds something that was not fetched, ServiceUnavailableError where
+    the store does not answer.
     """
     bucket, wanted = listed(client, address)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / _MANIFEST
-    before: dict[str, list[str]] = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    if not manifest.is_file():
+        if any(folder.iterdir()):
+            raise InvalidInputError(
+                f"{folder}: expected nothing, or what was fetched before, found other files",
+                hint="move them away, or name another folder with --out",
+            )
+        _note(manifest, {})
+    before: dict[str, list[str]] = json.loads(manifest.read_text())
     # File name → where from, and its ETag.
     sources = {PurePosixPath(name).name: [f"{bucket}/{name}", etag] for name, etag in wanted.items()}
     fetched = {name: source for name, source in before.items() if sources.get(name) == source}
@@ -52,7 +60,7 @@ def fetch(client: Minio, address: str, folder: Path) -> Path:
             if name not in fetched or not target.is_file():
                 client.fget_object(bucket, place.removeprefix(f"{bucket}/"), str(target))
                 fetched[name] = sources[name]
-                manifest.write_text(json.dumps(fetched))
+                _note(manifest, fetched)
     _, key = _split(address)
     return folder if key not in wanted else folder / PurePosixPath(key).name
 
@@ -95,6 +103,12 @@ def store(client: Minio, file: Path, address: str) -> None:
     bucket, key = _split(address)
     with _store_errors(address):
         client.fput_object(bucket, key, str(file))
+
+
+def _note(manifest: Path, fetched: Mapping[str, list[str]]) -> None:
+    temporary = manifest.with_suffix(".new")
+    temporary.write_text(json.dumps(fetched))
+    temporary.replace(manifest)
 
 
 def _split(address: str) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import pyarrow as pa
 
 from pathcast.core.array_codec import decode_state, encode_state
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.file_lock import file_lock
 from pathcast.core.observation import Observation
 from pathcast.serving.batch.tables import (
     FORECASTS,
@@ -65,6 +67,16 @@ class BatchFolder:
         self.out = out
         self._run = run
         self._work = out / "unfinished"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other process works on this folder; PathcastError where one does."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        busy = PathcastError(
+            f"{self.out}: another run is writing there", hint="wait for it, or name another folder with --out"
+        )
+        with file_lock(self.out / ".lock", busy):
+            yield
 
     def report(self) -> dict[str, Any] | None:
         """What the finished run said of itself, or None where it is not finished.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -16,6 +15,7 @@ from minio import Minio
 
 from pathcast.core.camera import Camera
 from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.file_lock import file_lock
 from pathcast.core.settings import PlatformSettings
 from pathcast.core.video import VIDEO_SUFFIXES
 from pathcast.serving.batch import s3
@@ -107,13 +107,8 @@ def _working_on(place: Path, address: str, target: str) -> Iterator[Path]:
     """The folder below `place` for this video and target, this process's alone."""
     name = hashlib.sha256(f"{address} {target}".encode()).hexdigest()[:16]
     place.mkdir(parents=True, exist_ok=True)
-    with (place / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PathcastError(
-                f"{address}: another run is writing {target}", hint="wait for it, or name another output"
-            ) from error
+    busy = PathcastError(f"{address}: another run is writing {target}", hint="wait for it, or name another output")
+    with file_lock(place / f"{name}.lock", busy):
         work = place / name
         work.mkdir(exist_ok=True)
         yield work

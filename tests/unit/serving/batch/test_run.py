@@ -233,3 +233,19 @@ def test_images_of_two_sizes_are_refused_by_frame(clip: Path, tmp_path: Path, ba
     video = open_video(clip, 8.0)
     with pytest.raises(InvalidInputError, match="frame 40: expected 159x121 pixels as before, got 80x60"):
         run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings)
+
+
+def test_a_folder_is_one_runs_at_a_time(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    out = tmp_path / "out"
+
+    class AnotherStarts(BrightDetector):
+        def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+            if frame_of(images[0]) == 32:
+                for restart in (False, True):
+                    with pytest.raises(PathcastError, match="another run is writing there"):
+                        run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings, restart=restart)
+            return super().detect(images)
+
+    report = run_batch(video, out, AnotherStarts(), ConstantVelocity(), batch_settings)
+    assert report["frames"] == 70 == len(frames_of(out / "annotated.mp4"))
+    assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, "batch.json"))
