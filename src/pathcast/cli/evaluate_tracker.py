@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,6 +80,7 @@ def evaluate_tracker(
     sequences = {item.info.name: item for item in _read(data, detections, found, first_frame)}
     embeds = found is not None and found.embeds
     contestants = ours(chosen_settings(fix, camera_motion), appearance, embeds) | installed_peers(with_peers, console)
+    submission = None if results is None else _name_of(results, contestants)
     measured: dict[str, dict[str, Any]] = {}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         frames = sum(len(item.detections) for item in sequences.values())
@@ -92,12 +93,21 @@ def evaluate_tracker(
                 boxes, seconds[key] = _track(make(), item, lambda: progress.advance(task))
                 scored[key] = ScoredSequence(item.ground_truth, boxes, item.info.length)
             measured[name] = _summary(scored, seconds)
-    if results is not None:
-        measured[results.name] = _summary({key: _submitted(results, item) for key, item in sequences.items()}, {})
+    if results is not None and submission is not None:
+        given = {key: _submitted(console, results, item) for key, item in sequences.items()}
+        measured[submission] = _summary(given, {})
     _print(console, measured, sorted(sequences))
     # For programs that read what is printed, such as Katib's metrics collector.
     console.print(f"hota {measured[OURS]['hota']}", highlight=False)
     write_json(json, {"trackers": measured})
+
+
+def _name_of(results: Path, contestants: Collection[str]) -> str:
+    """What the row of the given results is called."""
+    name = results.resolve().name
+    if name in contestants:
+        raise InvalidInputError(f"--results {results}: {name} is a row of its own", hint="give the folder another name")
+    return name
 
 
 def _open(detector: Path) -> FileDetector:
@@ -115,11 +125,14 @@ def _read_sequence(folder: Path, names: list[str], detector: FileDetector | None
     if first > info.length:
         raise InvalidInputError(f"{folder}: expected --first-frame within its {info.length} frames, got {first}")
     truth = read_boxes(folder / TRUTH_FILE, length=info.length, identified=True)
+    truth = truth.select(truth.frames >= first)
+    if not (truth.confidences != 0).any():
+        raise InvalidInputError(f"{folder / TRUTH_FILE}: expected a box that counts, found none from frame {first} on")
     if detector is None:
         found = read_detections(folder, info, names)[first - 1 :]
     else:
         found = _detected(folder, info, detector, first)
-    return _Sequence(folder, info, found, truth.select(truth.frames >= first), first)
+    return _Sequence(folder, info, found, truth, first)
 
 
 def _detected(folder: Path, info: SequenceInfo, detector: FileDetector, first: int) -> list[Detections]:
@@ -172,9 +185,18 @@ def _track(contestant: Contestant, item: _Sequence, on_frame: Callable[[], None]
     return from_tracks(tracks), spent
 
 
-def _submitted(folder: Path, item: _Sequence) -> ScoredSequence:
-    """The given results; of the ground truth, given as results, what counts: not the rows that it marks by 0."""
-    boxes = read_boxes(folder / f"{item.info.name}.txt", length=item.info.length, identified=True)
+def _submitted(console: Console, folder: Path, item: _Sequence) -> ScoredSequence:
+    """The given results, of the ground truth's classes; of it, given as results, what counts: not its rows marked by 0."""
+    path = folder / f"{item.info.name}.txt"
+    boxes = read_boxes(path, length=item.info.length, identified=True)
+    kinds = np.unique(item.ground_truth.classes[item.ground_truth.confidences != 0])
+    of_kind = np.isin(boxes.classes, kinds)
+    if not of_kind.all():
+        left_out = (
+            f"{path}: {np.count_nonzero(~of_kind)} rows left out, their classes are not the ground truth's {kinds}"
+        )
+        console.print(left_out, style="yellow", markup=False, highlight=False)
+        boxes = boxes.select(of_kind)
     marked = set(_rows(item.ground_truth.select(item.ground_truth.confidences == 0)))
     counts = np.array([row not in marked for row in _rows(boxes)], dtype=bool)
     return ScoredSequence(item.ground_truth, boxes.select(counts & (boxes.frames >= item.first)), item.info.length)

@@ -35,6 +35,8 @@ from pathcast.serving.remote_models import ForecastBatch
 from pathcast.tracking.settings import TrackerSettings
 from pathcast.tracking.tracker import Tracker
 
+_OUT_OF_SIGHT = 1e6
+"""So far, in a camera's units, is nobody who is seen: 1,000 km, or as many times the frame's height."""
 REMEMBERED_FRAMES = 512
 
 _KIND, _VERSION = "analyzer", 1
@@ -239,7 +241,7 @@ class FrameAnalyzer:
     def _track(
         self, frame: Frame, detections: Detections, image: UInt8Array, statistics: FrameStatistics | None, version: str
     ) -> _Work:
-        """Tracks that stand on the horizon, so at no place on the ground, are left out of this frame's."""
+        """Tracks that stand on the horizon or next to it, so at no place that one could see, are left out."""
         session = self._sessions[frame.camera_id]
         with self._stage("track"):
             if session.seen_by != version:
@@ -247,8 +249,9 @@ class FrameAnalyzer:
                 session.seen_by = version
             tracks = session.tracker.update(detections, frame.captured_at, image)
             positions = session.camera.positions(tracks.xyxy, frame.height)
-            if not np.isfinite(positions).all():
-                rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
+            in_sight = (np.abs(positions) < _OUT_OF_SIGHT).all(axis=1)
+            if not in_sight.all():
+                rows = np.flatnonzero(in_sight)
                 tracks, positions = tracks.select(rows), positions[rows]
         return _Work(frame, session, detections, tracks, positions, image, statistics)
 

@@ -107,9 +107,9 @@ class MotBoxes:
 def read_sequence_info(directory: Path) -> SequenceInfo:
     """Read `directory`/seqinfo.ini; raise InvalidInputError naming the file and the key."""
     path = directory / SEQUENCE_FILE
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+        parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))
         section = parser["Sequence"]
         info = SequenceInfo(
             name=section.get("name", directory.name),
@@ -136,7 +136,7 @@ def read_sequence_info(directory: Path) -> SequenceInfo:
 
 def write_sequence_info(directory: Path, info: SequenceInfo) -> Path:
     """Write `directory`/seqinfo.ini and return its path."""
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser["Sequence"] = {
         "name": info.name,
@@ -160,7 +160,7 @@ def read_boxes(path: Path, *, length: int | None = None, identified: bool = Fals
     as ground truth and results promise. Raises InvalidInputError naming the file and the row (from 1).
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:

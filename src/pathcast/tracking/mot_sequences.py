@@ -67,7 +67,11 @@ def read_detections(sequence: Path, info: SequenceInfo, names: Sequence[str]) ->
     try:
         return to_detections(boxes, info.length)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error.message}", hint=_others(sequence, names)) from error
+        hint = _others(sequence, names) or (_SCALE if error.message.startswith("scores") else None)
+        raise InvalidInputError(f"{path}: {error.message}", hint=hint) from error
+
+
+_SCALE = "bring a detector's scores into [0, 1], in their order: by 1 / (1 + exp(-score)), say"
 
 
 def _others(sequence: Path, names: Sequence[str]) -> str | None:

@@ -70,11 +70,14 @@ def test_missing_peers_are_skipped_with_a_note(tmp_path: Path, monkeypatch: pyte
         ([], r"found no seqinfo\.ini"),
         (["one", "--detections", "nowhere"], "expected detections at one of"),
         (["one", "--detections", "loud"], r"loud/det\.txt: scores: expected values in \[0, 1\]"),
+        (["bare"], r"gt\.txt: expected a box that counts, found none from frame 1 on"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "empty").mkdir()
     make_sequence(tmp_path, "one")
+    make_sequence(tmp_path, "bare")
+    (tmp_path / "bare" / "gt" / "gt.txt").write_text("")
     (tmp_path / "one" / "loud").mkdir()
     (tmp_path / "one" / "loud" / "det.txt").write_text("1,-1,0,0,5,5,60,-1,-1,-1\n")
     folder, *options = arguments or ["empty"]
@@ -119,6 +122,42 @@ def test_rows_of_confidence_0_are_left_out_of_the_truth_alone(tmp_path: Path) ->
     scores = {name: json.loads((tmp_path / f"{name}.json").read_text())["trackers"] for name in ("truth", "unsure")}
     assert [figures["submission"]["false_positives"] for figures in scores.values()] == [0, 1]
     assert scores["truth"]["submission"]["hota"] == 100
+
+
+@pytest.mark.parametrize(("kind", "false_positives"), [(1, 1), (3, 0)], ids=["a person", "a car"])
+def test_other_classes_than_the_ground_truths_do_not_count(tmp_path: Path, kind: int, false_positives: int) -> None:
+    make_sequence(tmp_path, "one")
+    submission = tmp_path / "submission"
+    submission.mkdir()
+    truth = (tmp_path / "one" / "gt" / "gt.txt").read_text()
+    (submission / "one.txt").write_text(f"{truth}3,77,500,10,40,30,0.9,{kind},-1\n")
+    arguments = [
+        "--no-peers",
+        "--data",
+        str(tmp_path),
+        "--results",
+        str(submission),
+        "--json",
+        str(tmp_path / "s.json"),
+    ]
+    result = CliRunner().invoke(app, ["evaluate", "tracker", *arguments])
+    assert result.exit_code == 0, result.output
+    scores = json.loads((tmp_path / "s.json").read_text())["trackers"]["submission"]
+    assert scores["false_positives"] == false_positives
+    assert ("1 rows left out" in " ".join(result.output.split())) is (kind == 3)
+
+
+def test_given_results_have_a_row_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_sequence(tmp_path, "one")
+    for name in ("pathcast", "mine"):
+        (tmp_path / name).mkdir()
+        shutil.copy(tmp_path / "one" / "gt" / "gt.txt", tmp_path / name / "one.txt")
+    arguments = ["evaluate", "tracker", "--no-peers", "--data", str(tmp_path / "one"), "--json", "s.json", "--results"]
+    with pytest.raises(InvalidInputError, match="pathcast is a row of its own"):
+        CliRunner().invoke(app, [*arguments, str(tmp_path / "pathcast")], catch_exceptions=False)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert CliRunner().invoke(app, [*arguments, "."]).exit_code == 0
+    assert set(json.loads(Path("s.json").read_text())["trackers"]) == {"pathcast", "mine"}
 
 
 def test_settings_reach_the_tracker(tmp_path: Path) -> None:

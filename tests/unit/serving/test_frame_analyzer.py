@@ -86,17 +86,18 @@ def test_a_forecaster_is_asked_in_metres_and_answers_are_in_the_cameras_units():
         np.testing.assert_allclose(forecast.paths[0, 0] - forecast.origin, forecast.velocity, atol=1e-6)
 
 
-def test_who_stands_on_the_horizon_is_nowhere_and_the_others_go_on():
+@pytest.mark.parametrize("below", [0.0, 1e-9], ids=["on the horizon", "next to it"])
+def test_who_stands_on_the_horizon_is_nowhere_and_the_others_go_on(below):
     class Two(BrightnessDetector):
         def detect(self, images):
             return [Detections([[10, 10, 20, 50], [40, 10, 50, 60]], [0.9, 0.9], [0, 0]) for _ in images], "4"
 
-    horizon_at_50 = Camera("far", HomographyPlane([[1, 0, 0], [0, 1, 0], [0, 1, -50]]))
+    horizon_at_50 = Camera("far", HomographyPlane([[1, 0, 0], [0, 1, 0], [0, 1, -50 + below]]))
     analyzer = FrameAnalyzer(Two(), StraightForecaster(), lambda _: horizon_at_50, lambda _: nullcontext(), SETTINGS)
     seen = analyzer.analyze([a_frame("far", index) for index in range(30)])
     first, *_ = seen
     assert first.tracks.xyxy.tolist() == [[40, 10, 50, 60]]
-    assert first.positions.tolist() == [[4.5, 6]]
+    assert first.positions.tolist() == [pytest.approx([4.5, 6])]
     assert all(np.isfinite(each.positions).all() and len(each.positions) == len(each.tracks) for each in seen)
     assert {forecast.track_id for each in seen for forecast in each.forecasts} == set(first.tracks.track_ids.tolist())
 

@@ -85,7 +85,8 @@ def test_unfit_detections_are_refused_with_the_others_that_are_there(
     with pytest.raises(InvalidInputError, match=message) as raised:
         read_detections(sequence, INFO, ["det"])
     hint = "`--detections` of a command names others; there are: frcnn, yolo"
-    assert raised.value.hint == (hint if others else None)
+    alone = "bring a detector's scores into [0, 1], in their order: by 1 / (1 + exp(-score)), say"
+    assert raised.value.hint == (hint if others else alone if "scores" in message else None)
 
 
 def test_a_confidence_that_rounds_to_one_is_one(tmp_path: Path) -> None:

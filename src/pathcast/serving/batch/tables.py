@@ -69,7 +69,10 @@ SCORES = pa.schema(
 
 
 def mot_text(observations: Sequence[Observation]) -> str:
-    """MOT16 rows of the tracks: frame from 1, id, left, top, width, height, score, class from 1, -1."""
+    """MOT rows of the tracks: frame from 1, id, left, top, width, height, score, class, -1.
+
+    The class is the platform's, counted from 1: a person's is that of MOT16, others' are not.
+    """
     lines = []
     for each in observations:
         tracks = each.tracks
