@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
+from pathcast.core.errors import InvalidInputError
 from pathcast.core.ground_plane import HomographyPlane
 from pathcast.local.platform import Platform
 from pathcast.storage.cameras import read_camera
@@ -48,6 +49,29 @@ def test_a_described_camera_is_known_and_its_rate_is_used(platform: Platform, im
     assert camera is not None
     assert isinstance(camera.ground_plane, HomographyPlane)
     assert camera.ground_plane.to_ground([[10, 20]]).tolist() == [[1.0, 2.0]]
+
+
+def test_cameras_are_known_before_their_frames(platform: Platform, tmp_path: Path):
+    files = [tmp_path / "one.toml", tmp_path / "two.toml"]
+    files[0].write_text(CAMERA.format(camera_id="one"))
+    files[1].write_text('camera_id = "two"\n[classify]\n"*" = "signs"\n')
+    arguments = ["camera", *map(str, files), "--state-dir", str(platform.state_dir)]
+    for _ in range(2):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        assert result.output.splitlines() == [
+            "one: positions in m",
+            "two: positions in frame_heights, asks signs",
+        ]
+    with connect(platform.settings().database_url, application_name="test") as connection:
+        one, two = (read_camera(connection, name) for name in ("one", "two"))
+    assert one is not None
+    assert two is not None
+    assert one.units == "m"
+    assert dict(two.classify) == {"*": "signs"}
+    files[1].write_text('camera_id = "two"\n[classify]\n"lorry" = "signs"\n')
+    with pytest.raises(InvalidInputError, match="lorry"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
 def test_a_file_of_another_camera_is_wrong_usage(platform: Platform, images: Path, tmp_path: Path):

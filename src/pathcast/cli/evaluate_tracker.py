@@ -186,7 +186,7 @@ def _track(contestant: Contestant, item: _Sequence, on_frame: Callable[[], None]
 
 
 def _submitted(console: Console, folder: Path, item: _Sequence) -> ScoredSequence:
-    """The given results, of the ground truth's classes; of it, given as results, what counts: not its rows marked by 0."""
+    """The given results, of the ground truth's classes; of itself, given as results, not what it marks by 0."""
     path = folder / f"{item.info.name}.txt"
     boxes = read_boxes(path, length=item.info.length, identified=True)
     kinds = np.unique(item.ground_truth.classes[item.ground_truth.confidences != 0])

@@ -21,6 +21,7 @@ from pathcast.cli import (  # noqa: F401 - importing bench_* and evaluate_* adds
     bench_signs,
     bench_tracker,
     bench_training,
+    camera,
     classify,
     data,
     demo,
@@ -71,6 +72,7 @@ app.add_typer(pipeline.app)
 platform.register(app)
 app.command(epilog="Example: pathcast act entrance.mp4 --json actions.json")(act.act)
 app.command(epilog="Example: pathcast batch gate.mp4 --out gate --detector detector/1/model.onnx")(batch.batch)
+app.command(epilog="Example: pathcast camera gate.toml yard.toml")(camera.camera)
 app.command(epilog="Example: pathcast classify sign.png other.jpg --json signs.json")(classify.classify)
 app.command(epilog="Example: pathcast demo --video gate.mp4 --json demo.json")(demo.demo)
 app.command(epilog="Example: pathcast drift --family forecaster --camera gate-1 --report drift.html")(drift.drift)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pathcast.cli.camera import describe, read_descriptions
 from pathcast.cli.output_file import file_option, write_json
 from pathcast.core.settings import STATE_DIR, PlatformSettings, load_settings
 
@@ -71,24 +72,11 @@ def stream(
 
 def _describe(files: list[Path], camera_ids: list[str], settings: PlatformSettings) -> dict[str, float | None]:
     """Make the described cameras known to the platform; return their true frame rates."""
-    from pathcast.core.camera import read_camera_file
-    from pathcast.serving.detection_classifier import EVERY_CLASS, class_number
-    from pathcast.storage.cameras import upsert_camera
-    from pathcast.storage.connection import connect
-
-    described = [read_camera_file(file) for file in files]
+    described = read_descriptions(files)
     for file, each in zip(files, described, strict=True):
         if each.camera_id not in camera_ids:
             raise typer.BadParameter(f"--camera-file {file} is of {each.camera_id}, which is not among --camera")
-        for key in each.classify.keys() - {EVERY_CLASS}:
-            class_number(key)
-    if described:
-        with connect(settings.database_url, application_name="pathcast-stream") as connection:
-            for each in described:
-                plane = each.ground_plane
-                upsert_camera(
-                    connection, each.camera_id, None if plane is None else plane.as_mapping(), each.classify or None
-                )
+    describe(settings, described)
     return {each.camera_id: each.frames_per_second for each in described}
 
 

@@ -144,3 +144,11 @@ def test_results_become_boxes() -> None:
     assert boxes.frames.tolist() == [2, 2]
     assert boxes.ids.tolist() == [2, 5]
     assert len(from_tracks({})) == 0
+
+
+def test_files_may_begin_with_a_byte_order_mark_and_names_hold_percents(tmp_path: Path) -> None:
+    assert len(read_boxes(written(tmp_path, "\ufeff1,7,0,0,1,1,1\n"))) == 1
+    info = SequenceInfo("50% night", 12.5, 300, 640, 480)
+    path = write_sequence_info(tmp_path, info)
+    path.write_text("\ufeff" + path.read_text())
+    assert read_sequence_info(tmp_path) == info

@@ -1,0 +1,64 @@
+"""`pathcast camera`: what the platform knows of cameras before their frames come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pathcast.core.settings import STATE_DIR, load_settings
+
+if TYPE_CHECKING:
+    from pathcast.core.camera import Camera
+    from pathcast.core.settings import PlatformSettings
+
+
+def camera(
+    files: list[Path] = typer.Argument(help="Descriptions of cameras (TOML, see docs/operating.md)."),
+    state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="Where `pathcast up` keeps the platform's state."),
+) -> None:
+    """Make the cameras known that files describe: their calibration, and what classifiers they ask.
+
+    It counts for a camera from its first frame on; where an analyzer knows the camera already, from the
+    analyzer's next start on.
+    """
+    from rich.console import Console
+
+    described = read_descriptions(files)
+    describe(load_settings(state_dir), described)
+    for each in described:
+        asked = ", ".join(sorted(set(each.classify.values())))
+        Console().print(
+            f"{each.camera_id}: positions in {each.units}{f', asks {asked}' if asked else ''}",
+            markup=False,
+            highlight=False,
+        )
+
+
+def read_descriptions(files: Sequence[Path]) -> list[Camera]:
+    """The cameras that the files describe; InvalidInputError, naming the file, where one does not."""
+    from pathcast.core.camera import read_camera_file
+    from pathcast.serving.detection_classifier import EVERY_CLASS, class_number
+
+    described = [read_camera_file(file) for file in files]
+    for each in described:
+        for key in each.classify.keys() - {EVERY_CLASS}:
+            class_number(key)
+    return described
+
+
+def describe(settings: PlatformSettings, cameras: Sequence[Camera]) -> None:
+    """Make the cameras known to the platform; what a description leaves out stays as it is."""
+    from pathcast.storage.cameras import upsert_camera
+    from pathcast.storage.connection import connect
+
+    if not cameras:
+        return
+    with connect(settings.database_url, application_name="pathcast-camera") as connection:
+        for each in cameras:
+            plane = each.ground_plane
+            upsert_camera(
+                connection, each.camera_id, None if plane is None else plane.as_mapping(), each.classify or None
+            )
