@@ -201,13 +201,15 @@ def test_the_training_image_has_the_pipelines_that_the_monitor_starts(tmp_path: 
     for source, target in copied:
         assert f"!{source}" in let_in
         shutil.copytree(PROJECT / source, tmp_path / target)
-    program = (
-        "from pathcast.cli.pipeline import NAMES, load_pipeline; print([load_pipeline(name).name for name in NAMES])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )  # fmt: skip
+    # An editable install has the checkout on its path: what counts is what is found before it.
+    program = """
+import components, pipelines
+from pathcast.cli.pipeline import NAMES, load_pipeline
+print([load_pipeline(name).name for name in NAMES], components.__file__, pipelines.__file__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "continuous-training" in done.stdout, done.stderr
+    assert done.stdout.split()[-2:] == [str(tmp_path / name / "__init__.py") for name in ("components", "pipelines")]
 
 
 @pytest.mark.parametrize(
