@@ -203,7 +203,8 @@ def test_the_training_image_has_the_pipelines_that_the_monitor_starts(tmp_path: 
         shutil.copytree(PROJECT / source, tmp_path / target)
     # An editable install has the checkout on its path: what counts is what is found before it.
     program = """
-import components, pipelines
+import components
+import pipelines
 from pathcast.cli.pipeline import NAMES, load_pipeline
 print([load_pipeline(name).name for name in NAMES], components.__file__, pipelines.__file__)
 """
