@@ -149,4 +149,6 @@ def _is_refusal(error: Exception) -> bool:
     """Whether the values are at fault, rather than the server or the schema."""
     if isinstance(error, ServiceUnavailableError):
         return False
-    return not isinstance(error, PathcastError) or isinstance(error.__cause__, _REFUSED_VALUES)
+    if isinstance(error, InvalidInputError) or not isinstance(error, PathcastError):
+        return True
+    return isinstance(error.__cause__, _REFUSED_VALUES)

@@ -17,6 +17,7 @@ from support.streaming import (
     wait_until,
 )
 
+from pathcast.core import Detections
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings
 from pathcast.messaging.frame_codec import encode_frame
@@ -127,6 +128,12 @@ def test_bad_observations_end_as_dead_letters_and_the_stream_goes_on(
         (replace(good, value=b""), "empty record"),
         (replace(good, key=b"other"), "key: expected camera 'watched'"),
         (observation_record(observation("watched", 50, detector="\0")), "NUL"),
+        (
+            observation_record(
+                replace(observation("watched", 51), detections=Detections([[1, 2, 3, 4]], [0.5], [40_000]))
+            ),
+            "expected integers that fit int16, got 40000 to 40000",
+        ),
     ]
     for number, (record, _) in enumerate(bad):
         producer.send(settings.observations_topic, observation_record(observation("watched", number)))
