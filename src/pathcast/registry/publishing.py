@@ -69,7 +69,8 @@ def publish_model(settings: PlatformSettings, model: str, given: Registration, c
         lifecycle.deploy_challenger(model, version, run=run)
         lifecycle.smoke_test(model, version, given.example, expected)
         lifecycle.promote(model, version)
-    except PathcastError:
+    except BaseException:
+        # Whatever ends it, also Ctrl-C: nobody else would end the trial.
         with suppress(PathcastError):
             lifecycle.withdraw_challenger(model, run=run)
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from support.factor_model import MODEL, PASSED, served_factor
+from support.factor_model import MODEL, ONES, PASSED, served_factor, write_factor_model
 from support.flaky_http import Flaky, flaky
 from support.webhook import receiving
 from typer.testing import CliRunner
@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 from pathcast.cli.main import app
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
+from pathcast.export.triton_config import render_config
 from pathcast.local.platform import Platform
 from pathcast.monitoring.settings import MonitorSettings
-from pathcast.registry.publishing import ModelLifecycle
-from pathcast.registry.tracking import CHAMPION, ModelRegistry
+from pathcast.registry.publishing import ModelLifecycle, challenger_of, publish_model
+from pathcast.registry.registration import Registration
+from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
 from pathcast.registry.verdicts import failed
 from pathcast.serving.triton_client import TritonClient
 from pathcast.training.champion import keep_serving
@@ -160,6 +162,26 @@ def test_an_interrupted_promotion_is_undone(
                 lifecycle.promote(MODEL, second)
         assert registry.alias(MODEL, CHAMPION) == champion
         assert served_factor(client) == 2.0
+
+
+def test_an_interrupted_publication_ends_its_trial(
+    champion: int, registry: ModelRegistry, client: TritonClient, platform_settings: PlatformSettings, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / "model.onnx"
+    write_factor_model(path, 4.0)
+
+    def ends(*_: object) -> None:
+        assert served_factor(client, challenger_of(MODEL)) == 4.0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ModelLifecycle, "smoke_test", ends)
+    given = Registration(onnx_path=path, card="# times 4\n", example=ONES)
+    with pytest.raises(KeyboardInterrupt):
+        publish_model(platform_settings, MODEL, given, render_config(MODEL, path))
+    assert served_factor(client) == 2.0
+    assert not client.ready(challenger_of(MODEL))
+    assert (registry.alias(MODEL, CHAMPION), registry.alias(MODEL, CHALLENGER)) == (champion, None)
 
 
 def test_what_a_kill_leaves_half_way_is_put_right_and_told(
