@@ -111,7 +111,7 @@ class PartitionConsumer:
         A start that differs from the stored offset is logged and means one of two things. Before the
         beginning: retention has removed records that were never read; reading goes on at the oldest one.
         Behind the end: the topic was made anew; reading starts at its beginning (rows have natural keys,
-        so replaying is harmless), and state that belongs to the stored offset is to be dropped.
+        so replaying is harmless), and the stored offset is to be moved back.
         """
         topics = {partition: TopicPartition(self.topic, partition) for partition in self.partitions}
         starts: dict[int, int] = {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import psycopg
 
 from pathcast.messaging.consumer import PartitionConsumer
-from pathcast.storage.positions import forget_position, read_offset
+from pathcast.storage.positions import StreamPosition, move_back, read_offset
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ def resume_at_stored_offsets(consumer: PartitionConsumer, connection: psycopg.Co
 def resume(
     consumer: PartitionConsumer, connection: psycopg.Connection, service: str, offsets: Mapping[int, int]
 ) -> None:
-    """Seek to `offsets`; where the topic was made anew, drop the stored position, which never moves back by itself."""
+    """Seek to `offsets`; where the topic was made anew, move the stored position back, which never does by itself."""
     starts = consumer.seek(offsets)
     for partition, start in starts.items():
         if start < offsets.get(partition, start):
-            forget_position(connection, service, consumer.topic, partition)
+            move_back(connection, StreamPosition(service, consumer.topic, partition, start))
     _log.info("%s goes on at offsets %s", service, starts)

@@ -48,12 +48,22 @@ def write_offset(connection: psycopg.Connection, position: StreamPosition) -> No
         )
 
 
-def forget_position(connection: psycopg.Connection, service: str, topic: str, partition: int) -> None:
-    """Drop the stored offset and checkpoint, because the topic was made anew and its offsets start again."""
-    key = (service, topic, partition)
-    with database_errors(f"forget the position of {service} in {topic}/{partition}"), connection.transaction():
-        connection.execute("DELETE FROM stream_offsets WHERE (service, topic, partition) = (%s, %s, %s)", key)
-        connection.execute("DELETE FROM checkpoints WHERE (service, topic, partition) = (%s, %s, %s)", key)
+def move_back(connection: psycopg.Connection, position: StreamPosition) -> None:
+    """Set the stored offset and checkpoint to `position`, because the topic was made anew; the state stays.
+
+    Cameras go on, so what is remembered of them holds, whatever the offsets are. The writer may not delete either.
+    """
+    key = (position.next_offset, position.service, position.topic, position.partition)
+    with (
+        database_errors(f"move {position.service} back in {position.topic}/{position.partition}"),
+        connection.transaction(),
+    ):
+        for table in ("stream_offsets", "checkpoints"):
+            connection.execute(
+                f"UPDATE {table} SET next_offset = %s, updated_at = now() "  # noqa: S608
+                "WHERE (service, topic, partition) = (%s, %s, %s)",
+                key,
+            )
 
 
 def read_checkpoint(connection: psycopg.Connection, service: str, topic: str, partition: int) -> Checkpoint | None:

@@ -9,16 +9,26 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
 from pathcast.core.errors import ServiceUnavailableError
+from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.monitoring.outbox import Message, delivered, owe, owed
 from pathcast.storage.connection import connect
 from pathcast.storage.migrate import migrate
 from pathcast.storage.model_lock import model_lock
+from pathcast.storage.positions import (
+    Checkpoint,
+    StreamPosition,
+    read_checkpoint,
+    read_offset,
+    write_checkpoint,
+    write_offset,
+)
 from tests.integration.storage.cluster_logins import as_user, make_roles
 
 PROJECT = Path(__file__).parents[3]
@@ -68,11 +78,27 @@ def test_logins_may_do_their_work_and_no_more(cluster_database: str) -> None:
         model_lock(address("monitor"), "detector", "compare", wait_s=0.1),
     ):
         pass
+    for name in ("archiver", "analyzer", "recorder"):
+        with login(name) as connection:
+            assert restarted_on_a_topic_made_anew(connection, name) == (0, Checkpoint(0, b"state"))
     with login("mlflow", "mlflow") as connection:
         connection.execute("CREATE TABLE runs ()")
     for wrong in (("mlflow", "pathcast"), ("recorder", "mlflow"), ("recorder", "pathcast", "1")):
         with pytest.raises(Exception, match=r"denied|failed"):
             login(*wrong)
+
+
+def restarted_on_a_topic_made_anew(
+    connection: psycopg.Connection, service: str
+) -> tuple[int | None, Checkpoint | None]:
+    """Where the service goes on after that, and with what."""
+    position = StreamPosition(service, "frames", 0, 500)
+    write_offset(connection, position)
+    write_checkpoint(connection, position, b"state")
+    consumer = Mock(topic="frames", partitions=(0,))
+    consumer.seek.return_value = {0: 0}
+    resume_at_stored_offsets(consumer, connection, service)
+    return read_offset(connection, service, "frames", 0), read_checkpoint(connection, service, "frames", 0)
 
 
 def test_the_migration_says_what_is_wrong() -> None:

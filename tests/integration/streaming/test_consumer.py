@@ -19,7 +19,14 @@ from pathcast.messaging.records import Record
 from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.topics import ensure_topics
 from pathcast.storage.connection import connect
-from pathcast.storage.positions import StreamPosition, read_offset, write_offset
+from pathcast.storage.positions import (
+    Checkpoint,
+    StreamPosition,
+    read_checkpoint,
+    read_offset,
+    write_checkpoint,
+    write_offset,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -40,9 +47,13 @@ def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
         with connect(settings.database_url, application_name="test") as connection:
             for offset in (5, 99):
                 write_offset(connection, StreamPosition("anew", settings.frames_topic, partition, offset))
+            write_checkpoint(connection, StreamPosition("anew", settings.frames_topic, partition, 99), b"identities")
             resume_at_stored_offsets(consumer, connection, "anew")
-            # The stored offset never moves back, so it must be gone for new ones to count.
-            assert read_offset(connection, "anew", settings.frames_topic, partition) is None
+            # A stored offset does not move back by itself, and new ones would not count.
+            assert read_offset(connection, "anew", settings.frames_topic, partition) == 0
+            # A kill before the next checkpoint must not lose what is remembered of the cameras.
+            kept = read_checkpoint(connection, "anew", settings.frames_topic, partition)
+            assert kept == Checkpoint(0, b"identities")
             wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
 
 
