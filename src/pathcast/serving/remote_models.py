@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.detections import Detections
-from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.core.trajectory import FUTURE_STEPS
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import Letterbox, letterbox
@@ -21,6 +22,8 @@ from pathcast.serving.model_metadata import Inference, ModelMetadata, Signature
 STAND_IN = "constant_velocity 1"
 """What forecasts while no forecaster is served: model and version."""
 
+_TRIES = 3
+_Answer = TypeVar("_Answer")
 
 ANALYZER_MODELS: Mapping[str, Signature] = {
     "detector": Signature(("images",), ("boxes", "scores", "classes")),
@@ -72,22 +75,21 @@ class RemoteDetector:
         self._canvas = _Canvas()
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
-        """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the model version."""
-        found: list[Detections] = []
-        version = ""
-        for start in range(0, len(images), self._max_batch):
-            chunk = images[start : start + self._max_batch]
-            try:
-                answer, fits = self._infer(chunk)
-            except InvalidInputError:
-                self._canvas.batch = None  # a version with another input size has been loaded
-                answer, fits = self._infer(chunk)
-            version = answer.model_version
-            outputs = answer.outputs
-            looks = outputs.get("embeddings", [None] * len(fits))
-            rows = zip(outputs["boxes"], outputs["scores"], outputs["classes"], fits, looks, strict=True)
-            found += [to_detections(*row) for row in rows]
-        return found, version
+        """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the model version of them all."""
+        chunks = [images[start : start + self._max_batch] for start in range(0, len(images), self._max_batch)]
+        found, version = _of_one_version(self.model, lambda: [self._detect_chunk(chunk) for chunk in chunks])
+        return list(chain.from_iterable(found)), version
+
+    def _detect_chunk(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+        try:
+            answer, fits = self._infer(images)
+        except InvalidInputError:
+            self._canvas.batch = None  # a version with another input size has been loaded
+            answer, fits = self._infer(images)
+        outputs = answer.outputs
+        looks = outputs.get("embeddings", [None] * len(fits))
+        rows = zip(outputs["boxes"], outputs["scores"], outputs["classes"], fits, looks, strict=True)
+        return [to_detections(*row) for row in rows], answer.model_version
 
     def _infer(self, images: Sequence[UInt8Array]) -> tuple[Inference, list[Letterbox]]:
         canvas = self._batch_canvas()
@@ -133,12 +135,15 @@ class RemoteForecaster:
         if not self.served:
             return constant_velocity(observed)
         batches = [slice(start, start + self._max_batch) for start in range(0, len(observed), self._max_batch)]
-        answers = [
-            self._client.infer(self.model, {"observed": observed[batch], "neighbours": neighbours[batch]})
-            for batch in batches
-        ]
-        paths, log_probs = (np.concatenate([each.outputs[name] for each in answers]) for name in ("paths", "log_probs"))
-        return ForecastBatch(paths, log_probs, self.model, answers[-1].model_version)
+
+        def ask() -> list[tuple[Mapping[str, NDArray[Any]], str]]:
+            asked = ({"observed": observed[batch], "neighbours": neighbours[batch]} for batch in batches)
+            answers = [self._client.infer(self.model, inputs) for inputs in asked]
+            return [(each.outputs, each.model_version) for each in answers]
+
+        outputs, version = _of_one_version(self.model, ask)
+        paths, log_probs = (np.concatenate([each[name] for each in outputs]) for name in ("paths", "log_probs"))
+        return ForecastBatch(paths, log_probs, self.model, version)
 
 
 def served_models(
@@ -148,6 +153,22 @@ def served_models(
     ahead = RemoteForecaster(client)
     name = f"{ahead.model} {client.metadata(ahead.model).versions[-1]}" if client.ready(ahead.model) else STAND_IN
     return RemoteDetector(client, detector), ahead, (f"{detector} {client.metadata(detector).versions[-1]}", name)
+
+
+def _of_one_version(model: str, ask: Callable[[], Sequence[tuple[_Answer, str]]]) -> tuple[list[_Answer], str]:
+    """What `ask` gets, asked again where another version was loaded between its requests, and the version.
+
+    Raises ServiceUnavailableError where each try meets another one.
+    """
+    for _ in range(_TRIES):
+        answers = ask()
+        versions = {version for _, version in answers}
+        if len(versions) < 2:
+            return [answer for answer, _ in answers], versions.pop() if versions else ""
+    raise ServiceUnavailableError(
+        f"model {model}: expected answers of one version, got {' and '.join(sorted(versions))}, {_TRIES} times",
+        hint="see whether something loads versions in turn: pathcast models list",
+    )
 
 
 def constant_velocity(observed: Float32Array) -> ForecastBatch:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.serving.model_metadata import Inference, ModelMetadata, TensorSpec
-from pathcast.serving.remote_models import RemoteDetector, require_fit
+from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster, require_fit
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,53 @@ def test_threads_share_a_detector() -> None:
     with ThreadPoolExecutor(2) as threads:
         answers = list(threads.map(lambda light: detector.detect([np.full((32, 32, 3), light, np.uint8)]), lights))
     assert [found[0].scores.tolist() for found, _ in answers] == [pytest.approx([light / 255]) for light in lights]
+
+
+class SwitchingServer:
+    """Models whose version is the newest of `switches`: how many requests come before each is loaded."""
+
+    def __init__(self, *switches: int) -> None:
+        self._switches = switches
+        self.asked = 0
+
+    def ready(self, model: str) -> bool:
+        return True
+
+    def metadata(self, model: str) -> ModelMetadata:
+        return ModelMetadata(model, ("1",), {"images": TensorSpec("UINT8", (-1, 32, 32, 3))}, {})
+
+    def infer(self, model: str, inputs: dict[str, UInt8Array]) -> Inference:
+        version = 1 + sum(self.asked >= switch for switch in self._switches)
+        self.asked += 1
+        shape = (len(next(iter(inputs.values()))), version)
+        outputs = {
+            "boxes": np.tile(np.array([0, 0, 8, 8], np.float32), (shape[0], 1, 1)),
+            "scores": np.full((shape[0], 1), 0.5, np.float32),
+            "classes": np.zeros((shape[0], 1), np.int64),
+            "embeddings": np.ones((shape[0], 1, version), np.float32),
+            "paths": np.ones((*shape, 12, 2), np.float32),
+            "log_probs": np.zeros(shape, np.float32),
+        }
+        return Inference(outputs, str(version))
+
+
+@pytest.mark.parametrize(("switches", "version", "asked"), [((), "1", 2), ((1,), "2", 4), ((1, 3), "3", 6)])
+def test_an_answer_is_of_one_version(switches: tuple[int, ...], version: str, asked: int) -> None:
+    """Also where another one is loaded between two of its requests."""
+    server = SwitchingServer(*switches)
+    found, said = RemoteDetector(server, max_batch=2).detect([np.zeros((32, 32, 3), np.uint8)] * 3)  # type: ignore[arg-type]
+    assert (said, server.asked) == (version, asked)
+    looks = [each.embeddings for each in found]
+    assert [each.shape for each in looks if each is not None] == [(1, int(version))] * 3
+
+    server = SwitchingServer(*switches)
+    observed = np.zeros((3, 8, 2), np.float32)
+    ahead = RemoteForecaster(server, max_batch=2).forecast(observed, observed)  # type: ignore[arg-type]
+    assert (ahead.model_version, ahead.paths.shape, server.asked) == (version, (3, int(version), 12, 2), asked)
+
+
+def test_a_model_that_changes_with_every_try_is_waited_for() -> None:
+    detector = RemoteDetector(SwitchingServer(1, 3, 5), max_batch=2)  # type: ignore[arg-type]
+    with pytest.raises(ServiceUnavailableError, match="expected answers of one version, got 3 and 4, 3 times"):
+        detector.detect([np.zeros((32, 32, 3), np.uint8)] * 3)
+    assert RemoteDetector(SwitchingServer()).detect([]) == ([], "")  # type: ignore[arg-type]
