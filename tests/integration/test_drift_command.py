@@ -250,6 +250,7 @@ def test_a_champion_that_does_not_serve_is_put_right_and_told(
         (["--family", "toys"], "family 'toys': expected one of"),
         (["--camera", "nowhere"], "camera nowhere: expected a camera with observations"),
         (["--until", "yesterday"], "expected ISO 8601"),
+        (["--until", "2999-01-01T00:00Z"], "--until: expected a time that has passed"),
         (["--retrain", "--set", "nothing=1"], "no parameter nothing"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ def drift(
     champion does not serve.
     """
     end = None if until is None else read_moment("--until", until)
+    if end is not None and end > datetime.now(UTC):
+        raise typer.BadParameter(f"--until: expected a time that has passed, got {until!r}")
     from rich.console import Console
 
     from pathcast.core.errors import PathcastError

@@ -19,7 +19,10 @@ KEPT = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A family's trouble at a camera, from the first bad window (`since` is its beginning) to the first good one."""
+    """A family's trouble at a camera, from the first bad window (`since` is its beginning) to the first good one.
+
+    Good is a window by which every signal that has alarmed is known to be as usual again.
+    """
 
     family: str
     camera_id: str
@@ -43,7 +46,8 @@ def store_findings(connection: psycopg.Connection, findings: Sequence[Finding]) 
             _move_alarm(connection, family, camera_id, list(group))
         if findings:
             newest = max(finding.window.until for finding in findings)
-            connection.execute("DELETE FROM drift_findings WHERE window_end < %s", (newest - KEPT,))
+            # A window of the future tells nothing of how old the others are.
+            connection.execute("DELETE FROM drift_findings WHERE window_end < least(%s, now()) - %s", (newest, KEPT))
 
 
 def read_latest_findings(connection: psycopg.Connection) -> list[Finding]:
@@ -151,7 +155,12 @@ def _move_alarm(connection: psycopg.Connection, family: str, camera_id: str, fin
             connection.execute(
                 "INSERT INTO drift_alarms (family, camera_id, since, last_seen, reason) "
                 "SELECT %s, %s, %s, %s, %s WHERE NOT EXISTS (SELECT FROM drift_alarms "
-                "WHERE family = %s AND camera_id = %s AND recovered_at >= %s)",
+                "WHERE family = %s AND camera_id = %s AND recovered_at >= %s) "
+                # A longer window may begin with an alarm that is over. Whoever knows that it began and not that it was
+                # over needs no message.
+                "ON CONFLICT (family, camera_id, since) DO UPDATE SET last_seen = excluded.last_seen, "
+                "reason = excluded.reason, recovered_at = NULL, cleared_at = NULL, "
+                "announced_at = CASE WHEN drift_alarms.cleared_at IS NULL THEN drift_alarms.announced_at END",
                 (family, camera_id, window.since, window.until, reason, family, camera_id, window.until),
             )
         elif window.until > row[1]:
@@ -160,8 +169,30 @@ def _move_alarm(connection: psycopg.Connection, family: str, camera_id: str, fin
                 "AND since = %s",
                 (window.until, reason, family, camera_id, row[0]),
             )
-    elif row is not None and window.until > row[1] and any(each.judgement.verdict == "normal" for each in findings):
+    elif row is not None and window.until > row[1] and _recovered(connection, row[0], findings):
         connection.execute(
             "UPDATE drift_alarms SET recovered_at = %s WHERE family = %s AND camera_id = %s AND since = %s",
             (window.until, family, camera_id, row[0]),
         )
+
+
+def _recovered(connection: psycopg.Connection, since: datetime, findings: Sequence[Finding]) -> bool:
+    """Whether something is known, and of each signal that has alarmed since then the last that is known is good.
+
+    A signal that is no longer watched keeps no alarm open, nor does one whose alarm a person has accepted.
+    """
+    if all(finding.judgement.verdict == "unknown" for finding in findings):
+        return False
+    row = connection.execute(
+        "SELECT bool_or(verdict = 'alarm' AND NOT accepted) FROM (SELECT DISTINCT ON (signal) verdict, accepted "
+        "FROM drift_findings WHERE family = %s AND camera_id = %s AND signal = ANY(%s) AND verdict <> 'unknown' "
+        "AND window_end > %s AND window_end <= %s ORDER BY signal, window_end DESC, verdict) AS last_known",
+        (
+            findings[0].family,
+            findings[0].camera_id,
+            [finding.signal for finding in findings],
+            since,
+            findings[0].window.until,
+        ),
+    ).fetchone()
+    return row is not None and not row[0]

@@ -17,7 +17,16 @@ from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.retraining import Trigger, claim_run, note_end, training_of, why_not
 from pathcast.monitoring.settings import MonitorSettings
 from pathcast.monitoring.signals import BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
-from pathcast.monitoring.store import accept, open_alarms, read_latest_findings, store_findings
+from pathcast.monitoring.store import (
+    Alarm,
+    accept,
+    message_sent,
+    open_alarms,
+    owed_alarms,
+    read_latest_findings,
+    store_findings,
+)
+from pathcast.monitoring.verdict import Judgement, Span, Verdict
 from pathcast.storage.model_versions import StoredModelVersion, TrainingTracks, write_model_version
 from pathcast.training.forecaster import FAMILY
 from pathcast.training.signs import FAMILY as SIGNS
@@ -167,6 +176,93 @@ def test_findings_alarms_and_messages_come_once(
     rows = connection.execute("SELECT count(*) FROM drift_findings WHERE family = %s", (family,)).fetchone()
     assert rows == (3 * 5,)
     assert open_alarms(connection, family) == []
+
+
+def found_by(camera_id: str, since: datetime, until: datetime, **said: Verdict) -> list[Finding]:
+    """What a check of that window says of each signal."""
+    judgements = {name: Judgement(verdict, f"{verdict} it is", 1, 2, 3, 1, 99, 5) for name, verdict in said.items()}
+    window = Span(since, until)
+    return [Finding("toy", camera_id, name, window, "1", judgement) for name, judgement in judgements.items()]
+
+
+def alarms_at(connection: psycopg.Connection, camera_id: str) -> list[Alarm]:
+    return [each for each in open_alarms(connection, "toy") if each.camera_id == camera_id]
+
+
+@pytest.mark.parametrize(
+    ("then", "is_open"),
+    [
+        ([{"speed": "normal", "error": "normal"}], False),
+        ([{"speed": "unknown", "error": "normal"}], True),
+        # Nobody walks: the light, which never alarmed, tells nothing of how they walk.
+        ([{"speed": "unknown", "light": "normal"}], True),
+        ([{"speed": "unknown", "light": "normal"}, {"speed": "normal", "light": "unknown"}], False),
+        ([{"speed": "normal", "error": "alarm"}, {"speed": "unknown", "error": "normal"}], False),
+        ([{"speed": "unknown", "error": "alarm"}, {"speed": "unknown", "error": "normal"}], True),
+        # No longer watched.
+        ([{"light": "normal"}], False),
+        ([{"light": "unknown"}], True),
+    ],
+)
+def test_an_alarm_is_over_when_what_alarmed_is_known_to_be_good(
+    connection: psycopg.Connection, camera_id: str, start: datetime, then: list[dict[str, Verdict]], is_open: bool
+) -> None:
+    for minute, said in enumerate([{"speed": "alarm", "error": "normal", "light": "normal"}, *then]):
+        since = start + minute * MINUTE
+        for _ in range(2):
+            store_findings(connection, found_by(camera_id, since, since + MINUTE, **said))
+    assert bool(alarms_at(connection, camera_id)) is is_open
+
+
+def test_an_alarm_that_was_accepted_needs_no_good_window_of_its_own(
+    connection: psycopg.Connection, camera_id: str, start: datetime
+) -> None:
+    store_findings(connection, found_by(camera_id, start, start + MINUTE, speed="alarm"))
+    accept(connection, "toy", [camera_id])
+    later = found_by(camera_id, start + MINUTE, start + 2 * MINUTE, speed="unknown", light="normal")
+    store_findings(connection, later)
+    assert alarms_at(connection, camera_id) == []
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_longer_window_opens_an_alarm_again_that_began_with_it(
+    connection: psycopg.Connection, camera_id: str, start: datetime, told: bool
+) -> None:
+    def check(since: int, until: int, verdict: Verdict) -> None:
+        window = (start + since * MINUTE, start + until * MINUTE)
+        store_findings(connection, found_by(camera_id, *window, speed=verdict))
+
+    def owed() -> list[Alarm]:
+        return [each for each in owed_alarms(connection, "toy") if each.camera_id == camera_id]
+
+    check(0, 1, "alarm")
+    for alarm in owed():
+        message_sent(connection, alarm)
+    check(1, 2, "normal")
+    assert alarms_at(connection, camera_id) == []
+    if told:
+        for alarm in owed():
+            message_sent(connection, alarm)
+    for _ in range(2):
+        check(0, 3, "alarm")
+        check(1, 2, "normal")
+    (alarm,) = alarms_at(connection, camera_id)
+    assert (alarm.since, alarm.last_seen) == (start, start + 3 * MINUTE)
+    # Whoever was told that it is over is told again that it is not.
+    assert owed() == ([alarm] if told else [])
+
+
+def test_a_window_of_the_future_drops_no_findings(connection: psycopg.Connection, camera_id: str) -> None:
+    now = datetime.now(UTC)
+    for since in (now - timedelta(days=399), now + timedelta(days=300)):
+        store_findings(connection, found_by(camera_id, since, since + MINUTE, speed="normal"))
+    count = "SELECT count(*) FROM drift_findings WHERE camera_id = %s"
+    assert connection.execute(count, (camera_id,)).fetchone() == (2,)
+    store_findings(
+        connection, found_by(camera_id, now - timedelta(days=401), now - timedelta(days=401), speed="normal")
+    )
+    store_findings(connection, found_by(camera_id, now - MINUTE, now, speed="normal"))
+    assert connection.execute(count, (camera_id,)).fetchone() == (3,)
 
 
 def test_the_latest_findings_are_read_back_as_they_were(connection: psycopg.Connection, camera_id: str) -> None:
