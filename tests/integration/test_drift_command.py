@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -18,6 +19,7 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.local.ports import choose_ports
+from pathcast.monitoring.settings import MonitorSettings
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
 from pathcast.training.drift import end_training
@@ -228,6 +230,29 @@ def test_an_alarm_starts_one_training(
     assert result.exit_code == 1
     assert "does not answer" in result.output
     assert json.loads(target.read_text())["trainings"][0]["status"] == "failed"
+
+
+@pytest.mark.usefixtures("stored", "told")
+def test_a_training_has_begun_when_people_are_told(
+    platform: Platform, platform_settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody who does not answer delays nothing."""
+    monkeypatch.setenv("KFP_TOKEN", TOKEN)
+    monkeypatch.setenv("PATHCAST_TRAIN_IMAGE", "registry.example/pathcast-train@sha256:1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    api, begun = KfpApi(), []
+
+    def announced(connection: psycopg.Connection, family: str, settings: MonitorSettings) -> None:
+        begun.append((len(api.runs), connection.execute("SELECT run FROM retraining_runs").fetchall()))
+
+    monkeypatch.setattr("pathcast.training.drift.announce", announced)
+    with connect(platform_settings.database_url, application_name="test") as connection:
+        connection.execute("DELETE FROM retraining_runs")
+    with serving(api) as host:
+        result = judge(platform, 0, "--retrain", "--host", host)
+    assert result.exit_code == 0, result.output
+    step(platform_settings, monkeypatch, tmp_path, minutes=1, until=END.isoformat(), run="at-kubeflow")
+    assert begun == [(1, []), (1, [("at-kubeflow",)])]
 
 
 @pytest.mark.usefixtures("stored")

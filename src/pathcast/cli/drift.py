@@ -95,8 +95,6 @@ def drift(
             keep_serving(settings, check.family)
         except PathcastError as error:
             failures.append(error)
-        if undelivered := tell(settings, check.family, monitor):
-            failures.append(undelivered)
     trainings: list[dict[str, Any] | None] = []
     if retrain:
         from pathcast.cli.pipeline_host import PipelineHost
@@ -105,6 +103,10 @@ def drift(
         place = None if host is None else PipelineHost(host, os.environ.get("KFP_TOKEN"), namespace, account)
         starter = Retraining(settings, monitor, console, state_dir, place, change)
         trainings = [starter.answer(check) for check in checks]
+    # Afterwards: a channel that does not answer takes its time.
+    for check in checks:
+        if undelivered := tell(settings, check.family, monitor):
+            failures.append(undelivered)
     if json is not None:
         _write_json(json, checks, [each for each in trainings if each])
     if failures:

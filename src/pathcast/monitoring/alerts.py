@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from http.client import HTTPException
 
@@ -26,6 +26,10 @@ _log = logging.getLogger("drift")
 
 Channel = Callable[[Message], None]
 """Delivers a message, or raises PathcastError; the error never holds the address, which may hold a password."""
+
+
+class _UnreachableError(ServiceUnavailableError):
+    """Nobody answers, which takes as long as is waited for an answer."""
 
 
 def message_about(alarm: Alarm) -> Message:
@@ -62,7 +66,8 @@ def announce(connection: psycopg.Connection, family: str, settings: MonitorSetti
     """Send what is owed about the family, through every channel that is set; the messages that were sent.
 
     A message counts as sent when all channels have taken it; one that has not is owed still, and whoever calls this
-    next sends it again, to all. Raises PathcastError at the end, naming the channels that failed.
+    next sends it again, to all. A channel that cannot be reached is left out from then on. Raises PathcastError at the
+    end, naming the channels that failed.
     """
     waiting = [
         (message_about(alarm), partial(message_sent, connection, alarm)) for alarm in owed_alarms(connection, family)
@@ -71,10 +76,12 @@ def announce(connection: psycopg.Connection, family: str, settings: MonitorSetti
         (message, partial(delivered, connection, number)) for number, message in owed(connection, family).items()
     ]
     sent, failures = [], []
+    everyone = reachable = channels(settings)
     for message, arrived in waiting:
-        failed = deliver(message, settings)
-        failures += failed
-        if not failed:
+        failed = _deliver(message, reachable)
+        failures += [error.message for error in failed.values()]
+        reachable = [channel for channel in reachable if not isinstance(failed.get(channel), _UnreachableError)]
+        if not failed and len(reachable) == len(everyone):
             arrived()
             sent.append(message)
     if failures:
@@ -97,13 +104,18 @@ def channels(settings: MonitorSettings) -> list[Channel]:
 
 def deliver(message: Message, settings: MonitorSettings) -> list[str]:
     """Send the message through every channel that is set; what went wrong, without addresses."""
-    failures = []
-    for channel in channels(settings):
+    return [error.message for error in _deliver(message, channels(settings)).values()]
+
+
+def _deliver(message: Message, through: Sequence[Channel]) -> dict[Channel, PathcastError]:
+    """What went wrong, by channel."""
+    failed = {}
+    for channel in through:
         try:
             channel(message)
         except PathcastError as error:
-            failures.append(error.message)
-    return failures
+            failed[channel] = error
+    return failed
 
 
 def _to_log(message: Message) -> None:
@@ -131,7 +143,7 @@ def _to_webhook(address: str, message: Message) -> None:
         raise kind(f"the webhook answered {error.code}") from None
     except (OSError, ValueError, HTTPException) as error:
         # Some of these quote the address.
-        raise ServiceUnavailableError(f"the webhook cannot be reached: {type(error).__name__}") from None
+        raise _UnreachableError(f"the webhook cannot be reached: {type(error).__name__}") from None
 
 
 def _to_apprise(addresses: list[str], message: Message) -> None:

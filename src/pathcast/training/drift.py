@@ -81,7 +81,7 @@ def detect_drift(
     force: bool,
     run: str,
 ) -> tuple[DriftCheck, str | None]:
-    """Check, tell whom it concerns, and decide whether `run` trains: the check, and why not (None: it trains).
+    """Check, decide whether `run` trains, and tell whom it concerns: the check, and why not (None: it trains).
 
     An alarm has to claim its training, at whatever the limits of `MonitorSettings` allow; `force` neither asks nor
     counts. A champion that does not serve is put right first. Where it cannot be, and where a message cannot be
@@ -93,15 +93,20 @@ def detect_drift(
         keep_serving(settings, check.family)
     except PathcastError as error:
         print(f"the champion may not serve: {error}")
-    if (undelivered := tell(settings, check.family, monitor)) is not None:
-        print(undelivered)
-    if force:
-        return check, None
+    try:
+        return check, None if force else _claim(settings, check, run, monitor)
+    finally:
+        # Afterwards: a channel that does not answer takes its time.
+        if (undelivered := tell(settings, check.family, monitor)) is not None:
+            print(undelivered)
+
+
+def _claim(settings: PlatformSettings, check: DriftCheck, run: str, monitor: MonitorSettings) -> str | None:
     if not check.alarm:
-        return check, "nothing alarms"
+        return "nothing alarms"
     trigger = Trigger(check.family, check.until, "; ".join(check.reasons), run, PIPELINE, socket.gethostname())
     with connect(settings.database_url, application_name="drift") as connection:
-        return check, claim_run(connection, trigger, datetime.now(UTC), monitor)
+        return claim_run(connection, trigger, datetime.now(UTC), monitor)
 
 
 def tell(settings: PlatformSettings, family: str, monitor: MonitorSettings) -> PathcastError | None:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.message import Message
+from urllib.error import HTTPError
 
 import pytest
 from pydantic import SecretStr
@@ -105,3 +107,32 @@ def test_the_log_always_tells(caplog: pytest.LogCaptureFixture) -> None:
     deliver(OVER)
     assert [(record.levelname, record.name) for record in caplog.records] == [("WARNING", "drift"), ("INFO", "drift")]
     assert "forecaster at camera gate-1 is not what it was" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("failure", "attempts", "reason"),
+    [
+        (TimeoutError(), 3, "the webhook cannot be reached: TimeoutError"),
+        # It answers soon, and may answer otherwise to the next message.
+        (HTTPError("", 503, "", Message(), None), 6, "the webhook answered 503"),
+    ],
+)
+def test_a_channel_that_cannot_be_reached_is_tried_once(
+    failure: Exception, attempts: int, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, arrived = [], []
+
+    def fails(request: object, timeout: float) -> None:
+        asked.append(request)
+        raise failure
+
+    monkeypatch.setattr(alerts._to_webhook.retry, "wait", lambda _state: 0)
+    monkeypatch.setattr(alerts.urllib.request, "urlopen", fails)
+    monkeypatch.setattr(alerts, "owed_alarms", lambda *_: [OPEN, replace(OPEN, camera_id="gate-2")])
+    monkeypatch.setattr(alerts, "owed", lambda *_: {})
+    monkeypatch.setattr(alerts, "message_sent", lambda _, alarm: arrived.append(alarm))
+    with pytest.raises(PathcastError) as caught:
+        alerts.announce(None, "forecaster", MonitorSettings(webhook_url=SecretStr("http://127.0.0.1/")))  # type: ignore[arg-type]
+    assert caught.value.message == f"alerts: {reason}"
+    assert (len(asked), arrived) == (attempts, [])
+    assert "gate-2" in caplog.text
