@@ -28,6 +28,8 @@ from pathcast.storage.writers import write_frames
 
 SERVICE = "archiver"
 
+_FIRST_CLEANING_S = 60.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +50,24 @@ class ArchiverSettings(BaseSettings):
         return PackLimits(self.pack_seconds, self.pack_max_bytes, self.flush_s)
 
 
+class CleaningTimes:
+    """When to clean: soon after the process has started, then every `every_s`, however often its worker is rebuilt.
+
+    Times are seconds of a monotonic clock.
+    """
+
+    def __init__(self, every_s: float, now_s: float) -> None:
+        self._every_s = every_s
+        self._due_at_s = now_s + min(every_s, _FIRST_CLEANING_S)
+
+    def take(self, now_s: float) -> bool:
+        """Whether it is time, and if so no longer: cleaning that fails is not to be all that a rebuilt worker does."""
+        due = now_s >= self._due_at_s
+        if due:
+            self._due_at_s = now_s + self._every_s
+        return due
+
+
 class ArchiverWorker:
     """Packs the frames of its partitions; a Worker of the service harness.
 
@@ -62,18 +82,23 @@ class ArchiverWorker:
         settings: ArchiverSettings,
         service: ServiceSettings,
         metrics: ServiceMetrics,
+        cleaning: CleaningTimes,
         clock: Clock | None = None,
     ) -> None:
-        """Connect and take up at the stored offsets; ServiceUnavailableError where a server is away."""
+        """Connect and take up at the stored offsets; ServiceUnavailableError where a server is away.
+
+        All workers of a process share `cleaning`.
+        """
         self._topic = platform.frames_topic
         self._settings = settings
         self._metrics = metrics
         self._clock = clock or SystemClock()
         self._assembler = PackAssembler(settings.limits)
         self._stored: dict[int, int] = {}
-        self._stored_at = self._cleaned_at = time.monotonic()
+        self._stored_at = time.monotonic()
         metrics.expect_dead_letters(self._topic)
         self._cleans = service.instance.index == 0
+        self._cleaning = cleaning
         with ExitStack() as opening:
             intake = opening.enter_context(open_intake(platform, self._topic, SERVICE, service))
             self._connection, self._consumer, self._dead_letters = (
@@ -95,7 +120,7 @@ class ArchiverWorker:
         self._store(closed)
         if time.monotonic() - self._stored_at >= self._settings.offset_s:
             self._store_offsets()
-        if self._cleans and time.monotonic() - self._cleaned_at >= self._settings.housekeeping_s:
+        if self._cleans and self._cleaning.take(time.monotonic()):
             self._clean()
         if records:
             self._metrics.lag(records[-1].timestamp_ms, self._clock.now().timestamp())
@@ -151,7 +176,6 @@ class ArchiverWorker:
             _log.info(
                 "dropped %s; deleted %d packs without rows", ", ".join(done.dropped) or "nothing", len(done.swept)
             )
-        self._cleaned_at = time.monotonic()
 
     def _position(self, partition: int, next_offset: int) -> StreamPosition:
         return StreamPosition(SERVICE, self._topic, partition, next_offset)

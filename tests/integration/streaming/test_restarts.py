@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,16 +24,20 @@ from support.streaming import (
 )
 
 from pathcast.core.settings import PlatformSettings
+from pathcast.local.environment import settings_variables
 from pathcast.local.platform import Platform
 from pathcast.local.ports import choose_ports
 from pathcast.messaging.consumer import PartitionConsumer
 from pathcast.messaging.frame_codec import decode_frame, encode_frame
 from pathcast.messaging.observation_codec import observation_record
 from pathcast.messaging.record_producer import RecordProducer
-from pathcast.monitoring.metrics import read_stage_latencies
+from pathcast.messaging.service import ServiceSettings
+from pathcast.monitoring.metrics import ServiceMetrics, read_stage_latencies
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.connection import connect
+from pathcast.storage.housekeeping import Housekept
 from pathcast.storage.reads import read_frame_rows
+from streaming.archiver.__main__ import build
 
 pytestmark = pytest.mark.integration
 
@@ -173,3 +178,26 @@ def test_the_archiver_drops_rows_past_their_retention(
     assert archiver.end(signal.SIGTERM) == 0
     service("archiver", PATHCAST_ARCHIVER_HOUSEKEEPING_S="0.5")
     wait_until(lambda: stored(settings, "frames", "kept") == [1], "the row of today alone")
+
+
+def test_an_archiver_that_is_rebuilt_over_and_over_cleans_all_the_same(
+    settings: PlatformSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings_variables(settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATHCAST_ARCHIVER_HOUSEKEEPING_S", "3")
+    cleaned: list[float] = []
+
+    def clean(*_: object) -> Housekept:
+        cleaned.append(time.monotonic())
+        return Housekept((), (), postponed=False)
+
+    monkeypatch.setattr("pathcast.messaging.archiver.housekeeping", clean)
+    rebuilt = build(ServiceSettings(), ServiceMetrics("archiver"))
+    end, lives = time.monotonic() + 5, 0
+    while time.monotonic() < end:
+        worker = rebuilt()
+        worker.step()
+        worker.close()
+        lives += 1
+    assert 0 < len(cleaned) < lives
