@@ -69,7 +69,7 @@ def replay(
 def as_mapping(
     diff: ReplayDiff, verdict: Verdict, model: str, versions: tuple[int, int], intervals: list[Interval]
 ) -> dict[str, Any]:
-    """The figures for JSON; errors are in the unit of the recording's positions."""
+    """The figures for JSON; errors are in metres, for which `metres_per` takes frame heights."""
 
     def matched(counts: Matched) -> dict[str, int]:
         both = {"champion": counts.champion, "challenger": counts.challenger, "matched": counts.both}
@@ -118,7 +118,7 @@ def _show(figures: dict[str, Any], diff: ReplayDiff, verdict: Verdict) -> None:
     if diff.identity_agreement is not None:
         console.print(f"identities agree on {diff.identity_agreement:.1%} of the boxes of both", highlight=False)
     if len(diff.errors):
-        errors = Table(title=f"errors on the same {len(diff.errors)} forecasts")
+        errors = Table(title=f"errors in metres on the same {len(diff.errors)} forecasts")
         for heading in ("", "champion", "challenger", "straight on", "gain, with 95% confidence"):
             errors.add_column(heading, justify="right" if heading else "left")
         for name in ("ade", "fde"):

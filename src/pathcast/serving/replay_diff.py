@@ -13,6 +13,7 @@ from pathcast.core.arrays import Float64Array, Int64Array
 from pathcast.core.boxes import intersection_over_union
 from pathcast.core.forecast import ForecastScore
 from pathcast.core.observation import Observation
+from pathcast.forecasting.units import metres_per
 
 SURE_SCORE = 0.5
 """Detections below this score are not compared: nothing is lost where a doubtful one goes."""
@@ -48,8 +49,8 @@ class Matched:
 class PairedErrors:
     """Errors of forecasts that both made of one track at one step, and that the track lived to score.
 
-    `champion`, `challenger`, `constant_velocity` (n, 2) float64: ADE and FDE, in the recording's units. `tracks` (n,)
-    int64: windows of one track share a number.
+    `champion`, `challenger`, `constant_velocity` (n, 2) float64: ADE and FDE in metres (see `metres_per`), so that
+    cameras with and without calibration weigh alike. `tracks` (n,) int64: windows of one track share a number.
     """
 
     champion: Float64Array
@@ -199,15 +200,16 @@ def _errors(
         for (track, step), score in before.items()
         if track in partner and (partner[track], step) in after
     ]
-    arrays = [
-        np.array([(score.ade, score.fde) for score in side], np.float64).reshape(-1, 2)
-        for side in ([one for one, _ in pairs], [other for _, other in pairs])
-    ]
-    straight = [(one.constant_velocity_ade, one.constant_velocity_fde) for one, _ in pairs]
+    metres = np.array([metres_per(one.units) for one, _ in pairs])[:, None]
+
+    def in_metres(errors: list[tuple[float | None, float | None]]) -> Float64Array:
+        metric: Float64Array = np.array(errors, np.float64).reshape(-1, 2) * metres
+        return metric
+
     return PairedErrors(
-        arrays[0],
-        arrays[1],
-        np.array(straight, np.float64).reshape(-1, 2),
+        in_metres([(one.ade, one.fde) for one, _ in pairs]),
+        in_metres([(other.ade, other.fde) for _, other in pairs]),
+        in_metres([(one.constant_velocity_ade, one.constant_velocity_fde) for one, _ in pairs]),
         np.array([one.track_id for one, _ in pairs], np.int64),
     )
 
