@@ -89,7 +89,7 @@ class FrameArchive:
         `new_since`, the days between a camera's first row and that moment are not listed: a long archive has
         many objects, and these were swept when they were new.
         """
-        orphans: list[str] = []
+        orphans: list[tuple[str, str, datetime]] = []
         for camera in self._folders(""):
             camera_id = camera.rstrip("/")
             first = _first_row(connection, camera_id)
@@ -97,18 +97,27 @@ class FrameArchive:
                 day = _day_of(folder.removeprefix(camera))
                 if day is None or (new_since and first and first < day < new_since - timedelta(days=1)):
                     continue
-                with object_store_errors(f"list the packs in {self._bucket}/{folder}"):
-                    keys = {
-                        found.object_name
-                        for found in self._client.list_objects(self._bucket, prefix=folder)
-                        if found.object_name.endswith(".pack") and found.last_modified < older_than
-                    }
-                if keys:
-                    orphans.extend(sorted(keys - _keys_in_use(connection, camera_id, day)))
-        for key in orphans:
+                if keys := self._packs(folder, older_than):
+                    unnamed = sorted(keys - _keys_in_use(connection, camera_id, day))
+                    orphans.extend((key, camera_id, day) for key in unnamed)
+        swept: list[str] = []
+        for key, camera_id, day in orphans:
+            # That took its time: an archiver may have written the pack once more, or rows that name it.
+            if not self._packs(key, older_than) or _is_in_use(connection, camera_id, day, key):
+                continue
             with object_store_errors(f"delete pack {self._bucket}/{key}"):
                 self._client.remove_object(self._bucket, key)
-        return orphans
+            swept.append(key)
+        return swept
+
+    def _packs(self, prefix: str, older_than: datetime) -> set[str]:
+        """The keys of the packs with that prefix that were last written before `older_than`."""
+        with object_store_errors(f"list the packs in {self._bucket}/{prefix}"):
+            return {
+                found.object_name
+                for found in self._client.list_objects(self._bucket, prefix=prefix)
+                if found.object_name.endswith(".pack") and found.last_modified < older_than
+            }
 
     def _days(self, camera: str) -> list[str]:
         """The folders camera/year/month/day/ below `camera`, in order."""
@@ -145,6 +154,17 @@ def _keys_in_use(connection: psycopg.Connection, camera_id: str, day: datetime) 
             (camera_id, day, day + timedelta(days=2)),
         )
         return {key for (key,) in rows}
+
+
+def _is_in_use(connection: psycopg.Connection, camera_id: str, day: datetime, key: str) -> bool:
+    """Whether rows name the pack, which begins on `day`."""
+    with database_errors(f"find the rows of pack {key}"):
+        row = connection.execute(
+            "SELECT 1 FROM frames WHERE camera_id = %s AND captured_at >= %s AND captured_at < %s AND pack_key = %s "
+            "LIMIT 1",
+            (camera_id, day, day + timedelta(days=2), key),
+        ).fetchone()
+    return row is not None
 
 
 def _first_row(connection: psycopg.Connection, camera_id: str) -> datetime | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from minio import Minio
 
 from pathcast.core import Frame, InvalidInputError, PathcastError, ServiceUnavailableError
+from pathcast.storage import archive as archive_module
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.housekeeping import HousekeepingSettings, housekeeping
 from pathcast.storage.reads import read_frame_rows
@@ -92,6 +94,36 @@ def test_kill_between_object_and_row(
     ]
     assert keys(client, camera_id) == [rows[0].pack_key]
     assert [archive.read(row) for row in rows] == frames_of(camera_id)
+
+
+@pytest.mark.parametrize("comes_back_with", ["the pack", "the rows"])
+def test_a_pack_whose_archiver_comes_back_during_the_sweep_stays(
+    archive: FrameArchive,
+    client: Minio,
+    connection: psycopg.Connection,
+    camera_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    comes_back_with: str,
+) -> None:
+    frames = frames_of(camera_id)
+    rows = archive.put(frames)
+    # The store may know no less than a second.
+    time.sleep(1.1)
+    cutoff = datetime.now(tz=UTC).replace(microsecond=0)
+    looks = archive_module._keys_in_use
+
+    def looks_too_soon(connection: psycopg.Connection, camera: str, day: datetime) -> set[str]:
+        found = looks(connection, camera, day)
+        if camera == camera_id and comes_back_with == "the pack":
+            archive.put(frames)
+        elif camera == camera_id:
+            write_frames(connection, rows)
+        return found
+
+    monkeypatch.setattr(archive_module, "_keys_in_use", looks_too_soon)
+    swept = archive.sweep_orphans(connection, older_than=cutoff)
+    assert [key for key in swept if key.startswith(f"{camera_id}/")] == []
+    assert keys(client, camera_id) == [rows[0].pack_key]
 
 
 def test_pack_used_only_after_midnight_stays(
