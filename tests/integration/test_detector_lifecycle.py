@@ -172,11 +172,11 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     """Each step as its component calls it; the labels are people's, the champion before is the shipped detector."""
     settings, lifecycle = archived, ModelLifecycle(archived)
     before = lifecycle.champion("detector")
-    everything = Selection((CAMERA,), 1.0, {"every": 2, "most": 100})
+    everything = Selection((CAMERA,), 1.0, {"every": 1, "most": 100})
     first = steps.select_data(settings, "detector", tmp_path / "first", everything)
     assert first["teacher"] == f"detector {before}"
-    # Of 120 frames 100 in two stretches, every second kept.
-    assert first["samples"] == 50
+    # Of 120 frames 100 in two stretches, all kept: the gate asks for 20 that are held out.
+    assert first["samples"] == 100
     back = from_people(read_coco(tmp_path / "first" / CAMERA / "labels.json"), tmp_path / "back.json")
     # Both from the object store, which every pod of a cluster sees.
     store = connect(settings)
@@ -187,15 +187,15 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     }
     wanted = Selection((CAMERA,), 1.0, {**everything.options, **stored_files})
     card = steps.select_data(settings, "detector", tmp_path / "raw", wanted)
-    assert card["cameras"][CAMERA]["corrected"]["images"] == card["samples"] == 50
+    assert card["cameras"][CAMERA]["corrected"]["images"] == card["samples"] == 100
 
     other = tmp_path / "other.json"
     other.write_text(back.read_text().replace('"file_name": "', '"file_name": "of-another-day-'))
     elsewhere = Selection((CAMERA,), 1.0, {**everything.options, "most": 4, "corrections": str(other)})
-    with pytest.raises(InvalidInputError, match="expected images that are selected, got 50 that are not"):
+    with pytest.raises(InvalidInputError, match="expected images that are selected, got 100 that are not"):
         steps.select_data(settings, "detector", tmp_path / "none", elsewhere)
 
-    options = {"val": 0.2, "test": 0.2, "gap_s": 0.1}
+    options = {"val": 0.2, "test": 0.25, "gap_s": 0.1}
     data = prepare(FAMILY, tmp_path / "raw", tmp_path / "data", options)
     assert data.card["about"]["teacher"] == first["teacher"]
     assert steps.validate_data(settings, "detector", data.folder, min_samples=20).passed

@@ -105,7 +105,7 @@ def test_signs_are_learned_anew_where_their_answers_change_and_not_before(
     write_config(folder, write_classifier(folder / "1" / "model.onnx"))
     (folder / "README.md").write_text("# signs\n")
     champion = publish_shipped(platform_settings, "signs", folder).version
-    source = write_gtsrb(tmp_path / "raw", (1, 14, 24), tracks=6, frames=5, test=4)
+    source = write_gtsrb(tmp_path / "raw", (1, 14, 24), tracks=6, frames=5, test=8)
 
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with connect(platform_settings.database_url, application_name="test") as connection:

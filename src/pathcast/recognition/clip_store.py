@@ -46,6 +46,11 @@ class PreparedClips:
         """(n, c): 1 at the label."""
         return np.eye(len(self.classes), dtype=np.float32)[self.labels]
 
+    @property
+    def groups(self) -> Int64Array:
+        """(n,): clips of one recording, or of one person, share a number."""
+        return np.unique([entry.group for entry in self.entries], return_inverse=True)[1]
+
     def clip(self, index: int) -> UInt8Array:
         """The frames (t, size, size, 3) of one clip, in memory."""
         return np.array(self.frames[index])

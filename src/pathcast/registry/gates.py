@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from pathcast.core.arrays import Int64Array
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.registry.verdicts import REPLAY, SMOKE_TEST, Verdict
 from pathcast.serving.replay_diff import CONFIDENCE as REPLAY_CONFIDENCE
 from pathcast.serving.replay_diff import ReplayDiff
-from pathcast.training.family import Evaluation, Gate, ReplayGate
+from pathcast.training.family import LEAST_GROUPS, Evaluation, Gate, ReplayGate
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -28,11 +29,13 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def metric_gate(gate: Gate, challenger: Evaluation, champion: Evaluation | None, *, seed: int = 0) -> Verdict:
-    """Whether the challenger is better on the same held-out samples, by a paired bootstrap over them.
+    """Whether the challenger is better on the same held-out samples, by a paired bootstrap over their groups.
 
     It passes where it is better on the samples as they are, and with 95% confidence not worse by more than the
     gate's tolerance (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16: the one-sided
-    percentile interval of the paired difference). Without a champion there is nothing to beat.
+    percentile interval of the paired difference). Whole groups are drawn, the same ones for both, since their samples
+    resemble each other (Field and Welsh 2007, Bootstrapping clustered data, J. R. Statist. Soc. B 69, 369-390); of too
+    few the interval is too short, so LEAST_GROUPS are asked for. Without a champion there is nothing to beat.
     """
     name, sign = challenger.metric or gate.metric, 1.0 if gate.higher_is_better else -1.0
     value = challenger.metrics[name]
@@ -42,21 +45,42 @@ def metric_gate(gate: Gate, challenger: Evaluation, champion: Evaluation | None,
         raise InvalidInputError(
             f"{name}: expected both models scored on the same samples, got {challenger.samples} and {champion.samples}"
         )
-    random = np.random.default_rng(seed)
-    gains = np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        chosen = random.integers(0, challenger.samples, challenger.samples)
-        gains[number] = sign * (challenger.metric_of(chosen) - champion.metric_of(chosen))
-    before = champion.metrics[name]
-    gain, low, high = sign * (value - before), *np.quantile(gains, [1 - CONFIDENCE, CONFIDENCE])
+    if not np.array_equal(challenger.groups, champion.groups):
+        raise InvalidInputError(f"{name}: expected both models' samples in the same groups, got different ones")
+    before, groups = champion.metrics[name], len(np.unique(challenger.groups))
+    gain = sign * (value - before)
+    numbers = {name: value, "champion": before, "gain": gain, "groups": float(groups)}
+    compared = (
+        f"{name} {value:.4g} against the champion's {before:.4g} on {challenger.samples} samples in {groups} groups: "
+        f"gain {gain:.4g}"
+    )
+    if groups < LEAST_GROUPS:
+        reason = (
+            f"{compared}, expected {LEAST_GROUPS} groups or more, of which none resembles another, to tell with "
+            f"{CONFIDENCE:.0%} confidence; take more data, or hold out a larger share"
+        )
+        return Verdict("metric", False, reason, numbers)
+    gains = [
+        sign * (challenger.metric_of(chosen) - champion.metric_of(chosen))
+        for chosen in _drawn(challenger.groups, np.random.default_rng(seed))
+    ]
+    low, high = np.quantile(gains, [1 - CONFIDENCE, CONFIDENCE]).tolist()
     passed = bool(gain > 0 and low >= -gate.tolerance)
     reason = (
-        f"{name} {value:.4g} against the champion's {before:.4g} on {challenger.samples} samples: "
-        f"gain {gain:.4g} [{low:.4g}, {high:.4g}], expected above 0 and not below {-gate.tolerance:g} "
+        f"{compared} [{low:.4g}, {high:.4g}], expected above 0 and not below {-gate.tolerance:g} "
         f"with {CONFIDENCE:.0%} confidence"
     )
-    numbers = {name: value, "champion": before, "gain": gain, "gain_low": float(low), "gain_high": float(high)}
-    return Verdict("metric", passed, reason, numbers)
+    return Verdict("metric", passed, reason, {**numbers, "gain_low": low, "gain_high": high})
+
+
+def _drawn(groups: Int64Array, random: np.random.Generator) -> Iterator[Int64Array]:
+    """RESAMPLES times the samples (indices) of as many groups as there are, drawn with replacement."""
+    order = np.argsort(groups, kind="stable")
+    _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
+    for _ in range(RESAMPLES):
+        chosen = random.integers(0, len(sizes), len(sizes))
+        ends = np.cumsum(sizes[chosen])
+        yield order[np.arange(ends[-1]) + np.repeat(starts[chosen] + sizes[chosen] - ends, sizes[chosen])]
 
 
 def latency_gate(gate: Gate, onnx_file: Path, examples: Arrays) -> Verdict:

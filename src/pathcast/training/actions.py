@@ -104,7 +104,7 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
     probabilities = np.concatenate(
         [session.run([PROBABILITIES], {FRAMES: held_out.clip(index)[None]})[0] for index in range(len(held_out))]
     )
-    return judge(probabilities, held_out.labels, held_out.classes, choices(folder, FAMILY))
+    return judge(probabilities, held_out.labels, held_out.classes, choices(folder, FAMILY), held_out.groups)
 
 
 def _examples(_: Path, folder: Path) -> Arrays:

@@ -25,8 +25,13 @@ def by_rule(settings: Mapping[str, Any], chosen: Choices) -> dict[str, Any]:
     return {**settings, **filled, "warmup": chosen.warmup}
 
 
-def judge(probabilities: Float32Array, labels: Int64Array, names: Sequence[str], chosen: Choices) -> Evaluation:
-    """How `probabilities` (n, c) do against `labels` (n,), classes in the order of `names`; by the rule's metric."""
+def judge(
+    probabilities: Float32Array, labels: Int64Array, names: Sequence[str], chosen: Choices, groups: Int64Array
+) -> Evaluation:
+    """How `probabilities` (n, c) do against `labels` (n,), classes in the order of `names`; by the rule's metric.
+
+    Samples of one number in `groups` (n,) resemble each other, as in `Evaluation`.
+    """
     scores, said = score(probabilities, labels, names), probabilities.argmax(axis=1)
     metric = METRICS[chosen.metric]
 
@@ -34,4 +39,4 @@ def judge(probabilities: Float32Array, labels: Int64Array, names: Sequence[str],
         return metric(said[samples], labels[samples])
 
     values = {name: getattr(scores, name) for name in (*METRICS, "calibration_error")}
-    return Evaluation(values, len(labels), metric_of, chosen.metric)
+    return Evaluation(values, len(labels), metric_of, chosen.metric, groups)

@@ -21,8 +21,8 @@ from pathcast.detection.samples import InputSize, fitted
 from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.signals import APPEARANCE, BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
-from pathcast.training.detector_data import SELECTION, SplitSettings, prepare, read_prepared
-from pathcast.training.family import Arrays, Evaluation, Family, Gate, ReplayGate, Selection
+from pathcast.training.detector_data import SELECTION, SplitSettings, prepare, read_prepared, runs
+from pathcast.training.family import LEAST_GROUPS, Arrays, Evaluation, Family, Gate, ReplayGate, Selection
 from pathcast.training.labelling import LabellingSettings
 from pathcast.training.options import check_values
 from pathcast.training.predictors import detect, onnx_predictor
@@ -178,7 +178,8 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
     metrics = {"map50": scores.map50, "map50_95": scores.map50_95}
     metrics |= {f"{name}_ap50": value.ap50 for name, value in scores.classes.items()}
 
-    return Evaluation(metrics, len(labelled), ResampledPrecision(found, truth).map50)
+    groups = runs(labelled, LEAST_GROUPS)
+    return Evaluation(metrics, len(labelled), ResampledPrecision(found, truth).map50, groups=groups)
 
 
 def _examples(onnx_file: Path, folder: Path) -> Arrays:

@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pathcast.core.arrays import Int64Array
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.coco_json import read_coco, write_coco
 from pathcast.detection.gathered import gathered
@@ -161,6 +164,20 @@ def read_prepared(folder: Path, part: str) -> LabelledImages:
     return read_coco(folder / f"{part}.json")
 
 
+def runs(labelled: LabelledImages, count: int) -> Int64Array:
+    """(n,): which of `count` runs of equal length an image is in, in the order of cameras, times and names.
+
+    Frames resemble each other for as long as the same objects are in view, so a bootstrap is to draw runs of them.
+    Whole recordings it cannot draw, since a part has one or two as a rule: they are cut into as long runs as leave
+    enough of them (Schmeiser 1982, Batch size effects in the analysis of simulation output, Oper. Res. 30, 556-568).
+    What lasts longer than a run, such as the weather of the day, is not covered.
+    """
+    order = sorted(range(len(labelled)), key=lambda number: _order(labelled.images[number]))
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.arange(len(order)) * count // max(len(order), 1)
+    return numbers
+
+
 def describe(labelled: LabelledImages) -> dict[str, Any]:
     """Counts and spans of a set, for its card."""
     cameras: dict[str, Any] = {}
@@ -214,6 +231,11 @@ def _parts_of_stills(labelled: LabelledImages, settings: SplitSettings) -> dict[
             part = "train" if place < count - test - val else "val" if place < count - test else "test"
             found[number] = None if place in in_gaps else part
     return found
+
+
+def _order(image: LabelledImage) -> tuple[str, float, list[tuple[str, int]]]:
+    moment = image.captured_at.timestamp() if image.captured_at else 0.0
+    return image.camera, moment, _as_counted(image.name)
 
 
 def _as_counted(name: str) -> list[tuple[str, int]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pathcast.core.arrays import frozen_array
 from pathcast.core.errors import InvalidInputError
 from pathcast.monitoring.definition import Monitoring
 from pathcast.training.search_space import TRAINING, Space
@@ -41,20 +42,42 @@ IntArray = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[Any]]
 """A served model's inputs or outputs by name."""
 
+LEAST_GROUPS = 20
+"""Of held-out samples, for two models to be compared by them. A bootstrap over few groups gives too short an interval:
+what it says with 95% confidence is wrong in 6.3% of cases with 20 groups of one size, in 7.6% with 10, in 16% with 3
+(Hesterberg 2015, What Teachers Should Know About the Bootstrap, Am. Stat. 69, 371-386)."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """How a served file did on held-out samples.
 
     `metric_of` gives the gate's metric of a choice of samples (indices, repeats allowed), so that two models
     scored on the same samples can be compared by a paired bootstrap. `metric` is its key in `metrics` where the data
-    decide which it is; "": the one that the family's gate names.
+    decide which it is; "": the one that the family's gate names. `groups` (samples,) int64: samples that resemble each
+    other, such as the windows of one track, share a number; each is a group of its own where none are given.
     """
 
     metrics: Mapping[str, float]
     samples: int
     metric_of: Callable[[IntArray], float]
-    metric: str = ""
+    metric: str
+    groups: IntArray
+
+    def __init__(
+        self,
+        metrics: Mapping[str, float],
+        samples: int,
+        metric_of: Callable[[IntArray], float],
+        metric: str = "",
+        groups: npt.ArrayLike | None = None,
+    ) -> None:
+        object.__setattr__(self, "metrics", metrics)
+        object.__setattr__(self, "samples", samples)
+        object.__setattr__(self, "metric_of", metric_of)
+        object.__setattr__(self, "metric", metric)
+        numbers = np.arange(samples) if groups is None else groups
+        object.__setattr__(self, "groups", frozen_array("groups", numbers, np.int64, (samples,)))
 
 
 @dataclass(frozen=True, slots=True)

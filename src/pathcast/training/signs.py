@@ -61,7 +61,7 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
 
     held_out = read_signs(folder, "test")
     probabilities, _ = FileClassifier(onnx_file).classify(centre(held_out.images))
-    return judge(probabilities, held_out.labels, CLASS_NAMES, choices(folder, FAMILY))
+    return judge(probabilities, held_out.labels, CLASS_NAMES, choices(folder, FAMILY), held_out.tracks)
 
 
 def _network(settings: Mapping[str, Any]) -> SignSettings:

@@ -40,10 +40,14 @@ class SplitSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signs:
-    """Samples: `images` (n, s, s, 3) RGB with their margins, `labels` (n,)."""
+    """Samples: `images` (n, s, s, 3) RGB with their margins, `labels` (n,).
+
+    `tracks` (n,): frames of one sign passed by share a number; a picture of an unknown track has one of its own.
+    """
 
     images: UInt8Array
     labels: Int64Array
+    tracks: Int64Array
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,7 +73,9 @@ def prepare(source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[s
         images = np.zeros((len(rows), SIDE + 2 * MARGIN, SIDE + 2 * MARGIN, 3), np.uint8)
         for number, row in enumerate(rows):
             images[number] = found.crop(row, SIDE, MARGIN)
-        np.savez(folder / f"{part}.npz", images=images, labels=np.array([row.label for row in rows], np.int64))
+        labels = np.array([row.label for row in rows], np.int64)
+        _, tracks = np.unique([row.track or row.path for row in rows], return_inverse=True)
+        np.savez(folder / f"{part}.npz", images=images, labels=labels, tracks=tracks)
     return {
         "layout": "GTSRB",
         "split": asdict(settings),
@@ -99,9 +105,15 @@ def split(found: SignSet, settings: SplitSettings) -> dict[str, list[SignRow]]:
 
 
 def read_signs(folder: Path, part: str) -> Signs:
-    """One part of a prepared folder."""
-    with np.load(folder / f"{part}.npz") as arrays:
-        return Signs(arrays["images"], arrays["labels"])
+    """One part of a prepared folder; InvalidInputError names the file that is missing, damaged or without tracks."""
+    path = folder / f"{part}.npz"
+    try:
+        with np.load(path) as arrays:
+            return Signs(arrays["images"], arrays["labels"], arrays["tracks"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidInputError(
+            f"{path}: expected signs with labels and tracks: {error}", hint="prepare the folder again from the raw data"
+        ) from error
 
 
 def _share(share: float, tracks: int) -> int:

@@ -29,8 +29,9 @@ def test_the_rules_metric_judges() -> None:
     probabilities = np.array([[0.9, 0.1]] * 9 + [[0.8, 0.2]], np.float32)
     labels, every = np.array([0] * 9 + [1]), np.arange(10)
     for chosen, name, value in ((EVEN, "accuracy", 0.9), (RARE, "macro_f1", 9 / 19)):
-        found = judge(probabilities, labels, ("a", "b"), chosen)
+        found = judge(probabilities, labels, ("a", "b"), chosen, every // 2)
         assert found.metric == name
+        assert found.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
         assert found.metric_of(every) == pytest.approx(found.metrics[name]) == pytest.approx(value)
 
 

@@ -16,7 +16,7 @@ TINY = SignSettings(channels=4, blocks=(1, 1), dropout=0.0)
 def signs(counts: dict[int, int], first: int = 0) -> Signs:
     labels = [label for label, count in counts.items() for _ in range(count)]
     images = [picture(label, first + number, SIDE) for number, label in enumerate(labels)]
-    return Signs(np.stack(images), np.array(labels))
+    return Signs(np.stack(images), np.array(labels), np.arange(len(labels)))
 
 
 def test_workers_together_see_the_batches_of_one() -> None:

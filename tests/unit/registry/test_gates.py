@@ -7,26 +7,30 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.registry.gates import latency_gate, metric_gate, parity_gate, smoke_gate
 from pathcast.registry.verdicts import Verdict, failed, read_verdicts, verdict_tags
-from pathcast.training.family import Evaluation, Gate
+from pathcast.training.family import LEAST_GROUPS, Evaluation, Gate
 
 ERROR = Gate(metric="ade", higher_is_better=False, tolerance=0.01, latency_ms=50.0)
 ACCURACY = Gate(metric="accuracy", higher_is_better=True, tolerance=0.005, latency_ms=50.0)
 
 
-def evaluation(metric: str, values: np.ndarray) -> Evaluation:
-    return Evaluation({metric: float(values.mean())}, len(values), lambda chosen: float(values[chosen].mean()))
+def evaluation(metric: str, values: np.ndarray, groups: np.ndarray | None = None) -> Evaluation:
+    return Evaluation(
+        {metric: float(values.mean())}, len(values), lambda chosen: float(values[chosen].mean()), groups=groups
+    )
 
 
 def test_the_data_may_say_which_metric_counts() -> None:
-    right = np.array([1, 1, 1, 0], np.float64)
+    right = np.array([1, 1, 1, 0] * 5, np.float64)
     both = {"accuracy": 0.2, "macro_f1": 0.75}
-    better = Evaluation(both, 4, lambda chosen: float(right[chosen].mean()), "macro_f1")
-    worse = Evaluation({"accuracy": 0.9, "macro_f1": 0.0}, 4, lambda chosen: 0.0, "macro_f1")
+    better = Evaluation(both, 20, lambda chosen: float(right[chosen].mean()), "macro_f1")
+    worse = Evaluation({"accuracy": 0.9, "macro_f1": 0.0}, 20, lambda chosen: 0.0, "macro_f1")
     verdict = metric_gate(ACCURACY, better, worse)
     assert verdict.passed
     assert verdict.numbers["macro_f1"] == 0.75
@@ -46,7 +50,7 @@ BASE = errors(0.5)
         (ERROR, BASE + 0.05, BASE, False),
         (ERROR, BASE, BASE, False),  # nothing gained
         (ERROR, BASE + 0.001, BASE, False),
-        (ERROR, errors(0.499, 12, 0.4, 2), errors(0.5, 12, 0.4, 3), False),  # better or not: too few to tell
+        (ERROR, errors(0.499, 20, 0.4, 2), errors(0.5, 20, 0.4, 3), False),  # better or not: too few to tell
         (ACCURACY, BASE + 0.05, BASE, True),
         (ACCURACY, BASE - 0.05, BASE, False),
     ],
@@ -65,6 +69,82 @@ def test_the_first_model_has_no_champion_to_beat() -> None:
 def test_models_scored_on_different_samples_are_not_compared() -> None:
     with pytest.raises(InvalidInputError, match="same samples, got 400 and 399"):
         metric_gate(ERROR, evaluation("ade", BASE), evaluation("ade", BASE[1:]))
+
+
+@pytest.mark.parametrize(
+    ("groups", "passed", "part"),
+    [
+        (np.arange(400), True, "in 400 groups"),
+        (np.repeat(np.arange(20), 20), True, "in 20 groups"),
+        (np.repeat([7, *range(100, 119)], 20)[::-1], True, "in 20 groups"),  # any numbers, in any order
+        (np.append(np.arange(19), np.full(381, 19)), True, "in 20 groups"),  # of any size
+        (np.arange(400) % 19, False, "in 19 groups: gain 0.05, expected 20 groups or more"),
+        (np.zeros(400), False, "take more data, or hold out a larger share"),
+    ],
+)
+def test_a_gain_is_told_by_enough_groups_alone(groups: np.ndarray, passed: bool, part: str) -> None:
+    verdict = metric_gate(ERROR, evaluation("ade", BASE - 0.05, groups), evaluation("ade", BASE, groups))
+    assert verdict.passed is passed
+    assert part in verdict.reason
+    assert verdict.numbers["groups"] == len(set(groups.tolist()))
+
+
+def test_groups_that_differ_or_do_not_fit_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="in the same groups, got different ones"):
+        metric_gate(ERROR, evaluation("ade", BASE, np.arange(400) // 2), evaluation("ade", BASE))
+    with pytest.raises(InvalidInputError, match=r"groups: expected shape \(400,\), got \(399,\)"):
+        evaluation("ade", BASE, np.arange(399))
+
+
+@given(st.lists(st.integers(0, 30), min_size=20, max_size=80), st.integers(0, 9))
+@settings(max_examples=15, deadline=None)
+def test_whole_groups_are_drawn_and_the_same_ones_for_both(numbers: list[int], seed: int) -> None:
+    groups = np.array(numbers)
+    assume(len(set(numbers)) >= LEAST_GROUPS)
+    drawn: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+
+    def noting(place: int) -> Evaluation:
+        return Evaluation({"ade": 1.0}, len(groups), lambda chosen: float(drawn[place].append(chosen) or 1), "", groups)
+
+    metric_gate(ERROR, noting(0), noting(1), seed=seed)
+    for one, other in zip(*drawn, strict=True):
+        assert np.array_equal(one, other)
+        counts = np.bincount(one, minlength=len(groups))
+        times = {number: set(counts[groups == number].tolist()) for number in set(numbers)}
+        assert all(len(each) == 1 for each in times.values())
+        assert sum(max(each) for each in times.values()) == len(times)
+
+
+@given(st.integers(20, 60), st.integers(0, 9), st.integers(1, 5))
+@settings(max_examples=15, deadline=None)
+def test_one_sample_a_group_is_a_bootstrap_over_samples(count: int, seed: int, step: int) -> None:
+    before, after = errors(0.5, count, seed=seed), errors(0.49, count, seed=seed + 10)
+    groups = np.arange(count) * step
+    verdict = metric_gate(ERROR, evaluation("ade", after, groups), evaluation("ade", before, groups), seed=seed)
+    random = np.random.default_rng(seed)
+    chosen = [random.integers(0, count, count) for _ in range(2000)]
+    low, high = np.quantile([before[rows].mean() - after[rows].mean() for rows in chosen], [0.05, 0.95])
+    assert (verdict.numbers["gain_low"], verdict.numbers["gain_high"]) == pytest.approx((low, high), abs=1e-12)
+    assert verdict == metric_gate(ERROR, evaluation("ade", after), evaluation("ade", before), seed=seed)
+
+
+def test_a_worse_model_passes_as_seldom_as_the_gate_says_where_samples_resemble_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """40 tracks of 1 to 30 windows; the challenger is worse by the tolerance and a little."""
+    monkeypatch.setattr("pathcast.registry.gates.RESAMPLES", 200)
+    random = np.random.default_rng(3)
+    beyond = {"tracks": 0, "windows": 0}
+    draws = 300
+    for _ in range(draws):
+        tracks = np.repeat(np.arange(40), random.integers(1, 31, 40))
+        gain = -ERROR.tolerance + random.normal(0, 0.1, 40)[tracks] + random.normal(0, 0.05, len(tracks))
+        champion = random.normal(0.5, 0.1, len(tracks))
+        for name, groups in (("tracks", tracks), ("windows", None)):
+            both = (evaluation("ade", values, groups) for values in (champion - gain, champion))
+            beyond[name] += metric_gate(ERROR, *both).numbers["gain_low"] > -ERROR.tolerance
+    assert 0.02 <= beyond["tracks"] / draws <= 0.09
+    assert beyond["windows"] / draws > 0.25
 
 
 def test_the_same_seed_gives_the_same_verdict() -> None:

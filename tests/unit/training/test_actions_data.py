@@ -24,6 +24,12 @@ def test_clips_are_read_split_and_described(tmp_path: Path) -> None:
     entries = [entry for clips in parts.values() for entry in clips.entries]
     twins = [entry for entry in entries if entry.name in ("stay/s00.png", "stay/z-cut.png")]
     assert len({(entry.part, entry.group) for entry in twins}) == 1
+    names = [entry.name for entry in parts[twins[0].part].entries]
+    first, second = (names.index(twin.name) for twin in twins)
+    groups = parts[twins[0].part].groups
+    assert groups.shape == (len(names),)
+    assert groups[first] == groups[second]
+    assert len(set(groups.tolist())) == len({entry.group for entry in parts[twins[0].part].entries}) < len(names)
     first = parts[entries[0].part]
     assert first.targets[0, first.labels[0]] == 1.0
 

@@ -16,7 +16,7 @@ from pathcast.detection.corrections import corrected
 from pathcast.detection.labelled import LabelledImage, LabelledImages, with_own_identities
 from pathcast.detection.yolo_names import ASSUMED
 from pathcast.training.detector import prepare_images
-from pathcast.training.detector_data import SplitSettings, prepare, read_prepared, split
+from pathcast.training.detector_data import SplitSettings, prepare, read_prepared, runs, split
 from tests.support.pictures import mot_folder, noise, video
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -89,6 +89,10 @@ def stills(folder: str, count: int) -> tuple[LabelledImage, ...]:
     return tuple(LabelledImage(f"{folder}/f{number}.png", 64, 48, camera="yolo") for number in order)
 
 
+def in_time(name: str) -> tuple[str, int]:
+    return Path(name).parent.name, int(Path(name).stem.removeprefix("f"))
+
+
 def numbers_of(labelled: LabelledImages, folder: str) -> list[int]:
     return sorted(int(Path(image.name).stem[1:]) for image in labelled if image.name.startswith(f"{folder}/"))
 
@@ -103,6 +107,29 @@ def test_frames_without_time_are_cut_in_the_order_of_their_names_each_folder_wit
     assert numbers_of(parts["train"], "b") == list(range(45))
     assert numbers_of(parts["val"], "b") == list(range(50, 65))
     assert numbers_of(parts["test"], "b") == list(range(70, 100))
+
+
+@pytest.mark.parametrize(
+    ("images", "count", "sizes"),
+    [
+        ((), 3, []),
+        (recording("a", 2).images, 3, [1, 1]),
+        (recording("a", 7).images, 3, [3, 2, 2]),
+        (recording("b", 6).images + recording("a", 6).images, 4, [3, 3, 3, 3]),
+        (stills("b", 12) + stills("a", 12), 4, [6, 6, 6, 6]),
+    ],
+)
+def test_runs_are_images_in_a_row_of_equal_length(
+    images: tuple[LabelledImage, ...], count: int, sizes: list[int]
+) -> None:
+    shuffled = [images[number] for number in np.random.default_rng(2).permutation(len(images))]
+    numbers = runs(LabelledImages(Path(), tuple(shuffled)), count)
+    found = [
+        sorted((image.name for image, own in zip(shuffled, numbers, strict=True) if own == number), key=in_time)
+        for number in np.unique(numbers)
+    ]
+    assert [len(names) for names in found] == sizes
+    assert [name for names in found for name in names] == sorted((image.name for image in images), key=in_time)
 
 
 def test_small_folders_are_cut_together_and_nothing_is_left_out_where_nothing_is_held_out() -> None:

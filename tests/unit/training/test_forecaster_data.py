@@ -17,7 +17,7 @@ from pathcast.training.forecaster_data import prepare_windows, read_windows
 
 def write(folder: Path, count: int, *, without: tuple[str, ...] = ()) -> Path:
     steps = np.arange(20.0)[:, None] * [0.5, 0.0]
-    windows = Windows(np.tile(steps, (count, 1, 1)), np.arange(count), "m")
+    windows = Windows(np.tile(steps, (count, 1, 1)), np.arange(count) // 2, "m")
     arrays = {name: values for name, values in windows.arrays().items() if name not in without}
     np.savez(folder / "test.npz", units=np.array("m"), **arrays)
     return folder
@@ -70,6 +70,7 @@ def test_a_champion_that_is_told_of_nobody_is_judged_all_the_same(tmp_path: Path
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
     judged = FAMILY.evaluate(tmp_path / "m.onnx", write(tmp_path, 3))
     assert judged.metrics["ade"] == pytest.approx(0.5 * 6.5)
+    assert judged.groups.tolist() == [0, 0, 1]  # the tracks
 
 
 @pytest.mark.parametrize(

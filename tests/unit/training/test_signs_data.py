@@ -44,6 +44,17 @@ def test_the_card_counts_and_the_parts_are_read_back(tmp_path: Path) -> None:
     crops = [read_gtsrb(tmp_path / "raw").crop(row, 48, MARGIN) for row in rows]
     assert np.array_equal(train.images, crops)
     assert train.labels.tolist() == [row.label for row in rows]
+    same_track = [[one.track == other.track for other in rows] for one in rows]
+    assert np.array_equal(train.tracks[:, None] == train.tracks, same_track)
+    # Whose track nobody knows stands by itself.
+    assert sorted(read_signs(prepared.folder, "test").tracks.tolist()) == list(range(6))
+
+
+def test_a_folder_from_before_tracks_is_to_be_prepared_again(tmp_path: Path) -> None:
+    np.savez(tmp_path / "test.npz", images=np.zeros((1, 64, 64, 3), np.uint8), labels=[0])
+    with pytest.raises(InvalidInputError, match="test.npz: expected signs with labels and tracks: .*tracks") as error:
+        read_signs(tmp_path, "test")
+    assert error.value.hint == "prepare the folder again from the raw data"
 
 
 def _unseen(folder: Path) -> None:
