@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from pathcast.core.arrays import Int64Array
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.registry.verdicts import REPLAY, SMOKE_TEST, Verdict
 from pathcast.serving.replay_diff import CONFIDENCE as REPLAY_CONFIDENCE
 from pathcast.serving.replay_diff import ReplayDiff
-from pathcast.training.family import LEAST_GROUPS, Evaluation, Gate, ReplayGate
+from pathcast.training.family import Evaluation, Gate, ReplayGate
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -32,10 +33,11 @@ def metric_gate(gate: Gate, challenger: Evaluation, champion: Evaluation | None,
     """Whether the challenger is better on the same held-out samples, by a paired bootstrap over their groups.
 
     It passes where it is better on the samples as they are, and with 95% confidence not worse by more than the
-    gate's tolerance (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 16: the one-sided
-    percentile interval of the paired difference). Whole groups are drawn, the same ones for both, since their samples
-    resemble each other (Field and Welsh 2007, Bootstrapping clustered data, J. R. Statist. Soc. B 69, 369-390); of too
-    few the interval is too short, so LEAST_GROUPS are asked for. Without a champion there is nothing to beat.
+    gate's tolerance. Whole groups are drawn, the same ones for both, since their samples resemble each other (Field
+    and Welsh 2007, Bootstrapping clustered data, J. R. Statist. Soc. B 69, 369-390). The interval is the one-sided t
+    interval with the bootstrap's standard error, which is wide where groups are few and a percentile interval would be
+    too short (Hesterberg 2015, What Teachers Should Know About the Bootstrap, Am. Stat. 69, 371-386). Without a
+    champion there is nothing to beat.
     """
     name, sign = challenger.metric or gate.metric, 1.0 if gate.higher_is_better else -1.0
     value = challenger.metrics[name]
@@ -51,20 +53,19 @@ def metric_gate(gate: Gate, challenger: Evaluation, champion: Evaluation | None,
     gain = sign * (value - before)
     numbers = {name: value, "champion": before, "gain": gain, "groups": float(groups)}
     compared = (
-        f"{name} {value:.4g} against the champion's {before:.4g} on {challenger.samples} samples in {groups} groups: "
+        f"{name} {value:.4g} against the champion's {before:.4g} on {challenger.samples} samples in {groups} "
+        f"{'group' if groups == 1 else 'groups'}: "
         f"gain {gain:.4g}"
     )
-    if groups < LEAST_GROUPS:
-        reason = (
-            f"{compared}, expected {LEAST_GROUPS} groups or more, of which none resembles another, to tell with "
-            f"{CONFIDENCE:.0%} confidence; take more data, or hold out a larger share"
-        )
+    if groups < 2:
+        reason = f"{compared}, expected 2 groups or more to compare by; take more data, or hold out a larger share"
         return Verdict("metric", False, reason, numbers)
     gains = [
         sign * (challenger.metric_of(chosen) - champion.metric_of(chosen))
         for chosen in _drawn(challenger.groups, np.random.default_rng(seed))
     ]
-    low, high = np.quantile(gains, [1 - CONFIDENCE, CONFIDENCE]).tolist()
+    reach = float(stdtrit(groups - 1, CONFIDENCE) * np.std(gains) * np.sqrt(groups / (groups - 1)))
+    low, high = gain - reach, gain + reach
     passed = bool(gain > 0 and low >= -gate.tolerance)
     reason = (
         f"{compared} [{low:.4g}, {high:.4g}], expected above 0 and not below {-gate.tolerance:g} "

@@ -22,7 +22,7 @@ from pathcast.detection.settings import SIZES, DetectorSettings
 from pathcast.monitoring.definition import Monitoring
 from pathcast.monitoring.signals import APPEARANCE, BOX_HEIGHT, BRIGHTNESS, OBJECTS, SCORE, SHARPNESS
 from pathcast.training.detector_data import SELECTION, SplitSettings, prepare, read_prepared, runs
-from pathcast.training.family import LEAST_GROUPS, Arrays, Evaluation, Family, Gate, ReplayGate, Selection
+from pathcast.training.family import Arrays, Evaluation, Family, Gate, ReplayGate, Selection
 from pathcast.training.labelling import LabellingSettings
 from pathcast.training.options import check_values
 from pathcast.training.predictors import detect, onnx_predictor
@@ -47,6 +47,8 @@ SAMPLING: Mapping[str, Any] = {"samples": 800, "boxes": 40, "learn": "all", "bal
 
 _EXPORT_FRAMES = 64
 _EXAMPLES = 4
+_RUNS = 20
+"""Of held-out images that the metric gate draws; at least that many images have one each."""
 
 
 def prepare_images(source: Path, folder: Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -178,7 +180,7 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
     metrics = {"map50": scores.map50, "map50_95": scores.map50_95}
     metrics |= {f"{name}_ap50": value.ap50 for name, value in scores.classes.items()}
 
-    groups = runs(labelled, LEAST_GROUPS)
+    groups = runs(labelled, _RUNS)
     return Evaluation(metrics, len(labelled), ResampledPrecision(found, truth).map50, groups=groups)
 
 

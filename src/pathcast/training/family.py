@@ -42,11 +42,6 @@ IntArray = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[Any]]
 """A served model's inputs or outputs by name."""
 
-LEAST_GROUPS = 20
-"""Of held-out samples, for two models to be compared by them. A bootstrap over few groups gives too short an interval:
-what it says with 95% confidence is wrong in 6.3% of cases with 20 groups of one size, in 7.6% with 10, in 16% with 3
-(Hesterberg 2015, What Teachers Should Know About the Bootstrap, Am. Stat. 69, 371-386)."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
