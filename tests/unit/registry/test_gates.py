@@ -135,10 +135,10 @@ def test_a_worse_model_passes_as_seldom_as_the_gate_says_where_samples_resemble_
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tracks of 1 to 30 windows; the challenger is worse by the tolerance."""
-    monkeypatch.setattr("pathcast.registry.gates.RESAMPLES", 200)
+    monkeypatch.setattr("pathcast.registry.gates.RESAMPLES", 100)
     random = np.random.default_rng(3)
     beyond = {"tracks": 0, "windows": 0}
-    draws = 300
+    draws = 200
     for _ in range(draws):
         tracks = np.repeat(np.arange(count), random.integers(1, 31, count))
         gain = -ERROR.tolerance + random.normal(0, 0.1, count)[tracks] + random.normal(0, 0.05, len(tracks))
