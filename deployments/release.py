@@ -46,7 +46,7 @@ _EXPERIMENT = "retrain"
 _COMMIT_OF_RUN = re.compile(r"-([0-9a-f]{12})$")
 _PAGE = 50
 
-_TAKE_OVER = ("--force-conflicts",)
+TAKE_OVER = ("--force-conflicts",)
 """What people have set by hand, such as `kubectl scale`, is set anew; else the server refuses the whole release."""
 
 _VALUES = {"image": "pathcast-stream", "trainImage": "pathcast-train"}
@@ -150,7 +150,7 @@ def deploy_command(target: Environment, digests: Mapping[str, str], environment:
             "--set-string",
             f"{value}.repository={_repository(name, environment)},{value}.digest={digests[name]}",
         ]
-    return [*command, *_TAKE_OVER, "--rollback-on-failure", "--wait", "--timeout", "15m"]
+    return [*command, *TAKE_OVER, "--rollback-on-failure", "--wait", "--timeout", "15m"]
 
 
 def write_overlays(target: Path, digests: Mapping[str, str], environment: Mapping[str, str]) -> list[Path]:
@@ -186,7 +186,7 @@ def rollback_command(history: Sequence[Mapping[str, object]], where: Sequence[st
     good = [entry["revision"] for entry in history[:-1] if entry["status"] in ("superseded", "deployed")]
     if not good:
         return ["helm", "uninstall", RELEASE, *where, "--wait", "--timeout", "15m"]
-    return ["helm", "rollback", RELEASE, str(good[-1]), *where, *_TAKE_OVER, "--wait", "--timeout", "15m"]
+    return ["helm", "rollback", RELEASE, str(good[-1]), *where, *TAKE_OVER, "--wait", "--timeout", "15m"]
 
 
 def pushed_image(name: str, digests: Mapping[str, str], environment: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.release import rollback_command
+from deployments.release import TAKE_OVER, rollback_command
 from tests.apiserver.controllers import controllers
 from tests.apiserver.server import Json, Server
 from tests.manifests.objects import CHART, NAMESPACE, RELEASE, name_of, parse, values_files
@@ -106,6 +106,23 @@ def test_an_upgrade_whose_migration_fails_is_taken_back(server: Server, client: 
     assert done.returncode
     assert "migration" in done.stderr
     assert live(server, client.manifest()) == before
+
+
+def test_what_people_have_scaled_is_set_anew(server: Server, client: Helm) -> None:
+    """As before a restore; the server takes `kubectl scale` for the owner of the field."""
+    deploy = ("upgrade", RELEASE, str(CHART), "--install", *WHERE, *PATIENTLY)
+    place = server.place("apps/v1", "StatefulSet", NAMESPACE) + "/pathcast-analyzer"
+    with controllers(server):
+        client(*deploy)
+        for command in (lambda: (*deploy, *TAKE_OVER), lambda: rollback_command(client.history(), WHERE)[1:]):
+            wanted = server.ask("GET", place)[1]["spec"]["replicas"]
+            scaled = server.ask("PATCH", f"{place}?fieldManager=kubectl", {"spec": {"replicas": 0}}, "merge-patch+json")
+            assert scaled[0] == 200, scaled[1]
+            refused = client.try_out(*deploy)
+            assert refused.returncode
+            assert "conflict" in refused.stderr
+            client(*command())
+            assert server.ask("GET", place)[1]["spec"]["replicas"] == wanted > 0
 
 
 def test_the_server_refuses_what_helm_may_not_change(server: Server, client: Helm) -> None:
