@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pathcast import __version__
 from pathcast.cli.key_values import pairs
 from pathcast.cli.output_file import file_option, write_json, write_text
+from pathcast.cli.pipeline_host import TRAIN_IMAGE
 from pathcast.cli.train import TRACKING_VARIABLE, tracking_at
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import STATE_DIR
@@ -53,7 +54,7 @@ def tune(
     json: Path | None = file_option("Also write the figures to this file."),
     katib: Path | None = file_option("Search nothing: write the same search as an Experiment of Katib to this file."),
     image: str = typer.Option(
-        f"pathcast-train:{__version__}", envvar="PATHCAST_TRAIN_IMAGE", help="Katib: the image of its trials."
+        f"pathcast-train:{__version__}", envvar=TRAIN_IMAGE, help="Katib: the image of its trials."
     ),
 ) -> None:
     """Search settings for the least validation score of a network, or the largest HOTA of the tracker.

@@ -18,17 +18,11 @@ from pydantic import SecretStr
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.monitoring.outbox import Message, delivered, owe, owed
+from pathcast.storage import positions
 from pathcast.storage.connection import connect
 from pathcast.storage.migrate import migrate
 from pathcast.storage.model_lock import model_lock
-from pathcast.storage.positions import (
-    Checkpoint,
-    StreamPosition,
-    read_checkpoint,
-    read_offset,
-    write_checkpoint,
-    write_offset,
-)
+from pathcast.storage.positions import Checkpoint
 from tests.integration.storage.cluster_logins import as_user, make_roles
 
 PROJECT = Path(__file__).parents[3]
@@ -92,13 +86,14 @@ def restarted_on_a_topic_made_anew(
     connection: psycopg.Connection, service: str
 ) -> tuple[int | None, Checkpoint | None]:
     """Where the service goes on after that, and with what."""
-    position = StreamPosition(service, "frames", 0, 500)
-    write_offset(connection, position)
-    write_checkpoint(connection, position, b"state")
+    position = positions.StreamPosition(service, "frames", 0, 500)
+    positions.write_offset(connection, position)
+    positions.write_checkpoint(connection, position, b"state")
     consumer = Mock(topic="frames", partitions=(0,))
     consumer.seek.return_value = {0: 0}
     resume_at_stored_offsets(consumer, connection, service)
-    return read_offset(connection, service, "frames", 0), read_checkpoint(connection, service, "frames", 0)
+    where = (connection, service, "frames", 0)
+    return positions.read_offset(*where), positions.read_checkpoint(*where)
 
 
 def test_the_migration_says_what_is_wrong() -> None:
