@@ -25,6 +25,7 @@ from pathcast.training.family import find_family
 from pathcast.training.job_objects import DAY_S, JobRequest, tf_job, train_job
 from pathcast.training.job_run import JobRun
 from pathcast.training.jobs import Crew, Training
+from pathcast.training.katib import Trial, Trials, experiment
 from pathcast.training.search_space import TRACKER, Choice, Range, Real, Whole
 from pathcast.training.tracker_tuning import SPACE as TRACKER_SPACE
 from tests.manifests.checker import check
@@ -155,6 +156,14 @@ def test_what_is_no_setting_is_told_before_an_experiment_is_written(family: str,
             app, ["tune", family, "--set", setting, "--katib", str(tmp_path / "e.yaml")], catch_exceptions=False
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_katib_is_given_choices_as_a_command_takes_them() -> None:
+    space = {"flag": Choice((True, False)), "kind": Choice(("a", "b")), "rate": Choice((0.5, 2))}
+    trial = Trial("toy", ("pathcast",), space, "score", maximize=False)
+    document = experiment(trial, {}, Trials(total=4, parallel=1, threads=1, image="i"))
+    choices = [each["feasibleSpace"]["list"] for each in document["spec"]["parameters"]]
+    assert choices == [["true", "false"], ["a", "b"], ["0.5", "2"]]
 
 
 def test_katib_reads_the_lines_that_a_training_prints() -> None:

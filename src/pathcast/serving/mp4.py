@@ -117,8 +117,6 @@ class _Encoder:
 
 def join_videos(parts: Sequence[Path], target: Path) -> None:
     """Write one video of `parts`, which Mp4Writer made of frames of one size, without encoding them again."""
-    if missing := [part for part in parts if not part.is_file()]:
-        raise PathcastError(f"video {target}: part {missing[0]} is gone")
     target = target.absolute()
     listing = target.with_suffix(".parts")
     listing.write_text("".join(f"file '{_quoted(part.resolve())}'\n" for part in parts), encoding="utf-8")
@@ -126,7 +124,7 @@ def join_videos(parts: Sequence[Path], target: Path) -> None:
     command += ["-i", str(listing), "-c", "copy", "-fflags", "+bitexact", "-movflags", "+faststart", str(target)]
     done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     listing.unlink()
-    # Of a part that it cannot read ffmpeg complains, and joins the others.
+    # Of a part that is gone or torn ffmpeg complains, and joins the others.
     if done.returncode or done.stderr:
         raise PathcastError(f"video {target}: joining {len(parts)} parts failed: {done.stderr.strip()}")
 

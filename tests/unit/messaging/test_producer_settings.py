@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from pathcast.core.errors import PathcastError
+from pathcast.messaging import sources
 from streaming.producer.__main__ import camera_streams, load_producer_settings
 
 LIVE = '{"gate": "rtsp://user:secret@host/live"}'
@@ -24,6 +26,41 @@ def test_the_rate_is_for_recordings_only(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("PATHCAST_PRODUCER_CAMERAS", LIVE[:-1] + f', "yard": "{tmp_path}"}}')
     monkeypatch.setenv("PATHCAST_PRODUCER_FPS", "7")
     assert [each.source.fps for each in camera_streams(load_producer_settings())] == [None, 7.0]
+
+
+class NoCamera:
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def isOpened(self) -> bool:  # noqa: N802
+        return False
+
+    def release(self) -> None:
+        pass
+
+
+class StopAfterHours(threading.Event):
+    """Each wait takes an hour; after the third one it is time to stop."""
+
+    hours = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.hours += 1
+        return self.hours == 3
+
+
+def test_a_camera_is_waited_for_however_long_it_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATHCAST_PRODUCER_CAMERAS", LIVE)
+    monkeypatch.setattr(cv2, "VideoCapture", NoCamera)
+    (gate,) = camera_streams(load_producer_settings())
+    stop = StopAfterHours()
+    monkeypatch.setattr(sources.time, "monotonic", lambda: 3600.0 * stop.hours)
+    assert list(gate.source.until(stop)) == []
+    assert stop.hours == 3
+    assert caplog.text.count("camera rtsp://host/live: no video") == 1
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_images_are_deployed_by_digest() -> None:
     values = Path(command[command.index("--values") + 1])
     assert values.name == "staging.yaml"
     assert values.is_file()
-    assert {"--install", "--rollback-on-failure", "--wait"} <= set(command)
+    assert {"--install", "--force-conflicts", "--rollback-on-failure", "--wait"} <= set(command)
 
 
 def test_what_is_applied_by_hand_takes_the_pushed_images_too(tmp_path: Path) -> None:
@@ -110,6 +110,7 @@ def test_rollback_goes_to_the_last_good_revision(history: list[Mapping[str, obje
     command = rollback_command(history, WHERE)
     assert command[: len(expected) + 1] == ["helm", *expected]
     assert command[len(expected) + 1 :][:2] == WHERE
+    assert ("--force-conflicts" in command) is (expected[0] == "rollback")
 
 
 @pytest.mark.parametrize(("environment", "expected"), [({}, "pathcast"), ({"NAMESPACE": "vision"}, "vision")])

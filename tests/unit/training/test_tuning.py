@@ -226,6 +226,22 @@ def test_sequences_that_cannot_be_searched_are_named(tmp_path):
         prepare_dataset(TRACKER, tmp_path / "raw" / "a", tmp_path / "other", {})
 
 
+def test_the_command_holds_its_search(tmp_path, monkeypatch):
+    write_sequence(tmp_path / "one")
+    search = ["tune", "tracker", "--data", str(tmp_path / "one"), "--output", str(tmp_path / "out"), "--trials", "1"]
+
+    def run(study, *_):
+        with pytest.raises(PathcastError, match="a search is running there"), study.held(shared=True):
+            pass
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Study, "run", run)
+    assert CliRunner().invoke(app, [*search, "--yes"]).exit_code == 130
+    with Study(Parabola(), tmp_path / "out").held():  # let go, however it ended
+        with pytest.raises(PathcastError, match="a search is running there"):
+            CliRunner().invoke(app, [*search, "--yes", "--resume"], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("options", "answer", "message"),
     [
