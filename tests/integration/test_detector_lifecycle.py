@@ -223,6 +223,8 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     assert parity.passed, parity
     scores, verdicts = steps.evaluate_model(settings, "detector", tmp_path / "exported", data.folder, tmp_path)
     assert all(verdict.passed for verdict in verdicts), verdicts
+    (compared,) = (verdict for verdict in verdicts if verdict.gate == "metric")
+    assert compared.numbers["groups"] == 20 < scores.samples, "frames in a row resemble each other"
     exported = tmp_path / "exported"
     version = steps.register_model(
         *(settings, "detector", tmp_path / "trained", exported, data.folder, scores.metrics, [parity, *verdicts])
