@@ -36,15 +36,15 @@ def save(folder: Path, version: int, graph: onnx.GraphProto) -> None:
     onnx.save(model, folder / str(version) / "model.onnx")
 
 
-def add_brightness(repository: Path, version: int) -> None:
-    """`brightness`: the mean of an image, times the version's number."""
+def add_brightness(repository: Path, version: int, size: tuple[int, int, int] = LARGE) -> None:
+    """`brightness`: the mean of an image of `size`, times the version's number."""
     nodes = [
         helper.make_node("Cast", ["images"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["real"], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Mul", ["mean", "factor"], ["level"]),
         helper.make_node("Unsqueeze", ["level", "last"], ["brightness"]),
     ]
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *LARGE])
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *size])
     brightness = helper.make_tensor_value_info("brightness", TensorProto.FLOAT, ["n", 1])
     constants = [
         helper.make_tensor("factor", TensorProto.FLOAT, [1], [version]),
@@ -55,7 +55,7 @@ def add_brightness(repository: Path, version: int) -> None:
         f"""
         backend: "onnxruntime"
         max_batch_size: 8
-        input {{ name: "images" data_type: TYPE_UINT8 dims: {list(LARGE)} }}
+        input {{ name: "images" data_type: TYPE_UINT8 dims: {list(size)} }}
         output {{ name: "brightness" data_type: TYPE_FP32 dims: [1] }}
         instance_group {{ count: 2 }}
         version_policy {{ all {{ }} }}
@@ -63,7 +63,7 @@ def add_brightness(repository: Path, version: int) -> None:
         parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
         model_warmup {{
           name: "zeros" batch_size: 1
-          inputs {{ key: "images" value {{ data_type: TYPE_UINT8 dims: {list(LARGE)} zero_data: true }} }}
+          inputs {{ key: "images" value {{ data_type: TYPE_UINT8 dims: {list(size)} zero_data: true }} }}
         }}
         """
     )
@@ -294,6 +294,21 @@ def test_versions_are_served_side_by_side_and_the_newest_by_default(client, repo
     (repository / "brightness" / "2").rmdir()
     client.load("brightness")
     assert client.infer("brightness", {"images": images}).model_version == "1"
+
+
+def test_a_version_of_another_size_is_learned_of(client, repository, images, server):
+    client.infer("brightness", {"images": images})
+    larger = (192, 160, 3)
+    add_brightness(repository, 1, larger)
+    try:
+        with TritonClient(server.address) as other:
+            other.load("brightness")
+        with pytest.raises(InvalidInputError, match="unexpected shape"):
+            client.infer("brightness", {"images": images})
+        assert client.metadata("brightness").inputs["images"].shape == (-1, *larger)
+        client.infer("brightness", {"images": np.zeros((2, *larger), np.uint8)})
+    finally:
+        add_brightness(repository, 1)
 
 
 def test_an_unloaded_model_is_gone_until_loaded_again(client, images, server):

@@ -35,6 +35,7 @@ _RETRYABLE = {
     "StatusCode.CANCELLED",
     "StatusCode.RESOURCE_EXHAUSTED",
 }
+_INVALID = "StatusCode.INVALID_ARGUMENT"
 _UNKNOWN_REGION = "Unable to find shared memory region"
 _POLL_S = 0.05
 _CONTROL_TIMEOUT_S = 10.0
@@ -120,6 +121,9 @@ class TritonClient:
                 return self._infer_shared(self._regions, how, inputs)
             except InferenceServerException as error:
                 message = error.message() or ""
+                if error.status() == _INVALID:
+                    # A version with another signature may serve since it was asked for.
+                    self._forget(model)
                 # By its name: a model that calls another may tell of that one's process.
                 if f"Stub process '{model}_" not in message:
                     raise
@@ -130,7 +134,7 @@ class TritonClient:
                 ) from error
 
     def metadata(self, model: str, version: str = "") -> ModelMetadata:
-        """The signature of a loaded model; asked once, then remembered until the model is loaded or unloaded."""
+        """The signature of a loaded model, remembered until it is loaded or unloaded, or inputs of it are refused."""
         known = self._metadata.get((model, version))
         if known is None:
             with self._errors(f"the signature of {_label(model, version)}"):
@@ -349,7 +353,7 @@ class TritonClient:
                 f"{where}{status.removeprefix('StatusCode.')}: {message}",
                 hint="check that the server runs (`pathcast status`), then try again",
             )
-        if status == "StatusCode.INVALID_ARGUMENT":
+        if status == _INVALID:
             return InvalidInputError(f"{where}{message}")
         if "failed to poll" in message:
             return PathcastError(

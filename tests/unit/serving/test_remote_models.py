@@ -61,6 +61,30 @@ def test_threads_share_a_detector() -> None:
     assert [found[0].scores.tolist() for found, _ in answers] == [pytest.approx([light / 255]) for light in lights]
 
 
+class ResizedServer:
+    """A detector of images of `side` pixels that finds nothing."""
+
+    side = 32
+
+    def metadata(self, model: str) -> ModelMetadata:
+        return ModelMetadata(model, ("1",), {"images": TensorSpec("UINT8", (-1, self.side, self.side, 3))}, {})
+
+    def infer(self, model: str, inputs: dict[str, UInt8Array]) -> Inference:
+        if inputs["images"].shape[1:] != (self.side, self.side, 3):
+            raise InvalidInputError("unexpected shape")
+        shape = (len(inputs["images"]), 0)
+        outputs = {"boxes": np.empty((*shape, 4), np.float32), "scores": np.empty(shape, np.float32)}
+        return Inference({**outputs, "classes": np.empty(shape, np.int64)}, str(self.side))
+
+
+def test_a_detector_goes_on_with_a_version_of_another_size() -> None:
+    server = ResizedServer()
+    detector = RemoteDetector(server)  # type: ignore[arg-type]
+    for side in (32, 64, 32):
+        server.side = side
+        assert detector.detect([np.zeros((48, 48, 3), np.uint8)])[1] == str(side)
+
+
 class SwitchingServer:
     """Models whose version is the newest of `switches`: how many requests come before each is loaded."""
 

@@ -54,7 +54,8 @@ class Spent:
 def run_ours(video: Path, detector: Path, forecaster: Path | None, out: Path, *, annotate: bool) -> Spent:
     """A whole run of `pathcast batch` into the new folder `out`; the models are loaded before, by the first frame."""
     models = FileDetector(detector), ConstantVelocity() if forecaster is None else FileForecaster(forecaster)
-    settings = BatchSettings(Camera("bench"), datetime(2026, 1, 1, tzinfo=UTC), (), TrackerSettings(), annotate)
+    names = tuple(f"{each.model} {each.version}" for each in models)
+    settings = BatchSettings(Camera("bench"), datetime(2026, 1, 1, tzinfo=UTC), names, TrackerSettings(), annotate)
     opened, spent = open_video(video), Spent()
     models[0].detect(list(islice(opened.frames(), 1)))
     with _counted(spent):

@@ -50,7 +50,7 @@ _Chunk = tuple[list[UInt8Array], _Detected]
 class BatchSettings:
     """How to analyse: `camera` tells the units, `start_at` is the time of the first frame (aware UTC).
 
-    `models` says which models these are, name and version; another choice is another run.
+    `models` says which models these are, "name version" each; another choice is another run.
     """
 
     camera: Camera
@@ -78,7 +78,7 @@ def run_batch(
     `frames`, `resumed_from_frame`, `duration_s` and `fps` of this run, `stage_ms` per frame over all of it: the time
     in which a stage was at work, what a run that was cut short had begun included. A finished run is not repeated.
     Raises InvalidInputError where `out` holds results of something else, PathcastError where another process
-    writes there.
+    writes there, or a model answers that is none of the settings'.
     """
     folder = BatchFolder(out, run_identity(video, settings))
     with folder.alone():
@@ -218,7 +218,18 @@ class _Run:
             if not isinstance(outcome, Observation):
                 raise PathcastError(f"{self._video.path}, frame {frame.sequence}: {outcome}")
             observations.append(outcome)
+        self._check_models(observations)
         return observations
+
+    def _check_models(self, observations: Sequence[Observation]) -> None:
+        """A model that was loaded on the way would be mixed into the results of the one before it."""
+        used = {f"{seen.detector} {seen.detector_version}" for seen in observations}
+        used |= {f"{each.model} {each.model_version}" for seen in observations for each in seen.forecasts}
+        if other := sorted(used.difference(self._settings.models)):
+            raise PathcastError(
+                f"{self._video.path}: this run is of {', '.join(self._settings.models)}, now {other[0]} answers",
+                hint="begin again with --restart",
+            )
 
     def _state(self) -> bytes:
         return self._analyzer.state([self._settings.camera.camera_id])

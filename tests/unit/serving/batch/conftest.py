@@ -20,13 +20,13 @@ class BrightDetector:
 
     model = "bright"
 
-    def __init__(self, fail_at_frame: int | None = None) -> None:
-        self._fail_at_frame = fail_at_frame
+    def __init__(self, fail_at_frame: int | None = None, version: str = "1") -> None:
+        self._fail_at_frame, self.version = fail_at_frame, version
 
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
         if self._fail_at_frame is not None and frame_of(images[0]) >= self._fail_at_frame:
             raise KeyboardInterrupt
-        return [self._detect(image) for image in images], "1"
+        return [self._detect(image) for image in images], self.version
 
     def _detect(self, image: UInt8Array) -> Detections:
         bright = (image.max(axis=2) > 128).astype(np.uint8)
@@ -57,7 +57,8 @@ def write_clip(folder: Path) -> Path:
 
 
 def settings_for_walkers() -> BatchSettings:
-    return BatchSettings(Camera("walkers"), datetime(2024, 1, 1, tzinfo=UTC), ("bright 1",), TrackerSettings())
+    models = ("bright 1", "constant_velocity 1")
+    return BatchSettings(Camera("walkers"), datetime(2024, 1, 1, tzinfo=UTC), models, TrackerSettings())
 
 
 @pytest.fixture

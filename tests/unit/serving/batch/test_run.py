@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pathcast.core import Detections
-from pathcast.core.arrays import UInt8Array
+from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.observation import Observation
 from pathcast.serving.batch import run as batch
@@ -21,6 +21,7 @@ from pathcast.serving.batch.run import BatchSettings, run_batch
 from pathcast.serving.batch.segments import SegmentWriter
 from pathcast.serving.batch.videos import Video, open_video
 from pathcast.serving.local_models import ConstantVelocity
+from pathcast.serving.remote_models import ForecastBatch
 from pathcast.tracking.mot_format import read_boxes
 from tests.unit.serving.batch.conftest import BrightDetector, frame_of, settings_for_walkers, write_clip
 
@@ -210,15 +211,39 @@ def test_a_finished_run_is_not_repeated(video: Video, tmp_path: Path, batch_sett
 def test_another_run_does_not_mix_with_what_is_there(
     video: Video, tmp_path: Path, batch_settings: BatchSettings, finished: bool
 ) -> None:
-    out, other = tmp_path / "out", replace(batch_settings, models=("bright 2",))
+    out, other = tmp_path / "out", replace(batch_settings, models=("bright 2", "constant_velocity 1"))
     if finished:
         run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
     else:
         with pytest.raises(KeyboardInterrupt):
             run_batch(video, out, BrightDetector(fail_at_frame=56), ConstantVelocity(), batch_settings)
+    promoted = BrightDetector(version="2")
     with pytest.raises(InvalidInputError, match="another input, another model or other settings"):
-        run_batch(video, out, BrightDetector(), ConstantVelocity(), other)
-    assert run_batch(video, out, BrightDetector(), ConstantVelocity(), other, restart=True)["resumed_from_frame"] == 0
+        run_batch(video, out, promoted, ConstantVelocity(), other)
+    assert run_batch(video, out, promoted, ConstantVelocity(), other, restart=True)["resumed_from_frame"] == 0
+
+
+def test_models_that_are_loaded_on_the_way_are_not_mixed_in(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings
+) -> None:
+    class Promoted(BrightDetector):
+        def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
+            found, _ = super().detect(images)
+            return found, "1" if frame_of(images[0]) < 32 else "2"
+
+    class Ahead(ConstantVelocity):
+        def forecast(self, observed: Float32Array, neighbours: Float32Array) -> ForecastBatch:
+            return replace(super().forecast(observed, neighbours), model="forecaster", model_version="1")
+
+    for detector, forecaster, name in (
+        (Promoted(), ConstantVelocity(), "bright 2"),
+        (BrightDetector(), Ahead(), "forecaster 1"),
+    ):
+        out = tmp_path / name
+        message = f"this run is of bright 1, constant_velocity 1, now {name} answers"
+        with pytest.raises(PathcastError, match=message):
+            run_batch(video, out, detector, forecaster, batch_settings)
+        assert not (out / "batch.json").exists()
 
 
 def test_without_a_video_nothing_is_drawn(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
