@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from pydantic import SecretStr
 from support.sequences import make_sequence
 from typer.testing import CliRunner
@@ -20,6 +22,7 @@ from pathcast.registry.tracking import tracking_client
 from pathcast.tracking.mot_sequences import find_sequences
 from pathcast.training.tracker_tuning import TrackerSearch
 from pathcast.training.tuning import Study
+from pathcast.training.tuning_runs import RUN_FILE, SearchRuns
 
 pytestmark = pytest.mark.integration
 
@@ -111,3 +114,45 @@ def test_a_killed_search_goes_on_and_is_in_mlflow(
         "history.png",
         "steps.png",
     }
+
+
+def test_a_server_that_fails_on_the_way_stops_no_search(
+    platform_settings: PlatformSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = SearchRuns(platform_settings.mlflow_tracking_uri, "failing", "hota", tmp_path)
+    trial = optuna.trial.create_trial(value=50.0)
+
+    def fail(*_: object, **__: object) -> None:
+        raise MlflowException("no answer from http://user:secret@host/api")
+
+    runs._client.log_batch = fail
+    runs.add(trial)
+    runs.add(trial)
+    runs.finish(trial, [])
+    (warning,) = caplog.messages
+    assert "misses the rest of this search" in warning
+    assert "secret" not in warning
+
+
+@pytest.mark.parametrize("known", ['{"run_id": "gone", "trials": [0]}', "torn"])
+def test_a_search_whose_run_is_gone_begins_another(
+    platform_settings: PlatformSettings, tmp_path: Path, known: str
+) -> None:
+    uri = platform_settings.mlflow_tracking_uri
+    (tmp_path / RUN_FILE).write_text(known)
+    trial = optuna.trial.create_trial(value=50.0)
+    trial.number = 0
+    runs = SearchRuns(uri, "gone", "hota", tmp_path)
+    runs.add(trial)
+    again = SearchRuns(uri, "gone", "hota", tmp_path)
+    again.add(trial)
+    again.finish(trial, [])
+    run = tracking_client(uri).get_run(json.loads((tmp_path / RUN_FILE).read_text())["run_id"])
+    children = [
+        each
+        for each in tracking_client(uri).search_runs([run.info.experiment_id])
+        if each.data.tags.get("mlflow.parentRunId") == run.info.run_id
+    ]
+    assert len(children) == 1
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["best_hota"] == 50.0

@@ -158,6 +158,11 @@ def test_what_is_no_setting_is_told_before_an_experiment_is_written(family: str,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_katib_tries_no_more_at_a_time_than_in_all(tmp_path: Path) -> None:
+    spec = yaml.safe_load(written_experiment(tmp_path, "tracker", "--trials", "2", "--parallel", "4"))["spec"]
+    assert (spec["parallelTrialCount"], spec["maxTrialCount"]) == (2, 2)
+
+
 def test_katib_is_given_choices_as_a_command_takes_them() -> None:
     space = {"flag": Choice((True, False)), "kind": Choice(("a", "b")), "rate": Choice((0.5, 2))}
     trial = Trial("toy", ("pathcast",), space, "score", maximize=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -25,7 +26,7 @@ from pathcast.core.arrays import UInt8Array
 from pathcast.detection.classes import PERSON
 from pathcast.tracking.evaluation import ScoredSequence, TrackingScores, evaluate
 from pathcast.tracking.mot_format import TRUTH_FILE, MotBoxes, SequenceInfo, from_tracks, read_boxes, read_sequence_info
-from pathcast.tracking.mot_sequences import find_sequences, read_detections
+from pathcast.tracking.mot_sequences import find_sequences, pictures_of, read_detections
 
 if TYPE_CHECKING:
     from pathcast.serving.local_models import FileDetector
@@ -96,10 +97,10 @@ def evaluate_tracker(
     if results is not None and submission is not None:
         given = {key: _submitted(console, results, item) for key, item in sequences.items()}
         measured[submission] = _summary(given, {})
+    write_json(json, {"trackers": measured})
     _print(console, measured, sorted(sequences))
     # For programs that read what is printed, such as Katib's metrics collector.
     console.print(f"hota {measured[OURS]['hota']}", highlight=False)
-    write_json(json, {"trackers": measured})
 
 
 def _name_of(results: Path, contestants: Collection[str]) -> str:
@@ -146,12 +147,9 @@ def _detected(folder: Path, info: SequenceInfo, detector: FileDetector, first: i
 
 def _images(folder: Path, info: SequenceInfo, first: int) -> Iterator[UInt8Array]:
     """The frames of a sequence from `first` on: its own images, or a video in its folder or beside it."""
-    from pathcast.core.video import VIDEO_SUFFIXES
     from pathcast.serving.batch.videos import open_video
 
-    files = [path for place in (folder, folder.parent) for path in sorted(place.iterdir())]
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    video = next((path for path in (folder / info.image_folder, *videos) if path.exists()), None)
+    video = pictures_of(folder, info)
     if video is None:
         raise InvalidInputError(
             f"{folder}: expected the sequence's images in {info.image_folder}/, or its video here or in "
@@ -230,7 +228,7 @@ def _figures(scores: TrackingScores, seconds: list[float]) -> dict[str, float | 
 
 
 def _print(console: Console, measured: dict[str, dict[str, Any]], sequences: list[str]) -> None:
-    table = Table(title=f"{len(sequences)} sequence(s): {', '.join(sequences)}")
+    table = Table(title=escape(f"{len(sequences)} sequence(s): {', '.join(sequences)}"))
     for heading in ("tracker", "HOTA", "MOTA", "IDF1", "ID switches", "fragments", "ms/update"):
         table.add_column(heading, justify="left" if heading == "tracker" else "right")
 
@@ -238,7 +236,7 @@ def _print(console: Console, measured: dict[str, dict[str, Any]], sequences: lis
         percent = [f"{figures[key]:.1f}" for key in ("hota", "mota", "idf1")]
         counts = [str(figures[key]) for key in ("id_switches", "fragments")]
         spent = figures["ms_per_update"]
-        table.add_row(label, *percent, *counts, "" if spent is None else f"{spent:.3f}")
+        table.add_row(escape(label), *percent, *counts, "" if spent is None else f"{spent:.3f}")
 
     for name, figures in measured.items():
         add(name, figures)

@@ -97,10 +97,10 @@ def tune(
     result = target / "best.json"
     result.write_text(json_text.dumps(summary, indent=2) + "\n", encoding="utf-8")
     pictures = study.plot(target / "plots")
-    if runs is not None:
-        runs.finish(best, [result, *pictures])
     _report(console, search, summary, target)
     write_json(json, {**summary, **estimate.figures(price)})
+    if runs is not None:
+        runs.finish(best, [result, *pictures])
 
 
 def _search(

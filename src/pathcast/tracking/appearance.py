@@ -10,9 +10,11 @@ from pathcast.tracking.settings import AppearanceSettings
 
 
 def unit(vectors: Float32Array) -> Float32Array:
-    """Rows (n, d) of length one; rows without length stay zeros."""
+    """Rows (n, d) of length one; rows without a length, or without a finite one, are zeros."""
     lengths = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    scaled: Float32Array = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    scaled: Float32Array = np.divide(
+        vectors, lengths, out=np.zeros_like(vectors), where=(lengths > 0) & np.isfinite(lengths)
+    )
     return scaled
 
 

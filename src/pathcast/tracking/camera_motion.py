@@ -23,8 +23,14 @@ class CameraMotion:
         self._settings = settings
         self.previous = previous
 
-    def update(self, image: UInt8Array) -> Float64Array | None:
-        """(2, 3): pixels of the frame before, in pixels of `image` (h, w, 3) RGB; None where that cannot be told."""
+    def update(self, image: UInt8Array | None) -> Float64Array | None:
+        """(2, 3): pixels of the frame before, in pixels of `image` (h, w, 3) RGB; None where that cannot be told.
+
+        A frame without an image is forgotten: between those around it lie the motions of two frames.
+        """
+        if image is None:
+            self.previous = None
+            return None
         scale = min(1.0, self._settings.width_px / image.shape[1])
         size = (round(image.shape[1] * scale), max(1, round(image.shape[0] * scale)))
         grey: UInt8Array = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pathcast.core import Detections, InvalidInputError
@@ -21,13 +22,13 @@ DETECTIONS_FILE = f"det/{_FILE_NAME}"
 
 
 def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
-    """The MOT sequences at or below the given folders.
+    """The MOT sequences at or below the given folders, behind links too.
 
     Raises InvalidInputError where a folder has none, or two have one name.
     """
     found: dict[str, Path] = {}
     for place in places:
-        folders = sorted(path.parent for path in place.rglob(SEQUENCE_FILE))
+        folders = sorted(_sequence_folders(place))
         if not folders:
             raise InvalidInputError(
                 f"{place}: expected a MOT sequence or a folder of them, found no {SEQUENCE_FILE}",
@@ -42,6 +43,42 @@ def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
                     hint="change `name` in a seqinfo.ini",
                 )
     return tuple(found.values())
+
+
+def pictures_of(sequence: Path, info: SequenceInfo) -> Path | None:
+    """The folder with the sequence's frames, or its video: in its folder or beside it, of its name or the only one.
+
+    Raises InvalidInputError where it may be one of several videos.
+    """
+    from pathcast.core.video import VIDEO_SUFFIXES  # brings OpenCV, which most sequences need not
+
+    own = sequence / info.image_folder
+    if own.is_dir():
+        return own
+    for place in (sequence, sequence.parent):
+        videos = [path for path in sorted(place.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
+        named = [path for path in videos if path.stem in (info.name, sequence.name)]
+        if len(named or videos) == 1:
+            return (named or videos)[0]
+        if videos:
+            raise InvalidInputError(
+                f"{sequence}: expected one video of the sequence in {place}, found {len(named or videos)}",
+                hint=f"name its own {info.name}{videos[0].suffix}",
+            )
+    return None
+
+
+def _sequence_folders(place: Path) -> Iterator[Path]:
+    seen: set[str] = set()
+    for folder, below, files in os.walk(place, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below.sort()
+        if SEQUENCE_FILE in files:
+            yield Path(folder)
 
 
 def detections_file(sequence: Path, names: Sequence[str]) -> Path:

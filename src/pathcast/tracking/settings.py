@@ -14,6 +14,7 @@ import msgspec
 from pathcast.core.errors import InvalidInputError
 
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
+BelowOne = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Similarity = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -69,7 +70,7 @@ class AppearanceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """
 
     weight: Ratio = 0.5
-    least_cosine: Ratio = 0.65
+    least_cosine: BelowOne = 0.65
     momentum: Ratio = 0.9
     memory_s: Positive = 3.0
     recall_cosine: Ratio = 0.8

@@ -106,7 +106,7 @@ class Tracker:
         self._end_tracks(elapsed_us)
         if self._reals.shape[1]:
             kalman.predict(self._reals[_MOTION], elapsed_us / 1e6, self._settings.motion)
-        if self._camera_motion is not None and image is not None:
+        if self._camera_motion is not None:
             self._move_with_camera(self._camera_motion.update(image))
         seen = _Seen.of(detections, looks)
         taken = self._associate(seen, elapsed_us)

@@ -88,7 +88,7 @@ def experiment(trial: Trial, fixed: Mapping[str, Any], trials: Trials) -> dict[s
                     {"name": "start_step", "value": "5"},
                 ],
             },
-            "parallelTrialCount": trials.parallel,
+            "parallelTrialCount": min(trials.parallel, trials.total),
             "maxTrialCount": trials.total,
             "maxFailedTrialCount": max(1, trials.total // 6),
             "parameters": [{"name": name, **_feasible(place)} for name, place in searched.items()],

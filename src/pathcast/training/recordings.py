@@ -38,6 +38,7 @@ from pathcast.detection.voc_xml import read_voc
 from pathcast.detection.yolo_names import ASSUMED
 from pathcast.detection.yolo_text import read_yolo
 from pathcast.tracking.mot_format import SEQUENCE_FILE, TRUTH_FILE, read_boxes, read_sequence_info
+from pathcast.tracking.mot_sequences import pictures_of
 from pathcast.training.labelling import LabellingSettings, RecordedFrame, Teacher, label
 
 JPEG_QUALITY = 92
@@ -149,7 +150,7 @@ class _Walk:
 
     def _has_no_pictures(self, sequence: Path) -> bool:
         try:
-            return _pictures_of(sequence) is None
+            return pictures_of(sequence, read_sequence_info(sequence)) is None
         except InvalidInputError:
             return False  # what is wrong with it is told where it is read
 
@@ -177,7 +178,7 @@ def read_mot(
     known = classes.class_ids != OTHER
     boxes, class_ids = everything.select(known), classes.class_ids[known]
     ignored = classes.like_people[known] | (boxes.confidences == 0)
-    pictures = _pictures_of(directory)
+    pictures = pictures_of(directory, info)
     if pictures is None:
         raise InvalidInputError(f"{directory}: expected {info.image_folder}/ or a video here or beside it, found none")
     camera = (names or Names()).own(info.name)
@@ -260,15 +261,3 @@ def _coco_files(folder: Path) -> list[Path]:
     """The boxes of COCO's own layout, which has captions and key points of the same images beside them."""
     found = [path for path in sorted(folder.glob("*.json")) if _is_coco(path)]
     return [path for path in found if path.name.startswith("instances_")] or found
-
-
-def _pictures_of(sequence: Path) -> Path | None:
-    """The folder or the video with the sequence's frames; a video beside it counts where it is the only one."""
-    own = sequence / read_sequence_info(sequence).image_folder
-    if own.is_dir():
-        return own
-    for place in (sequence, sequence.parent):
-        videos = [path for path in sorted(place.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
-        if len(videos) == 1:
-            return videos[0]
-    return None

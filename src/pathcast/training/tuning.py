@@ -2,12 +2,13 @@
 
 The sampler is TPE (Bergstra et al. 2011), which takes running trials for bad ones, so that processes look in
 different places. The first trial is the settings as they are. A trial that is worse at a step than the median
-of the others at that step is stopped.
+of the others at that step is stopped; the first never is.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import time
 import warnings
@@ -31,7 +32,7 @@ from pathcast.training.search_space import Space, suggest, without
 
 STUDY_FILE = "study.journal"
 _STUDY = "search"
-_FACTS, _REASON = "facts", "reason"
+_FACTS, _REASON, _RETRIED = "facts", "reason", "retried"
 _POLL_S = 0.5
 _UNPRUNED_TRIALS = 4
 
@@ -149,7 +150,7 @@ class Study:
             yield
 
     def open(self, *, resume: bool) -> None:
-        """Begin, or go on; trials that a killed process left are tried again, so it must be `held`.
+        """Begin, or go on; trials that were killed or interrupted are tried again, so it must be `held`.
 
         Raises InvalidInputError where there is a search already and `resume` is not asked for, or it is another.
         """
@@ -161,9 +162,16 @@ class Study:
             study.set_user_attr(_FACTS, self._facts())
             study.enqueue_trial(self._start())
             return
-        for trial in study.get_trials(states=(TrialState.RUNNING,)):
-            study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+        trials = study.get_trials()
+        retried = {trial.user_attrs.get(_RETRIED) for trial in trials}
+        for trial in trials:
+            if trial.state == TrialState.RUNNING:
+                study.tell(trial.number, state=TrialState.FAIL)
+            elif trial.state != TrialState.FAIL or _REASON in trial.user_attrs or trial.number in retried:
+                continue
+            # Those that it was to try may not have been drawn yet.
+            settings = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            study.enqueue_trial(settings, user_attrs={_RETRIED: trial.number})
 
     def ended(self) -> list[FrozenTrial]:
         """The trials that are done, in the order of their beginning; failed ones count."""
@@ -277,7 +285,8 @@ class Study:
         states = [trial.state.name.lower() for trial in ended]
         # Not by its number: a trial that was killed has another when it is tried again.
         start = self._start().items()
-        as_they_were = [trial.value for trial in ended if start <= trial.params.items()]
+        whole = [trial for trial in ended if trial.state == TrialState.COMPLETE]
+        as_they_were = [trial.value for trial in whole if start <= trial.params.items()]
         return {
             "family": self.search.name,
             "objective": self.search.value_name,
@@ -291,25 +300,36 @@ class Study:
 
     def work(self, take: Callable[[], bool], worker: int) -> None:
         """Run trials in this process as long as `take` gives one; `worker` tells its sampler from the others'."""
-        study, trials = self._study(), self.search.open()
+        study, trials, start = self._study(), self.search.open(), self._start().items()
         # With the trials so far in the seed: a search that goes on would draw its first trials once more.
         seed = np.random.SeedSequence([self._seed, worker, len(study.get_trials(deepcopy=False))])
         study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
 
         def objective(trial: optuna.Trial) -> float:
+            settings = suggest(self._space, trial)
+
             def report(step: int, value: float) -> None:
-                trial.report(value, step)
-                if trial.should_prune():
+                trial.report(self._finite(value), step)
+                # What all others are held against is to come to its end.
+                if trial.should_prune() and not start <= trial.params.items():
                     raise optuna.TrialPruned
 
             try:
-                return trials.run(suggest(self._space, trial), report)
-            except PathcastError as error:
-                trial.set_user_attr(_REASON, error.message)
+                return self._finite(trials.run(settings, report))
+            except optuna.TrialPruned:
+                raise
+            except Exception as error:
+                told = error.message if isinstance(error, PathcastError) else f"{type(error).__name__}: {error}"
+                trial.set_user_attr(_REASON, told)
                 raise
 
         while take():
             study.optimize(objective, n_trials=1, catch=(PathcastError,))
+
+    def _finite(self, value: float) -> float:
+        if not math.isfinite(value):
+            raise PathcastError(f"the {self.search.value_name} is {value}")
+        return value
 
 
 def _work(study: Study, tickets: Any, worker: int) -> None:

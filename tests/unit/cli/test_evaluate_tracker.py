@@ -52,6 +52,17 @@ def test_scores_are_printed_and_written_for_ours_and_the_peers(tmp_path: Path) -
     assert trackers["pathcast"]["id_switches"] == 0
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    for name in ("gate [/south]", "gaps [x]"):
+        make_sequence(tmp_path, name)
+    result = CliRunner().invoke(
+        app, ["evaluate", "tracker", "--no-peers", "--data", str(tmp_path)], env={"COLUMNS": "200"}
+    )
+    assert result.exit_code == 0, result.output
+    assert "2 sequence(s): gaps [x], gate [/south]" in result.output
+    assert "gate [/south]: pathcast" in result.output
+
+
 def test_missing_peers_are_skipped_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_sequence(tmp_path, "one")
     for name in ("trackers", "ultralytics.trackers.byte_tracker"):

@@ -63,6 +63,16 @@ def test_what_cannot_be_told_is_none(second: str) -> None:
     assert motion.update(image) is None
 
 
+def test_a_frame_without_an_image_parts_those_around_it() -> None:
+    motion = CameraMotion(CameraMotionSettings())
+    motion.update(view(moved()))
+    assert motion.update(None) is None
+    assert motion.update(view(moved(20))) is None
+    found = motion.update(view(moved(30)))
+    assert found is not None
+    assert found[0, 2] == pytest.approx(10, abs=1)
+
+
 def panned(with_images: bool) -> int:
     """How often one of six people who stand still is taken for another while the camera jerks to and fro."""
     chosen = TrackerSettings(camera_motion=CameraMotionSettings(), sway=SwaySettings(least_objects=99))

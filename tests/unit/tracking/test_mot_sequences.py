@@ -6,7 +6,7 @@ import pytest
 
 from pathcast.core import InvalidInputError
 from pathcast.tracking.mot_format import SequenceInfo, write_sequence_info
-from pathcast.tracking.mot_sequences import detections_file, find_sequences, read_detections
+from pathcast.tracking.mot_sequences import detections_file, find_sequences, pictures_of, read_detections
 
 INFO = SequenceInfo("one", 10, 2, 640, 480)
 SURE, LOUD, UNLIKELY = ("1,-1,0,0,5,5,.75,-1,-1,-1\n", "2,-1,0,0,5,5,60,-1,-1,-1\n", "1,-1,0,0,5,5,-2,-1,-1,-1\n")
@@ -27,6 +27,40 @@ def make_sequence(folder: Path, name: str = "one") -> Path:
 def test_sequences_are_found_at_any_depth(tmp_path: Path) -> None:
     one, two = make_sequence(tmp_path / "raw" / "deep" / "one"), make_sequence(tmp_path / "two", "two")
     assert find_sequences([tmp_path / "raw", two]) == (one, two)
+
+
+def test_sequences_behind_links_are_found_once(tmp_path: Path) -> None:
+    make_sequence(tmp_path / "store" / "two", "two")
+    one = make_sequence(tmp_path / "raw" / "one")
+    (tmp_path / "raw" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "raw" / "round").symlink_to(tmp_path / "raw")
+    assert find_sequences([tmp_path / "raw"]) == (tmp_path / "raw" / "linked" / "two", one)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["one/img1/", "one/a.mp4"], "one/img1"),
+        (["one/a.mp4", "b.mp4"], "one/a.mp4"),
+        (["a.mp4"], "a.mp4"),
+        (["a.mp4", "one.avi", "two.avi"], "one.avi"),
+        (["a.mp4", "folder.avi", "notes.txt"], "folder.avi"),
+        (["notes.txt"], None),
+        (["a.mp4", "b.mp4"], "expected one video of the sequence in .*, found 2"),
+        (["one.mp4", "folder.avi"], "expected one video of the sequence in .*, found 2"),
+    ],
+)
+def test_a_sequences_pictures_are_its_own(tmp_path: Path, files: list[str], expected: str | None) -> None:
+    sequence = make_sequence(tmp_path / "folder")
+    for name in files:
+        path = tmp_path / name.replace("one/", "folder/")
+        path.mkdir() if name.endswith("/") else path.touch()
+    if expected is not None and " " in expected:
+        with pytest.raises(InvalidInputError, match=expected):
+            pictures_of(sequence, INFO)
+    else:
+        found = None if expected is None else tmp_path / expected.replace("one/", "folder/")
+        assert pictures_of(sequence, INFO) == found
 
 
 def test_a_folder_without_sequences_is_named(tmp_path: Path) -> None:

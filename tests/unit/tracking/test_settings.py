@@ -21,6 +21,7 @@ def test_settings_are_replaced_by_name_also_in_groups() -> None:
         ({"high_score.x": 1}, "no setting high_score.x"),
         ({"camera_motion.width_px": 3}, "no setting camera_motion.width_px; camera_motion is off"),
         ({"high_score": 2}, r"high_score"),
+        ({"appearance.least_cosine": 1}, r"least_cosine"),
         ({"confirm_hits": "many"}, r"confirm_hits"),
         ({"motion": 3}, r"motion"),
     ],

@@ -295,6 +295,16 @@ def test_without_embeddings_appearance_changes_nothing() -> None:
         assert_equal(plain.update(detections, at(frame)), with_looks.update(detections, at(frame)))
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_an_embedding_without_a_length_says_nothing(odd: float) -> None:
+    tracker = Tracker(WITH_LOOKS)
+    for frame in range(3):
+        looks = np.array([[odd, 1, 0, 0]], np.float32)
+        result = tracker.update(Detections([[10, 10, 30, 60]], [0.9], [0], looks), at(frame))
+    assert result.track_ids.tolist() == [1]
+    assert Tracker.restore(tracker.state()).state() == tracker.state()
+
+
 def test_embeddings_of_another_length_are_refused_and_change_nothing() -> None:
     tracker = Tracker(WITH_LOOKS)
     tracker.update(looking(person(100), looks=[0]), at(0))

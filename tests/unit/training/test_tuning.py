@@ -102,6 +102,68 @@ def test_what_a_killed_process_left_is_tried_again(study, tmp_path):
     assert [trial.number for trial in again.ended()] == [0, 1, 2, killed.number + 1]
 
 
+@pytest.mark.parametrize("drawn", [True, False])
+def test_what_an_interrupt_cut_short_is_tried_again_once(study, tmp_path, monkeypatch, drawn):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(*((Parabola, "run") if drawn else ("pathcast.training.tuning.suggest",)), interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            work(study, 1)
+    assert study.ended() == []
+    for trials in (1, 3):
+        again = Study(Parabola(), tmp_path / "search")
+        again.open(resume=True)
+        work(again, trials)
+    assert [trial.params["x"] for trial in again.ended()].count(2.0) == 1
+    assert len(again.ended()) == 4
+    assert again.summary()["start"] == 1.0
+
+
+def test_an_error_of_the_program_counts_and_is_not_tried_again(study, tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setitem(globals(), "FAILS_ABOVE", "nine")
+        with pytest.raises(TypeError):
+            work(study, 1)
+    again = Study(Parabola(), tmp_path / "search")
+    again.open(resume=True)
+    work(again, 1)
+    failed, other = again.ended()
+    assert failed.user_attrs["reason"].startswith("TypeError: ")
+    assert other.params != failed.params
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_fails_its_trial(study, monkeypatch, value, at_the_end):
+    def run(self, values, report):
+        report(1, 1.0 if at_the_end else value)
+        return value if at_the_end else 1.0
+
+    monkeypatch.setattr(Parabola, "run", run)
+    work(study, 2)
+    assert [trial.user_attrs["reason"] for trial in study.ended()] == [f"the height is {value}"] * 2
+
+
+def test_the_settings_as_they_are_are_never_stopped(tmp_path):
+    search = Parabola()
+    search.start = lambda: {"x": -10.0}  # the worst
+    study = Study(search, tmp_path)
+    study.open(resume=False)
+    waiting = study._study()
+    for x in (3.0, 3.1, 3.2, 3.3, 3.4):
+        waiting.enqueue_trial({"x": x})
+    left = waiting.ask({"x": optuna.distributions.FloatDistribution(-10.0, 10.0)})
+    assert left.params == {"x": -10.0}  # and killed, so that the others come to their ends before it
+    again = Study(search, tmp_path)
+    again.open(resume=True)
+    work(again, 6)
+    assert again.ended()[-1].params == {"x": -10.0}
+    assert again.ended()[-1].state == TrialState.COMPLETE
+    assert again.summary()["start"] == 169.0
+
+
 def test_the_settings_as_they_were_are_found_also_where_their_trial_was_killed(study, tmp_path):
     killed = study._study().ask({"x": optuna.distributions.FloatDistribution(-10.0, 10.0)})
     assert killed.params == {"x": 2.0}
