@@ -11,7 +11,7 @@ import numpy as np
 from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.serving.local_models import open_session, read_model
-from pathcast.serving.remote_models import ModelServer
+from pathcast.serving.remote_models import ModelServer, of_one_version
 
 BATCH = 16
 """Images of a request; the features of more do not fit a core's cache."""
@@ -69,12 +69,13 @@ class RemoteClassifier:
         )
 
     def classify(self, images: UInt8Array) -> tuple[Float32Array, str]:
-        parts, version = [np.zeros((0, self.classes), np.float32)], ""
-        for start in range(0, len(images), BATCH):
-            answer = self._client.infer(self.model, {"images": images[start : start + BATCH]})
-            parts.append(answer.outputs["probabilities"])
-            version = answer.model_version
-        return np.concatenate(parts), version
+        def ask() -> list[tuple[Float32Array, str]]:
+            batches = (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+            answers = [self._client.infer(self.model, {"images": batch}) for batch in batches]
+            return [(each.outputs["probabilities"], each.model_version) for each in answers]
+
+        parts, version = of_one_version(self.model, ask)
+        return np.concatenate(parts or [np.zeros((0, self.classes), np.float32)]), version
 
 
 def open_classifier(client: ModelServer, model: str) -> RemoteClassifier:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pathcast.core.arrays import UInt8Array
+from pathcast.core.arrays import Float32Array, UInt8Array
 from pathcast.core.classifications import Classifications
 from pathcast.core.detections import Detections
 from pathcast.core.errors import InvalidInputError
@@ -24,7 +24,8 @@ Asked = tuple[Mapping[str, str], Detections, UInt8Array]
 class DetectionClassifier:
     """Asks classifiers about detections, each model once for all frames of a wave.
 
-    `find` opens a classifier by the name of its model; it is asked once for each name.
+    `find` opens a classifier by the name of its model; it is asked once for each name, and again where the model
+    refuses the crops: a version of another size has been loaded.
     """
 
     def __init__(self, find: Callable[[str], Classifier]) -> None:
@@ -40,15 +41,12 @@ class DetectionClassifier:
         rows = [rows_by_model(classify, detections) for classify, detections, _ in asked]
         for model in sorted({name for each in rows for name in each}):
             frames = [number for number, each in enumerate(rows) if model in each]
-            classifier = self._classifier(model)
-            blocks = []
-            for number in frames:
-                _, detections, image = asked[number]
-                crops = [
-                    square_crop(image, box, classifier.side) for box in detections.xyxy[rows[number][model]].tolist()
-                ]
-                blocks.append(whole_blocks(np.stack(crops)))
-            probabilities, version = classifier.classify(np.concatenate(blocks))
+            places = [(asked[number][2], asked[number][1].xyxy[rows[number][model]]) for number in frames]
+            try:
+                blocks, probabilities, version = self._ask(model, places)
+            except InvalidInputError:
+                del self._known[model]
+                blocks, probabilities, version = self._ask(model, places)
             first = 0
             for number, block in zip(frames, blocks, strict=True):
                 chosen = rows[number][model]
@@ -59,10 +57,18 @@ class DetectionClassifier:
                 said[number][model] = Classifications(model, version, chosen, classes, best)
         return [tuple(each[model] for model in sorted(each)) for each in said]
 
-    def _classifier(self, model: str) -> Classifier:
+    def _ask(
+        self, model: str, places: Sequence[tuple[UInt8Array, Float32Array]]
+    ) -> tuple[list[UInt8Array], Float32Array, str]:
+        """A block of crops for each image with its boxes (n, 4), probabilities of all blocks, and the version."""
         if model not in self._known:
             self._known[model] = self._find(model)
-        return self._known[model]
+        classifier = self._known[model]
+        blocks = [
+            whole_blocks(np.stack([square_crop(image, box, classifier.side) for box in boxes.tolist()]))
+            for image, boxes in places
+        ]
+        return blocks, *classifier.classify(np.concatenate(blocks))
 
 
 def rows_by_model(classify: Mapping[str, str], detections: Detections) -> dict[str, list[int]]:

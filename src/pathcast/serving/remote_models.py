@@ -77,7 +77,7 @@ class RemoteDetector:
     def detect(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
         """Detections of RGB images (h, w, 3) of any sizes, in their own pixels, and the model version of them all."""
         chunks = [images[start : start + self._max_batch] for start in range(0, len(images), self._max_batch)]
-        found, version = _of_one_version(self.model, lambda: [self._detect_chunk(chunk) for chunk in chunks])
+        found, version = of_one_version(self.model, lambda: [self._detect_chunk(chunk) for chunk in chunks])
         return list(chain.from_iterable(found)), version
 
     def _detect_chunk(self, images: Sequence[UInt8Array]) -> tuple[list[Detections], str]:
@@ -141,7 +141,7 @@ class RemoteForecaster:
             answers = [self._client.infer(self.model, inputs) for inputs in asked]
             return [(each.outputs, each.model_version) for each in answers]
 
-        outputs, version = _of_one_version(self.model, ask)
+        outputs, version = of_one_version(self.model, ask)
         paths, log_probs = (np.concatenate([each[name] for each in outputs]) for name in ("paths", "log_probs"))
         return ForecastBatch(paths, log_probs, self.model, version)
 
@@ -155,7 +155,7 @@ def served_models(
     return RemoteDetector(client, detector), ahead, (f"{detector} {client.metadata(detector).versions[-1]}", name)
 
 
-def _of_one_version(model: str, ask: Callable[[], Sequence[tuple[_Answer, str]]]) -> tuple[list[_Answer], str]:
+def of_one_version(model: str, ask: Callable[[], Sequence[tuple[_Answer, str]]]) -> tuple[list[_Answer], str]:
     """What `ask` gets, asked again where another version was loaded between its requests, and the version.
 
     Raises ServiceUnavailableError where each try meets another one.

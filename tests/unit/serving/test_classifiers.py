@@ -55,6 +55,23 @@ def test_any_number_of_images_from_a_file_and_from_a_server(file: Path, count: i
     assert remote_version == ("7" if count else "")
 
 
+def test_answers_are_of_one_version_whatever_classes_it_has(tmp_path: Path, file: Path) -> None:
+    served = _Served(file)
+    remote, newer = (
+        RemoteClassifier(served, "signs"),
+        FileClassifier(write_classifier(tmp_path / "new.onnx", classes=44)),
+    )
+
+    def infer(model: str, inputs: Mapping[str, Any]) -> Inference:
+        served.requests.append(len(inputs["images"]))
+        said = (newer if len(served.requests) > 1 else served._file).classify(inputs["images"])[0]
+        return Inference({"probabilities": said}, str(min(len(served.requests), 2)))
+
+    served.infer = infer  # type: ignore[method-assign]
+    probabilities, version = remote.classify(np.stack([picture_of(3)] * (BATCH + 1)))
+    assert (probabilities.shape, version) == ((BATCH + 1, 44), "2")
+
+
 def test_sizes_are_the_models_own(tmp_path: Path) -> None:
     found = FileClassifier(write_classifier(tmp_path / "few.onnx", classes=4, side=32))
     assert (found.side, found.classes, found.model) == (32, 4, "few")

@@ -51,6 +51,23 @@ def classifier(models: dict[str, Counting]) -> DetectionClassifier:
     return DetectionClassifier(lambda model: models[model])
 
 
+def test_a_version_of_another_size_is_asked_with_crops_of_that_size(tmp_path: Path) -> None:
+    class Served(FileClassifier):
+        """Refuses what the version that is served does not take."""
+
+        def classify(self, images: np.ndarray) -> tuple[np.ndarray, str]:
+            if images.shape[1] != served:
+                raise InvalidInputError("unexpected shape")
+            return super().classify(images)
+
+    files = {side: write_classifier(tmp_path / f"{side}.onnx", side=side) for side in (48, 32)}
+    classifier = DetectionClassifier(lambda model: Served(files[served]))
+    asked = [({"*": "signs"}, Detections(BOXES[:1], [0.9], [0]), scene(5, 9, 14))]
+    for served in (48, 32, 48):
+        ((said,),) = classifier.classify(asked)
+        assert said.class_ids.tolist() == [5]
+
+
 def test_each_model_is_asked_once_a_wave_and_answers_in_rows(
     classifier: DetectionClassifier, models: dict[str, Counting]
 ) -> None:
