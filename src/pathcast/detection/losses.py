@@ -1,8 +1,8 @@
 """What the detector minimises: overlap of boxes, objectness and class, over the cells that SimOTA chose.
 
 YOLOX (arXiv:2107.08430): 5 x (1 - IoU²) of the boxes, binary cross entropies of objectness and of the class, whose
-target is the IoU. Every image is divided by its own number of learning cells, so that a batch's loss is the mean of
-its parts however it is split over workers.
+target is the IoU. Every image is divided by its own number of learning cells, so that this loss of a batch is the mean
+of its pieces' however it is split over workers. That of identities is not: it compares the boxes of one piece.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def detection_loss(
     strides: Float32Array,
     identities: Any = None,
 ) -> Any:
-    """The mean loss of a batch.
+    """The mean loss of a batch, or of one of its pieces.
 
     `outputs` as of `build_detector`; `true_boxes` (n, g, 4) xyxy in input pixels; `true_classes` (n, g) class
     ids, -1 for padding and -2 for boxes to ignore: cells inside those that learn no object learn nothing.
     `identities` (n, g) are numbers of persons across images, -1 for unknown; with `looks` in the outputs, what
-    they say of one person is drawn together.
+    they say of one person is drawn together, among the images given here alone.
     """
     boxes, objectness, classes = outputs["boxes"], outputs["objectness"], outputs["classes"]
     present = ops.cast(true_classes >= 0, boxes.dtype)
@@ -74,7 +74,8 @@ def detection_loss(
 def identity_loss(embeddings: Any, identities: Any) -> Any:
     """Supervised contrast (Khosla et al., 2020, arXiv:2004.11362) among the objects of known identity of a batch.
 
-    `embeddings` (n, g, d) of length 1, `identities` (n, g) with -1 for unknown. 0 where no identity appears twice.
+    `embeddings` (n, g, d) of length 1, `identities` (n, g) with -1 for unknown. 0 where no identity appears twice. The
+    loss of a batch is not the mean of its pieces': objects in different pieces are not compared.
     """
     flat, names = ops.reshape(embeddings, (-1, embeddings.shape[-1])), ops.reshape(identities, (-1,))
     known = ops.cast(names >= 0, "float32")

@@ -40,7 +40,9 @@ class DetectorTask:
     An epoch is `samples` draws (0: as many as there are images); a camera is drawn in proportion to its images to
     the power of `balance`, so that one long recording does not drown the others, times its entry in `weights`.
     Images with more than `boxes` boxes lose the smallest.
-    `learn`: ALL, or LOOKS for the branch of appearance vectors alone; what finds the objects then stays as it is.
+    `learn`: ALL, or LOOKS for the branch of appearance vectors alone; what finds the objects then stays as it is, and
+    both parts must have objects to tell apart. Looks are learned by comparing the boxes of one piece of a batch, so
+    how it is cut shows in them.
     """
 
     train: LabelledImages
@@ -62,6 +64,9 @@ class DetectorTask:
                 f"learn={LOOKS}: the network has no branch for appearance vectors",
                 hint="give it one: `pathcast data weights --embedding`, or --set embedding=64",
             )
+        if self.learn == LOOKS:
+            for part, labelled in (("train", self.train), ("val", self.val)):
+                _require_identities(part, labelled)
 
     def build(self) -> keras.Model:
         model = build_detector(self.settings)
@@ -69,6 +74,14 @@ class DetectorTask:
             for layer in model.layers:
                 layer.trainable = layer.name.startswith(LOOKS_PREFIX)
         return model
+
+    def require_piece(self, samples: int) -> None:
+        if self.learn == LOOKS and samples < 2:
+            raise InvalidInputError(
+                f"learn={LOOKS}: expected two or more images in each piece of a batch, since looks are learned by "
+                f"comparing the boxes of a piece, got {samples}",
+                hint="a piece is batch_size / (workers x accumulate) images: raise the one or lower the others",
+            )
 
     def steps_per_epoch(self, batch_size: int) -> int:
         return max((self.samples or len(self.train)) // batch_size, 1)
@@ -183,6 +196,20 @@ class DetectorTask:
             classes[row, : len(order)] = sample.tags[order, 0]
             identities[row, : len(order)] = sample.tags[order, 1]
         return images, boxes, classes, identities
+
+
+def _require_identities(part: str, labelled: LabelledImages) -> None:
+    """Raise InvalidInputError where no object is seen twice, or none beside it: there is nothing to tell apart."""
+    boxes = Counter(
+        identity for image in labelled for identity in image.track_ids[~image.ignored].tolist() if identity >= 0
+    )
+    if len(boxes) < 2 or max(boxes.values()) < 2:
+        raise InvalidInputError(
+            f"learn={LOOKS}: expected two or more objects by their identity in the part {part}, one of them in two "
+            f"boxes or more, got {len(boxes)} in {boxes.total()} boxes with an identity, of {len(labelled)} images",
+            hint="label with identities, as MOT sequences, CVAT's tracks and `pathcast label` have them; the part val "
+            "takes --option val of each recording, stills_val of images without a time",
+        )
 
 
 def _as_rows(found: Sequence[Detections], first: int) -> Float64Array:

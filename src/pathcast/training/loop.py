@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
@@ -63,6 +63,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class ComparingTask(Protocol):
+    """A task whose loss compares the samples of a piece with each other."""
+
+    def require_piece(self, samples: int) -> None:
+        """Raise InvalidInputError where nothing is learned from pieces of so many samples."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EpochReport:
     """What one epoch came to. `figures` are the task's validation figures; `seconds` include the validation."""
@@ -107,12 +116,13 @@ def fit(
     """Train with AdamW, a warmed-up cosine schedule, clipping, averaged weights and early stopping.
 
     The same task, settings and thread counts give the same weights; another number of workers, the same up to
-    rounding. `on_step` is called with the steps done and all steps. With `checkpoint`, the chief writes that file
-    after each epoch and every `checkpoint_steps`; with `resume`, training goes on from it where it exists. `about`,
-    JSON-able, is what else must be the same on all workers and when resuming: the data's version, say.
+    rounding where the loss of a batch is the mean of its pieces'. `on_step` is called with the steps done and all
+    steps. With `checkpoint`, the chief writes that file after each epoch and every `checkpoint_steps`; with `resume`,
+    training goes on from it where it exists. `about`, JSON-able, is what else must be the same on all workers and when
+    resuming: the data's version, say.
 
-    Raises PathcastError when the loss is no longer finite, InvalidInputError when the checkpoint does not fit,
-    WorkerLostError when another worker is gone.
+    Raises PathcastError when the loss is no longer finite, InvalidInputError when the checkpoint or the pieces of a
+    batch do not fit, WorkerLostError when another worker is gone.
     """
     together = workers or Workers()
     with together.watch():
@@ -137,6 +147,8 @@ class _Training:
                 f"training: expected a batch_size that {workers.share.count} workers in {settings.accumulate} pieces "
                 f"each can share evenly, got {settings.batch_size}"
             )
+        if isinstance(task, ComparingTask):
+            task.require_piece(settings.batch_size // (workers.share.count * settings.accumulate))
         self._task, self._settings, self._workers, self._file = task, settings, workers, checkpoint
         self._about, self._on_epoch, self._on_step = about, on_epoch, on_step
         keras.utils.set_random_seed(settings.seed)

@@ -20,9 +20,10 @@ FRAME = "img1/{:06d}.jpg"
 def write_mot(directory: Path, labelled: LabelledImages) -> Mapping[str, int]:
     """Write `seqinfo.ini` and `gt/gt.txt`; the images are the frames 1, 2, …, in the order of the set.
 
-    Ignored boxes get confidence 0. Boxes without an identity get numbers of their own. The frame rate follows from
-    the times; without them it is 10. Returns how many boxes of other classes were left out, by class. Raises
-    InvalidInputError where the images are of several sizes or cameras.
+    Ignored boxes get confidence 0. Boxes without an identity get numbers of their own; where identities count from 0,
+    as CVAT's do, all move up by one, since MOT's count from 1. The frame rate follows from the times; without them it
+    is 10. Returns how many boxes of other classes were left out, by class. Raises InvalidInputError where the images
+    are of several sizes or cameras.
     """
     sizes = {(image.width, image.height) for image in labelled}
     cameras = {image.camera for image in labelled}
@@ -31,11 +32,13 @@ def write_mot(directory: Path, labelled: LabelledImages) -> Mapping[str, int]:
             f"{labelled.root}: a MOT sequence is one camera at one size, got {sorted(cameras)} at {sorted(sizes)}"
         )
     frames, ids, boxes, confidences = [], [], [], []
-    last = max((int(image.track_ids.max(initial=0)) for image in labelled), default=0)
-    for number, image in enumerate(labelled, start=1):
-        for row in np.flatnonzero(image.class_ids == PERSON).tolist():
-            identity = int(image.track_ids[row])
-            if identity < 1:
+    people = [image.chosen(image.class_ids == PERSON) for image in labelled]
+    shift = int(any((image.track_ids == 0).any() for image in people))
+    last = max((int(image.track_ids.max(initial=0)) for image in people), default=0) + shift
+    for number, image in enumerate(people, start=1):
+        for row, given in enumerate(image.track_ids.tolist()):
+            identity = given + shift
+            if given < 0:
                 last += 1
                 identity = last
             frames.append(number)

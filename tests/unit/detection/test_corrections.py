@@ -10,6 +10,8 @@ from pathcast.core import InvalidInputError
 from pathcast.detection.coco_json import read_coco
 from pathcast.detection.corrections import corrected, known
 from pathcast.detection.labelled import LabelledImage, LabelledImages
+from pathcast.tracking.mot_format import TRUTH_FILE, read_boxes
+from pathcast.training.mot_labels import write_mot
 
 ROOT = Path("set")
 
@@ -128,3 +130,64 @@ def test_an_image_that_label_studio_could_not_open_is_named(tmp_path: Path) -> N
 def test_images_of_another_set_can_be_left_out() -> None:
     both = LabelledImages(ROOT, (*returned("a.jpg").images, *returned("other.jpg").images))
     assert [image.name for image in known(given(), both)] == ["a.jpg"]
+
+
+def walking(*images: dict[str, int], camera: str = "") -> LabelledImages:
+    """By image: the track numbers of the people at places A to C, e and f."""
+    lefts = {name: 12 * place for place, name in enumerate("ABCef")}
+    found = [
+        LabelledImage(
+            f"{camera}{number}.jpg",
+            96,
+            48,
+            [[lefts[name], 5, lefts[name] + 10, 40] for name in tracks],
+            [0] * len(tracks),
+            track_ids=list(tracks.values()),
+            camera=camera,
+        )
+        for number, tracks in enumerate(images)
+    ]
+    return LabelledImages(ROOT, tuple(found))
+
+
+@pytest.mark.parametrize(
+    ("before", "back", "expected"),
+    [
+        ([{"A": 1, "B": 2}] * 2, [{"A": 0, "B": 1, "C": 2}] * 2, [[1, 2, 3]] * 2),
+        ([{"A": 1, "B": 2}, {"B": 2}], [{"A": 0, "B": 1}, {"B": 1, "e": 0}], [[1, 2], [2, 1]]),
+        ([{"A": 4}, {"A": 4}, {"A": 7}, {}], [{"A": 0}, {"A": 0}, {"A": 0}, {"A": 0}], [[4], [4], [7], [4]]),
+        ([{"A": 1}, {"B": 1}, {"B": 1}], [{"A": 0}, {"B": 3, "e": 0}, {"B": 3, "e": 0}], [[1], [1, 2], [1, 2]]),
+        ([{"A": 1}, {}], [{"A": 5}, {"e": 5, "f": 5}], [[1], [1, 2]]),
+        ([{"A": 1}, {"A": 9}], [{"A": 0, "e": -1, "f": -1}], [[1, -1, -1], [9]]),
+        ([{"A": -1, "B": 1}, {"A": -1}], [{"A": 1, "B": 0}, {"A": 1}], [[2, 1], [2]]),
+        ([{"A": 1}], [{}], [[]]),
+    ],
+    ids=[
+        "a third person",
+        "a box of a given one",
+        "most of its boxes",
+        "taken in two images",
+        "twice in one image",
+        "no track",
+        "none was given",
+        "all removed",
+    ],
+)
+def test_new_boxes_are_numbered_by_their_track(
+    before: list[dict[str, int]], back: list[dict[str, int]], expected: list[list[int]], tmp_path: Path
+) -> None:
+    merged, _ = corrected(walking(*before), walking(*back))
+    assert [image.track_ids.tolist() for image in merged] == expected
+    write_mot(tmp_path, merged)
+    assert len(read_boxes(tmp_path / TRUTH_FILE, identified=True)) == sum(map(len, expected))
+
+
+def test_tracks_of_two_cameras_are_of_two_people() -> None:
+    sets = [walking({"A": 1}, {}, camera=camera) for camera in ("a", "b")]
+    given = LabelledImages(ROOT, tuple(image.changed(track_ids=image.track_ids * 2) for each in sets for image in each))
+    back = [walking({"B": 3}, {"A": 3}), walking({"A": 3}, {"A": 3})]
+    returned = [
+        image.changed(name=f"{camera}{image.name}") for camera, each in zip("ab", back, strict=True) for image in each
+    ]
+    merged, _ = corrected(given, LabelledImages(ROOT, tuple(returned)))
+    assert [image.track_ids.tolist() for image in merged] == [[3], [3], [2], [2]]
