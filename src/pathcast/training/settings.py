@@ -23,10 +23,9 @@ class TrainingSettings:
     `batch_size` counts the samples of all workers together. Each worker computes its part in `accumulate` pieces,
     one after another, which saves memory and changes nothing but what compares a piece's rows: batch normalisation
     and the detector's looks. `precision` is that of the arithmetic; weights are float32 always, and float16 goes with
-    a loss scale that adapts itself. `checkpoint_steps`: steps between
-    checkpoints within an epoch, 0 for one at the end of each epoch alone. `normalisation`: a batch normalisation takes
-    its statistics over each worker's own rows, or over all, which makes N workers' result that of one and costs an
-    exchange a layer.
+    a loss scale that adapts itself. `checkpoint_steps`: steps between checkpoints within an epoch, 0 for one at the
+    end of each epoch alone. `normalisation`: a batch normalisation takes its statistics over each worker's own rows,
+    or over all, which makes N workers' result that of one and costs an exchange a layer.
     """
 
     epochs: int = 60

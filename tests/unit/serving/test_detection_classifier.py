@@ -63,7 +63,8 @@ def test_a_version_of_another_size_is_asked_with_crops_of_that_size(tmp_path: Pa
     files = {side: write_classifier(tmp_path / f"{side}.onnx", side=side) for side in (48, 32)}
     classifier = DetectionClassifier(lambda model: Served(files[served]))
     asked = [({"*": "signs"}, Detections(BOXES[:1], [0.9], [0]), scene(5, 9, 14))]
-    for served in (48, 32, 48):
+    for side in (48, 32, 48):
+        served = side
         ((said,),) = classifier.classify(asked)
         assert said.class_ids.tolist() == [5]
 
