@@ -23,7 +23,7 @@ from pathcast.export.triton_config import ServingOptions, render_config
 from pathcast.local.platform import Platform
 from pathcast.registry.publishing import object_store
 from pathcast.registry.repository import ModelRepository
-from pathcast.serving.batch.s3 import fetch
+from pathcast.serving.batch.s3 import fetch, names_below
 from pathcast.serving.batch.stored import analyse_video
 from pathcast.serving.triton_client import TritonClient
 
@@ -126,6 +126,7 @@ def test_videos_come_from_the_platforms_store(
         store.fput_object(bucket, f"night/{frame:03d}.png", str(short / f"{frame:03d}.png"))
     options = ("--detector", detector, "--fps", 10, "--state-dir", platform.state_dir)
     run(f"s3://{bucket}/night", tmp_path / "from-store", *options, needs=("minio",))
+    assert json.loads((tmp_path / "from-store" / "batch.json").read_text())["source"] == "night"
     run(short, tmp_path / "from-folder", *options)
     first, second = (pq.read_table(tmp_path / name / "tracks.parquet") for name in ("from-store", "from-folder"))
     assert first.num_rows > 0
@@ -155,6 +156,11 @@ def test_a_folder_holds_what_lies_at_one_address(platform_settings: PlatformSett
     assert (folder / "3.png").stat().st_mtime_ns == unchanged
     with pytest.raises(InvalidInputError, match="no video and no image"):
         fetched("dusk")
+    put("night/yard.ogv", b"not read")
+    put("night/more/4.png", b"further below")
+    assert fetched("night") == {"3.png": b"newer"}
+    for address, names in (("night/", ["3.png", "yard.ogv"]), ("night/3.png", []), ("nig", [])):
+        assert sorted(names_below(store, f"s3://{bucket}/{address}")) == names
     assert fetched("night/3.png") == {"3.png": b"newer"}
 
 
@@ -166,6 +172,18 @@ def test_other_peoples_files_stay_where_they_are(platform_settings: PlatformSett
     with pytest.raises(InvalidInputError, match="found other files"):
         fetch(store, f"s3://{bucket}/gate", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.mp4"]
+
+
+def test_what_cannot_be_brought_here_is_named(platform_settings: PlatformSettings, tmp_path: Path) -> None:
+    store, bucket = object_store(platform_settings), "torn-test"
+    store.make_bucket(bucket)
+    store.put_object(bucket, "gate/1.png", io.BytesIO(b"1"), 1)
+    fetch(store, f"s3://{bucket}/gate", tmp_path / "gate")
+    (tmp_path / "gate" / ".fetched.json").write_text('{"1.png":')
+    with pytest.raises(InvalidInputError, match=r"\.fetched\.json: damaged"):
+        fetch(store, f"s3://{bucket}/gate", tmp_path / "gate")
+    with pytest.raises(PathcastError, match="gate: cannot be brought here: .*Not a directory"):
+        fetch(store, f"s3://{bucket}/gate", tmp_path / "gate" / "1.png" / "gate")
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,14 @@ import typer
 
 from pathcast.cli.output_file import file_option, write_json
 
+SHIPPED = Path(__file__).parents[3] / "model_repo" / "actions" / "1" / "model.onnx"
+"""What comes with the project."""
+
 
 def act(
     video: Path = typer.Argument(..., help="A video file, or a folder of images."),
-    model: Path = typer.Option(
-        Path("model_repo/actions/1/model.onnx"), help="A served file beside its config.pbtxt; default: the shipped one."
+    model: Path | None = typer.Option(
+        None, help="A served file beside its config.pbtxt; default: what comes with the project."
     ),
     step: float = typer.Option(1.0, min=0.05, help="Seconds from one window to the next."),
     fps: float | None = typer.Option(None, help="Frames per second, where the file does not say or is wrong."),
@@ -33,6 +36,7 @@ def act(
     from pathcast.serving.action_model import ActionFile, actions_over_time
     from pathcast.serving.batch.videos import open_video
 
+    model = model or SHIPPED
     opened, recogniser = open_video(video, fps), ActionFile(model, threads)
     table = Table()
     for heading in ("seconds", "action", "probability", "told by the frames at"):

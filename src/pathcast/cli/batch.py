@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pathcast.tracking.settings import TrackerSettings
 
 _EPOCH = "1970-01-01T00:00:00Z"
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 _FETCHED = ".fetched"
-"""Where in the folder of the results videos from the object store lie; no video's results are called so."""
+"""Where in the folder of the results what is from the object store lies; no video's results are called so."""
 
 
 def batch(
@@ -71,12 +72,13 @@ def batch(
     from pathcast.core.camera import read_camera_file
     from pathcast.core.errors import InvalidInputError
     from pathcast.serving.batch.run import run_batch
-    from pathcast.serving.batch.videos import find_videos, open_video
+    from pathcast.serving.batch.segments import refuse_results_as_sources
+    from pathcast.serving.batch.videos import find_videos, left_out, open_video
 
     moment = _moment(start_at)
     camera = None if camera_file is None else read_camera_file(camera_file)
     rate = fps if fps is not None or camera is None else camera.frames_per_second
-    place = _fetched(source, out, state_dir)
+    place, names = _fetched(source, out, state_dir)
     paths = find_videos(place)
     if paths == [place] and place.is_dir() and place.resolve() == out.resolve():
         raise InvalidInputError(
@@ -84,6 +86,13 @@ def batch(
         )
     # All are opened before any is worked on, so that a wrong one is told at once.
     videos = {out if len(paths) == 1 and path == place else out / path.stem: open_video(path, rate) for path in paths}
+    refuse_results_as_sources((file for each in videos.values() for file in each.images or (each.path,)), videos)
+    if others := left_out(names):
+        Console(stderr=True).print(
+            f"{source}: files left out: {len(others)} ({', '.join(others[:3])}{' …' if len(others) > 3 else ''})",
+            style="yellow",
+            markup=False,
+        )
     detect, forecast, models = _models(detector, detector_model, forecaster, workers, state_dir)
     tracker = chosen_settings(fix, camera_motion)
     if appearance is not None:
@@ -116,15 +125,23 @@ def _moment(text: str) -> datetime:
         raise typer.BadParameter(f"--start-at: expected ISO 8601 such as 2026-05-01T12:00:00Z, got {text!r}") from error
     if moment.tzinfo is None:
         raise typer.BadParameter(f"--start-at: expected a time with its zone, got {text!r}; add Z for UTC")
+    if not _EARLIEST <= moment < _LATEST:
+        raise typer.BadParameter(
+            f"--start-at: expected a time from {_EARLIEST.year} to {_LATEST.year - 1}, got {text!r}"
+        )
     return moment.astimezone(UTC)
 
 
-def _fetched(source: str, out: Path, state_dir: Path) -> Path:
+def _fetched(source: str, out: Path, state_dir: Path) -> tuple[Path, list[str]]:
+    """Where the source lies on this machine, and the names of the files in it if it is a folder."""
+    from pathcast.serving.batch.videos import files_in
+
     if not source.startswith("s3://"):
-        return Path(source)
+        return Path(source), [file.name for file in files_in(Path(source)) or ()]
     from pathcast.serving.batch import s3
 
-    return s3.fetch(s3.connect(load_settings(state_dir)), source, out / _FETCHED)
+    client = s3.connect(load_settings(state_dir))
+    return s3.fetch(client, source, out / _FETCHED / PurePath(source).name), s3.names_below(client, source)
 
 
 def _models(
@@ -181,6 +198,8 @@ def _show(reports: dict[str, dict[str, Any]], models: tuple[str, ...], out: Path
     from rich.console import Console
     from rich.table import Table
 
+    from pathcast.core.video import COUNTED_SUFFIXES
+
     table = Table(title=f"{out}: {', '.join(models)}")
     table.add_column("")
     for name in reports:
@@ -195,7 +214,7 @@ def _show(reports: dict[str, dict[str, Any]], models: tuple[str, ...], out: Path
     console = Console()
     console.print(table)
     for name, report in reports.items():
-        if report["frames"] < report["frames_claimed"]:
+        if PurePath(name).suffix.lower() in COUNTED_SUFFIXES and report["frames"] < report["frames_claimed"]:
             console.print(
                 f"{name}: ended early, after {report['frames']} of {report['frames_claimed']} frames that it claims",
                 style="yellow",

@@ -14,7 +14,10 @@ from cv2.typing import MatLike
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
 
-VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+COUNTED_SUFFIXES = frozenset({".3gp", ".avi", ".m4v", ".mov", ".mp4"})
+"""Videos that hold the number of their frames; of others it is an estimate from their duration, sound included."""
+
+VIDEO_SUFFIXES = COUNTED_SUFFIXES | {".flv", ".m2ts", ".mkv", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
@@ -23,8 +26,10 @@ def read_claims(path: Path) -> tuple[float, int]:
 
     Raises InvalidInputError where it cannot be opened as a video.
     """
-    if not path.is_file():
-        raise InvalidInputError(f"video {path}: no such file", hint="check the path")
+    with readable(path):
+        if not path.is_file():
+            raise InvalidInputError(f"video {path}: no such file", hint="check the path")
+        path.open("rb").close()
     with _opened(path) as capture:
         if not capture.isOpened():
             raise InvalidInputError(f"video {path}: expected a video file, it cannot be opened as one")
@@ -66,6 +71,17 @@ def evenly(available: int, wanted: int) -> list[int]:
     ([0, 4, 8], [0, 1])
     """
     return sorted(set(np.linspace(0, available - 1, min(wanted, available)).round().astype(int).tolist()))
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Inside, what the system says against reading `path` becomes an InvalidInputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path}: cannot be read: {error.strerror}", hint="check that it is there, and its permissions"
+        ) from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import cv2
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.natural_order import natural_order
-from pathcast.core.video import IMAGE_SUFFIXES
+from pathcast.core.video import COUNTED_SUFFIXES, IMAGE_SUFFIXES
 from pathcast.messaging.jpeg import jpeg_size
 
 DEFAULT_QUALITY = 95
@@ -99,7 +99,7 @@ class VideoFile:
         return left if self._frame_count is None else min(left, self._frame_count)
 
     def __iter__(self) -> Iterator[SourceImage]:
-        """Decode in order. A file that ends early is logged with the number of frames that it had."""
+        """Decode in order. A file that ends early, and holds its number of frames, is logged with how many it had."""
         capture = self._open()
         index = 0
         try:
@@ -116,7 +116,7 @@ class VideoFile:
             capture.release()
         if index == 0:
             raise InvalidInputError(f"video {self._path}: no frame could be decoded", hint="the file is damaged")
-        if index < min(stop, self._total):
+        if self._path.suffix.lower() in COUNTED_SUFFIXES and index < min(stop, self._total):
             _log.warning("video %s ended after %d of the %d frames it claims", self._path, index, self._total)
         else:
             _log.info("video %s: read to frame %d of %d", self._path, index, self._total)

@@ -31,6 +31,14 @@ def test_actions_are_printed_over_time(tmp_path: Path) -> None:
     assert "0.0 to 1.0" in done.output
 
 
+def test_the_shipped_model_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "clip.avi", np.concatenate([DARK, BRIGHT]))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["act", "clip.avi", "--fps", "10"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "windows of" in done.output
+
+
 def test_windows_overlap_and_name_the_frames_that_told(tmp_path: Path) -> None:
     model = ActionFile(write_brightness_model(tmp_path))
     mixed = np.concatenate([DARK[:9], BRIGHT[:1], DARK])

@@ -3,11 +3,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -81,6 +83,16 @@ def test_a_cut_off_avi_gives_its_frames_and_says_so(tmp_path: Path, caplog: pyte
     assert 0 < len(images) < FRAMES
     assert [number_in(image.jpeg) for image in images] == list(range(len(images)))
     assert f"ended after {len(images)} of the {FRAMES} frames" in caplog.text
+
+
+def test_a_video_whose_sound_is_longer_has_not_ended_early(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error"]
+    inputs = ["-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=1", "-f", "lavfi", "-i", "sine=duration=2"]
+    subprocess.run([*program, *inputs, "-c:a", "pcm_s16le", tmp_path / "sound.mkv"], check=True)
+    with caplog.at_level(logging.WARNING):
+        images = list(VideoFile(tmp_path / "sound.mkv"))
+    assert len(images) == 10
+    assert not caplog.records
 
 
 def test_a_cut_off_mp4_is_a_clear_error(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
-from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
+from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
 from pathcast.core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -38,23 +38,26 @@ def fetch(client: Minio, address: str, folder: Path) -> Path:
     the store does not answer.
     """
     bucket, wanted = listed(client, address)
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / _MANIFEST
-    if not manifest.is_file():
-        if any(folder.iterdir()):
-            raise InvalidInputError(
-                f"{folder}: expected nothing, or what was fetched before, found other files",
-                hint="move them away, or name another folder with --out",
-            )
-        _note(manifest, {})
-    before: dict[str, list[str]] = json.loads(manifest.read_text())
-    # File name → where from, and its ETag.
-    sources = {PurePosixPath(name).name: [f"{bucket}/{name}", etag] for name, etag in wanted.items()}
-    fetched = {name: source for name, source in before.items() if sources.get(name) == source}
-    for path in folder.iterdir():
-        if path.name not in fetched and path != manifest:
-            path.unlink()
     with _store_errors(address):
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = folder / _MANIFEST
+        if not manifest.is_file():
+            if any(folder.iterdir()):
+                raise InvalidInputError(
+                    f"{folder}: expected nothing, or what was fetched before, found other files",
+                    hint="move them away, or name another folder with --out",
+                )
+            _note(manifest, {})
+        try:
+            before: dict[str, list[str]] = json.loads(manifest.read_text())
+        except ValueError as error:
+            raise InvalidInputError(f"{manifest}: damaged: {error}", hint=f"remove {folder}") from error
+        # File name → where from, and its ETag.
+        sources = {PurePosixPath(name).name: [f"{bucket}/{name}", etag] for name, etag in wanted.items()}
+        fetched = {name: source for name, source in before.items() if sources.get(name) == source}
+        for path in folder.iterdir():
+            if path.name not in fetched and path != manifest:
+                path.unlink()
         for name, (place, _) in sources.items():
             target = folder / name
             if name not in fetched or not target.is_file():
@@ -65,6 +68,13 @@ def fetch(client: Minio, address: str, folder: Path) -> Path:
     return folder if key not in wanted else folder / PurePosixPath(key).name
 
 
+def names_below(client: Minio, address: str) -> list[str]:
+    """Names of all files directly below the address, of which `fetch` brings the videos and images."""
+    bucket, key = _split(address)
+    with _store_errors(address):
+        return [PurePosixPath(name).name for name in _objects(client, bucket, f"{key.rstrip('/')}/")]
+
+
 def listed(client: Minio, address: str) -> tuple[str, dict[str, str]]:
     """The bucket, and the names of the object or of the videos and images directly below, with their ETags.
 
@@ -72,7 +82,7 @@ def listed(client: Minio, address: str) -> tuple[str, dict[str, str]]:
     """
     bucket, key = _split(address)
     with _store_errors(address):
-        wanted = _objects(client, bucket, key)
+        wanted = _videos_and_images(client, bucket, key)
     if not wanted:
         raise InvalidInputError(f"{address}: no video and no image there", hint="check bucket and key")
     return bucket, wanted
@@ -128,21 +138,23 @@ def _store_errors(address: str) -> Iterator[None]:
         raise ServiceUnavailableError(
             f"{address}: the object store failed: {error}", hint="pathcast status shows whether it runs"
         ) from error
+    except OSError as error:
+        raise PathcastError(
+            f"{address}: cannot be brought here: {error}", hint="check permissions and free space"
+        ) from error
 
 
-def _objects(client: Minio, bucket: str, key: str) -> dict[str, str]:
+def _videos_and_images(client: Minio, bucket: str, key: str) -> dict[str, str]:
     """Names of the object `key`, or of the videos or images directly below it, with their ETags."""
-    below = {
-        item.object_name: item.etag or ""
-        for item in client.list_objects(bucket, prefix=key, recursive=False)
-        if not item.is_dir
-    }
-    if key in below:
-        return {key: below[key]}
-    prefix = f"{key.rstrip('/')}/"
-    inside = {
-        item.object_name: item.etag or ""
-        for item in client.list_objects(bucket, prefix=prefix, recursive=False)
-        if not item.is_dir and PurePosixPath(item.object_name).suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
-    }
-    return dict(sorted(inside.items()))
+    same = _objects(client, bucket, key)
+    if key in same:
+        return {key: same[key]}
+    below = _objects(client, bucket, f"{key.rstrip('/')}/")
+    kinds = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    return {name: etag for name, etag in sorted(below.items()) if PurePosixPath(name).suffix.lower() in kinds}
+
+
+def _objects(client: Minio, bucket: str, prefix: str) -> dict[str, str]:
+    """Names that begin so, up to the next slash, with their ETags."""
+    found = client.list_objects(bucket, prefix=prefix, recursive=False)
+    return {item.object_name: item.etag or "" for item in found if not item.is_dir}

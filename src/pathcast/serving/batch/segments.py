@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,12 @@ TABLES: Mapping[str, tuple[pa.Schema, Callable[[Sequence[Observation]], pa.Table
 }
 RESULT_FILES = (MOT_FILE, *TABLES, VIDEO_FILE)
 _KIND, _VERSION = "batch", 1
-_PROGRESS = "progress"
+_UNFINISHED, _PROGRESS = "unfinished", "progress"
+_OF_A_RUN = re.compile(rf"{_PROGRESS}(\.new)?|(\d{{6}}|joined)-.+")
+"""Names in the folder of an unfinished run."""
+
+_OTHER_FOLDER = "name another folder with --out"
+_RESTART = f"{_OTHER_FOLDER}, or replace what is there with --restart"
 
 
 @dataclass(slots=True)
@@ -60,23 +66,40 @@ class Progress:
     annotator: bytes = b""
 
 
+def refuse_results_as_sources(sources: Iterable[Path], folders: Iterable[Path]) -> None:
+    """Raises InvalidInputError where a run into one of the folders would write over or remove one of the sources."""
+    written, unfinished = set(), set()
+    for folder in folders:
+        written |= {(folder / name).resolve() for name in (REPORT_FILE, *RESULT_FILES)}
+        unfinished.add((folder / _UNFINISHED).resolve())
+    for source in sources:
+        place = source.resolve()
+        if place in written or not unfinished.isdisjoint(place.parents):
+            raise InvalidInputError(f"{source}: the results would be written over it", hint=_OTHER_FOLDER)
+
+
 class BatchFolder:
     """The folder `out` of one run, whose identity is `run`: the same for the same input, models and settings."""
 
     def __init__(self, out: Path, run: str) -> None:
         self.out = out
         self._run = run
-        self._work = out / "unfinished"
+        self._work = out / _UNFINISHED
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside, no other process works on this folder; PathcastError where one does."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        busy = PathcastError(
-            f"{self.out}: another run is writing there", hint="wait for it, or name another folder with --out"
-        )
-        with file_lock(self.out / ".lock", busy):
-            yield
+        """Inside, no other process works on this folder; PathcastError where one does, or it cannot be written.
+
+        Raises InvalidInputError where the folder holds files that no run has left, which one would replace.
+        """
+        busy = PathcastError(f"{self.out}: another run is writing there", hint=f"wait for it, or {_OTHER_FOLDER}")
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with file_lock(self.out / ".lock", busy):
+                self._refuse_foreign()
+                yield
+        except OSError as error:
+            raise PathcastError(f"{self.out}: {error}", hint="check permissions and free space") from error
 
     def report(self) -> dict[str, Any] | None:
         """What the finished run said of itself, or None where it is not finished.
@@ -86,7 +109,10 @@ class BatchFolder:
         path = self.out / REPORT_FILE
         if not path.is_file():
             return None
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InvalidInputError(f"{path}: damaged: {error}", hint=_RESTART) from error
         self._check(str(report.get("run")))
         shutil.rmtree(self._work, ignore_errors=True)
         return report
@@ -97,7 +123,10 @@ class BatchFolder:
         progress = Progress(self._run)
         path = self._work / _PROGRESS
         if path.is_file():
-            values, _ = decode_state(path.read_bytes(), _KIND, _VERSION)
+            try:
+                values, _ = decode_state(path.read_bytes(), _KIND, _VERSION)
+            except InvalidInputError as error:
+                raise InvalidInputError(f"{path}: damaged: {error.message}", hint=_RESTART) from error
             progress = Progress(**values)
             self._check(progress.run)
         whole = {_PROGRESS} | {f"{number:06d}-{name}" for number in range(progress.segments) for name in RESULT_FILES}
@@ -108,9 +137,11 @@ class BatchFolder:
 
     def clear(self) -> None:
         """Forget every run of this folder."""
-        shutil.rmtree(self._work, ignore_errors=True)
+        # While it is there, what is left is known to be a run's.
+        self._work.mkdir(exist_ok=True)
         for name in (REPORT_FILE, *RESULT_FILES):
             (self.out / name).unlink(missing_ok=True)
+        shutil.rmtree(self._work)
 
     def part(self, segment: int, name: str) -> Path:
         """A file of one segment."""
@@ -147,8 +178,20 @@ class BatchFolder:
     def _check(self, run: str) -> None:
         if run != self._run:
             raise InvalidInputError(
-                f"{self.out}: holds results of another input, another model or other settings",
-                hint="name another folder with --out, or replace what is there with --restart",
+                f"{self.out}: holds results of another input, another model or other settings", hint=_RESTART
+            )
+
+    def _refuse_foreign(self) -> None:
+        if self._work.is_dir():
+            foreign = [path for path in self._work.iterdir() if not (_OF_A_RUN.fullmatch(path.name) and path.is_file())]
+        elif (self.out / REPORT_FILE).exists():
+            foreign = []
+        else:
+            foreign = [self.out / name for name in RESULT_FILES if (self.out / name).exists()]
+        if foreign:
+            raise InvalidInputError(
+                f"{self.out}: expected a new folder or that of a run, found other files, such as {foreign[0]}",
+                hint=f"{_OTHER_FOLDER}, or move them away",
             )
 
     def _fresh(self, name: str) -> _Replacing:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,17 +22,20 @@ from pathcast.core.video import VIDEO_SUFFIXES
 from pathcast.serving.batch import s3
 from pathcast.serving.batch.run import BatchSettings, run_batch, run_identity
 from pathcast.serving.batch.segments import REPORT_FILE, RESULT_FILES
-from pathcast.serving.batch.videos import camera_name, open_video
+from pathcast.serving.batch.videos import camera_name, left_out, open_video
 from pathcast.serving.remote_models import served_models
 from pathcast.serving.triton_client import TritonClient
 from pathcast.tracking.settings import TrackerSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_log = logging.getLogger(__name__)
+
 
 def find_videos(settings: PlatformSettings, sources: Sequence[str]) -> list[str]:
     """Addresses of the videos at or directly below each source; a folder of images is one video.
 
+    Other files that lie there are logged.
     Raises InvalidInputError where two would be written to the same place, and what `s3.fetch` raises.
     """
     client = s3.connect(settings)
@@ -40,6 +44,8 @@ def find_videos(settings: PlatformSettings, sources: Sequence[str]) -> list[str]
         bucket, names = s3.listed(client, source)
         videos = [name for name in names if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES]
         found += [f"{s3.SCHEME}{bucket}/{name}" for name in videos] or [source.rstrip("/")]
+        if others := left_out(s3.names_below(client, source)):
+            _log.warning("%s: files left out: %s", source, ", ".join(others))
     places = [_place(address) for address in found]
     twice = sorted({place for place in places if places.count(place) > 1})
     if twice:
@@ -67,7 +73,7 @@ def analyse_video(
     client = s3.connect(settings)
     target = f"{output.rstrip('/')}/{_place(address)}"
     with _working_on(settings.workspace / "batch", address, target) as work:
-        path = s3.fetch(client, address, work / "source")
+        path = s3.fetch(client, address, work / "source" / _place(address))
         video = open_video(path, fps)
         with TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory) as triton:
             detect, forecast, models = served_models(triton, detector)
@@ -85,12 +91,14 @@ def analyse_video(
 
 
 def _stored_report(client: Minio, target: str, work: Path) -> dict[str, Any]:
-    """What the results at `target` say of themselves; nothing where there are none."""
+    """What the results at `target` say of themselves; nothing where there are none, or it is damaged."""
     file = work / REPORT_FILE
     if not s3.fetch_file(client, f"{target}/{REPORT_FILE}", file):
         return {}
-    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return report
+    with suppress(ValueError):
+        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return report
+    return {}
 
 
 def _replace(client: Minio, target: str, folder: Path) -> None:

@@ -18,7 +18,7 @@ from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.observation import Observation
 from pathcast.serving.batch import run as batch
 from pathcast.serving.batch.run import BatchSettings, run_batch
-from pathcast.serving.batch.segments import SegmentWriter
+from pathcast.serving.batch.segments import BatchFolder, SegmentWriter
 from pathcast.serving.batch.videos import Video, open_video
 from pathcast.serving.local_models import ConstantVelocity
 from pathcast.serving.remote_models import ForecastBatch
@@ -256,8 +256,79 @@ def test_without_a_video_nothing_is_drawn(video: Video, tmp_path: Path, batch_se
 def test_images_of_two_sizes_are_refused_by_frame(clip: Path, tmp_path: Path, batch_settings: BatchSettings) -> None:
     cv2.imwrite(str(clip / "0040.png"), np.zeros((60, 80, 3), np.uint8))
     video = open_video(clip, 8.0)
-    with pytest.raises(InvalidInputError, match="frame 40: expected 159x121 pixels as before, got 80x60"):
+    with pytest.raises(InvalidInputError, match=r"0040\.png, frame 40: .* 159x121 .* got 80x60\n.*one size"):
         run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("name", ["annotated.mp4", "tracks.txt", "unfinished/holiday.mp4", "unfinished/mine/1.mp4"])
+def test_other_peoples_files_stay(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, name: str, restart: bool
+) -> None:
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(InvalidInputError, match=rf"found other files, such as .*{name[:15]}.*\n.*--out"):
+        run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings, restart=restart)
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_run_killed_between_its_results_and_its_report_goes_on(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("pathcast.serving.batch.segments.json.dumps", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
+    assert (out / "annotated.mp4").exists()
+    run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.parametrize("removed", range(4))
+def test_a_restart_killed_while_it_clears_can_be_given_again(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    out, calls = tmp_path / "out", []
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if len(calls) == removed:
+            raise KeyboardInterrupt
+        calls.append(path)
+        real(path, missing_ok)
+
+    run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings)
+    real = Path.unlink
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink)
+        with pytest.raises(KeyboardInterrupt):
+            BatchFolder(out, "other").clear()
+    done = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings, restart=True)
+    assert done["frames"] == 70
+
+
+@pytest.mark.parametrize("name", ["batch.json", "unfinished/progress"])
+@pytest.mark.parametrize("content", [b"", b'{"run": "', b"\xff"])
+def test_what_a_crash_has_torn_is_named(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, name: str, content: bytes
+) -> None:
+    torn = tmp_path / "out" / name
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=rf"{name}: damaged: .*\n.*--restart"):
+        run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings)
+    done = run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings, restart=True)
+    assert done["frames"] == 70
+
+
+def test_a_folder_that_cannot_be_written_is_named(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PathcastError, match=r"file/out: .*Not a directory.*\n.*check permissions"):
+        run_batch(video, tmp_path / "file" / "out", BrightDetector(), ConstantVelocity(), batch_settings)
 
 
 def test_a_folder_is_one_runs_at_a_time(video: Video, tmp_path: Path, batch_settings: BatchSettings) -> None:

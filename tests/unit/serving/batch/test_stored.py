@@ -21,13 +21,17 @@ TARGET = "s3://bucket/out"
 class FolderStore:
     """What `pathcast.serving.batch.s3` does, with a folder."""
 
+    SCHEME = "s3://"
+
     def __init__(self, folder: Path, clip: Path) -> None:
         self.folder, self._clip = folder, clip
+        self.fetched_to = folder
 
     def connect(self, settings: object) -> None:
         return None
 
     def fetch(self, client: None, address: str, folder: Path) -> Path:
+        self.fetched_to = folder
         return self._clip
 
     def fetch_file(self, client: None, address: str, target: Path) -> bool:
@@ -38,6 +42,13 @@ class FolderStore:
     def store(self, client: None, file: Path, address: str) -> None:
         self._at(address).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, self._at(address))
+
+    def listed(self, client: None, address: str) -> tuple[str, dict[str, str]]:
+        names = self.names_below(client, address)
+        return "bucket", {f"{address.removeprefix('s3://bucket/')}/{name}": "" for name in names if "." in name}
+
+    def names_below(self, client: None, address: str) -> list[str]:
+        return [path.name for path in self._at(address).iterdir()]
 
     def remove(self, client: None, address: str) -> None:
         self._at(address).unlink(missing_ok=True)
@@ -51,6 +62,7 @@ class Bench:
 
     def __init__(self, folder: Path, store: FolderStore) -> None:
         self.workspace, self.results = folder / "workspace", store.folder / "out" / "walkers"
+        self.store = store
         self.detector, self.version = BrightDetector(), "1"
 
     def models(self, *_: object) -> tuple[BrightDetector, ConstantVelocity, tuple[str, ...]]:
@@ -92,6 +104,29 @@ def test_results_of_another_model_or_setting_are_replaced(bench: Bench) -> None:
     assert "annotated.mp4" not in bench.files()
     bench.detector = BrightDetector(fail_at_frame=0)
     assert bench.run(annotate=False)["models"][0] == "bright 2"
+
+
+def test_a_damaged_report_is_made_again(bench: Bench) -> None:
+    first = bench.run()
+    (bench.results / "batch.json").write_text('{"run": "')
+    assert bench.run()["rows"] == first["rows"]
+
+
+def test_images_have_the_name_of_their_folder(bench: Bench) -> None:
+    """That of the camera and the source, which are called after where they lie here."""
+    bench.run()
+    assert bench.store.fetched_to.name == "walkers"
+
+
+def test_what_is_no_video_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    recordings = bench.store.folder / "recordings"
+    recordings.mkdir(parents=True)
+    for name in ("a.mp4", "b.ts", "c.ogv", "a.json"):
+        (recordings / name).touch()
+    (bench.workspace / "batch").mkdir(parents=True)
+    found = stored.find_videos(SimpleNamespace(), ["s3://bucket/recordings"])  # type: ignore[arg-type]
+    assert sorted(found) == ["s3://bucket/recordings/a.mp4", "s3://bucket/recordings/b.ts"]
+    assert "s3://bucket/recordings: files left out: c.ogv" in caplog.text
 
 
 def test_results_that_were_removed_are_made_again(bench: Bench) -> None:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -97,6 +102,88 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, make: object, message: str
     make(path)  # type: ignore[operator]
     with pytest.raises(InvalidInputError, match=message):
         open_video(path, 10.0)
+
+
+def test_what_a_folder_is_read_for_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(InvalidInputError) as error:
+        open_video(tmp_path, 10.0)
+    assert {".png", ".mp4", ".m2ts"} <= set((error.value.hint or "").replace(",", "").split())
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".m2ts", ".mts", ".m4v", ".wmv", ".flv", ".3gp"])
+def test_videos_of_many_kinds_are_read(video_file: Path, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    codec = ["-s", "176x144", "-c:v", {".wmv": "wmv2", ".flv": "flv", ".3gp": "h263"}.get(suffix, "libx264")]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error"]
+    subprocess.run([*program, "-i", video_file, *codec, "-r", "25", folder / f"gate{suffix}"], check=True)
+    (path,) = find_videos(folder)
+    assert path.suffix == suffix
+    assert len(list(open_video(path).frames())) >= 30
+
+
+def test_folders_with_names_of_images_and_videos_are_none(clip: Path, tmp_path: Path) -> None:
+    for name in ("old.png", "old.mp4"):
+        (clip / name).mkdir()
+    assert find_videos(clip) == [clip]
+    assert len(open_video(clip, 10).images) == 70
+
+
+def encoded(frame: int) -> bytes:
+    return bytes(cv2.imencode(".jpg", picture(frame))[1])
+
+
+def with_thumbnail(jpeg: bytes, thumbnail: bytes) -> bytes:
+    segment = b"Exif\0\0" + thumbnail
+    return jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
+
+
+@pytest.mark.parametrize("name", ["2.jpg", "2.JPEG"])
+@pytest.mark.parametrize("cut", [lambda jpeg: jpeg[:-40], lambda jpeg: with_thumbnail(jpeg, encoded(9))[:-40]])
+def test_a_jpeg_that_is_cut_off_is_named(tmp_path: Path, name: str, cut: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "1.jpg").write_bytes(encoded(1))
+    (tmp_path / name).write_bytes(cut(encoded(2)))
+    with pytest.raises(InvalidInputError, match=rf"{name}: JPEG: .*cut off\n.*remove or replace it"):
+        list(open_video(tmp_path, 10).frames())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(1) + b"\0\0",
+        encoded(1) + b"what a camera appends",
+        with_thumbnail(encoded(1), encoded(9)),
+        bytes(cv2.imencode(".png", picture(1))[1]),
+    ],
+)
+def test_a_whole_image_is_read_whatever_is_around_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "1.jpg").write_bytes(content)
+    assert len(list(open_video(tmp_path, 10).frames())) == 1
+
+
+@pytest.mark.parametrize("name", ["iterdir", "is_dir"])
+def test_a_folder_that_may_not_be_read_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(Path, name, forbidden)
+    for read in (find_videos, open_video):
+        with pytest.raises(InvalidInputError, match="walkers: cannot be read: Permission denied\n.*permissions"):
+            read(clip)
+
+
+def test_files_that_may_not_be_read_are_named(clip: Path, video_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = open_video(clip, 10)
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(InvalidInputError, match="it's.mp4: cannot be read: Permission denied"):
+        open_video(video_file)
+    with pytest.raises(InvalidInputError, match="0000.png: cannot be read: Permission denied"):
+        images.fingerprint()
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(InvalidInputError, match="0000.png: cannot be read: Permission denied"):
+        next(images.frames())
+
+
+def forbidden(path: Path, *_: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def test_images_need_a_rate(clip: Path) -> None:
