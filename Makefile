@@ -27,7 +27,7 @@ install: .venv/installed ## Create .venv with everything, Triton included
 demo: install ## Video in; tracks, predicted paths and their measured error out: .pathcast/demo/report.html
 	@$(BIN)/pathcast demo
 
-test: check unit networks quality images-test integration ## All checks and tests
+test: check unit manifests networks quality images-test integration ## All checks and tests
 
 check: install ## Format, lint, types, import contracts, Dockerfiles
 	@$(BIN)/ruff format --check --quiet .
@@ -37,7 +37,7 @@ check: install ## Format, lint, types, import contracts, Dockerfiles
 	@git ls-files --cached --others --exclude-standard '*Dockerfile' | xargs $(BIN)/hadolint
 
 unit: install ## Tests that need neither a server nor TensorFlow
-	@$(BIN)/pytest tests/unit tests/manifests --numprocesses 2 --dist loadfile --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/serving
+	@$(BIN)/pytest tests/unit --numprocesses 2 --dist loadfile --ignore src/pathcast/serving/mot/model.py --doctest-modules src/pathcast/core src/pathcast/tracking src/pathcast/messaging src/pathcast/storage src/pathcast/serving
 
 networks: install ## Tests that build, train or export networks, and the doctests of their packages
 	@$(BIN)/pytest tests/networks --numprocesses 2 --dist loadfile --doctest-modules src/pathcast/detection src/pathcast/forecasting src/pathcast/recognition
@@ -45,8 +45,8 @@ networks: install ## Tests that build, train or export networks, and the doctest
 quality: install ## Metric floors on real data
 	@$(BIN)/pytest tests/quality
 
-manifests: install ## Kubernetes manifests and the chart against schemas and our own checks (part of unit)
-	@$(BIN)/pytest tests/manifests
+manifests: install ## Kubernetes manifests and the chart against schemas and our own checks
+	@$(BIN)/pytest tests/manifests --numprocesses 2 --dist loadfile
 
 integration: install ## Tests against the real servers
 	@$(BIN)/pytest tests/integration

@@ -15,7 +15,7 @@ __all__ = ["real_frames", "yolox_path"]
 
 PROJECT = Path(__file__).parents[2]
 WITHOUT_TENSORFLOW = tuple(PROJECT / folder for folder in ("tests/unit", "tests/manifests", "src"))
-"""Where `make unit` finds its tests."""
+"""Where `make unit` and `make manifests` find their tests."""
 
 
 class NoTensorFlow:

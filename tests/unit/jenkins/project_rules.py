@@ -12,7 +12,8 @@ from tests.unit.jenkins.declarative import sections
 from tests.unit.jenkins.groovy import Tree
 
 TARGETS_IN_ORDER = (
-    *("check", "quality", "unit", "networks", "integration", "images", "scan", "push", "compile", "upload"),
+    *("check", "manifests", "quality", "unit", "networks", "integration"),
+    *("images", "scan", "push", "compile", "upload"),
     *("deploy ENVIRONMENT=staging", "smoke ENVIRONMENT=staging", "retrain"),
     *("deploy ENVIRONMENT=production", "smoke ENVIRONMENT=production"),
 )
