@@ -15,7 +15,8 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
 from pathcast.registry.tracking import tracking_client
 from pathcast.training.loop import EpochReport
-from pathcast.training.runs import RUN_FILE, RunWatcher, reachable
+from pathcast.training.remembered_run import RUN_FILE
+from pathcast.training.runs import RunWatcher, reachable
 
 FAMILY = "family-of-the-run-test"
 RECORD: dict[str, Any] = {

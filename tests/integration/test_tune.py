@@ -20,9 +20,10 @@ from pathcast.cli.main import app
 from pathcast.core.settings import PlatformSettings
 from pathcast.registry.tracking import tracking_client
 from pathcast.tracking.mot_sequences import find_sequences
+from pathcast.training.remembered_run import RUN_FILE
 from pathcast.training.tracker_tuning import TrackerSearch
 from pathcast.training.tuning import Study
-from pathcast.training.tuning_runs import RUN_FILE, SearchRuns
+from pathcast.training.tuning_runs import SearchRuns
 
 pytestmark = pytest.mark.integration
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException
 from pydantic import SecretStr
 
 from pathcast.core.errors import PathcastError
 from pathcast.core.trained_model import DESCRIPTION_FILE, PICTURES, WEIGHTS_FILE, TrainedModel
 from pathcast.registry.tracking import tracking_client, translated
+from pathcast.training.remembered_run import RememberedRun
 
 if TYPE_CHECKING:
     from pathcast.training.loop import EpochReport
-
-RUN_FILE = "mlflow_run.json"
-_LOG = logging.getLogger(__name__)
 
 
 class RunWatcher:
@@ -35,13 +30,12 @@ class RunWatcher:
 
     def __init__(self, tracking_uri: SecretStr, output: Path, data_folder: Path) -> None:
         self._client = tracking_client(tracking_uri)
-        self._file, self._data_folder = output / RUN_FILE, data_folder
+        self._memory, self._data_folder = RememberedRun(self._client, output, "training"), data_folder
         self._run = ""
-        self._broken = False
 
     def started(self, record: Mapping[str, Any]) -> None:
         try:
-            self._run = self._known_run() or self._new_run(record)
+            self._run = str(self._memory.read().get("run_id", "")) or self._new_run(record)
         except MlflowException as error:
             raise translated(error) from error
 
@@ -49,18 +43,18 @@ class RunWatcher:
         return
 
     def epoch_ended(self, report: EpochReport) -> None:
-        if self._broken:
+        if self._memory.broken:
             return
         figures = {"loss": report.loss, "seconds_per_epoch": report.seconds}
         figures |= {f"val_{name}": value for name, value in report.figures.items()}
-        with self._tolerant():
+        with self._memory.tolerated():
             metrics = [Metric(name, value, 0, report.epoch) for name, value in figures.items()]
             self._client.log_batch(self._run, metrics=metrics)
 
     def finished(self, folder: Path, model: TrainedModel) -> None:
-        if self._broken:
+        if self._memory.broken:
             return
-        with self._tolerant():
+        with self._memory.tolerated():
             best = {f"best_val_{name}": value for name, value in model.record["val"].items()}
             best["best_epoch"] = model.record["best_epoch"]
             self._client.log_batch(self._run, metrics=[Metric(name, value, 0, 0) for name, value in best.items()])
@@ -71,19 +65,7 @@ class RunWatcher:
             for path in sorted(self._data_folder.glob("data_card.*")):
                 self._client.log_artifact(self._run, str(path), "data")
             self._client.set_terminated(self._run)
-            self._file.unlink(missing_ok=True)
-
-    def _known_run(self) -> str:
-        """The run that this training began in, if MLflow still has it."""
-        try:
-            run = str(json.loads(self._file.read_text(encoding="utf-8"))["run_id"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-        try:
-            self._client.get_run(run)
-        except RestException:
-            return ""
-        return run
+            self._memory.forget()
 
     def _new_run(self, record: Mapping[str, Any]) -> str:
         family = str(record["family"])
@@ -97,17 +79,8 @@ class RunWatcher:
             params=[Param(name, str(value)[:6000]) for name, value in parameters.items()],
             tags=[RunTag(name, str(value)) for name, value in tags.items()],
         )
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps({"run_id": run}) + "\n", encoding="utf-8")
+        self._memory.remember(run)
         return run
-
-    @contextmanager
-    def _tolerant(self) -> Iterator[None]:
-        try:
-            yield
-        except MlflowException as error:
-            self._broken = True
-            _LOG.warning("MLflow misses the rest of this training: %s", translated(error).message)
 
 
 def reachable(tracking_uri: SecretStr) -> bool:
