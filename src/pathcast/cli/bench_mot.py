@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathcast.serving.mot.benchmark import Latencies
 
 _STREAM_FRAMES = 100
+_KINDS = {"pixels": "pixels", "jpeg": "JPEG"}
 
 
 @app.command("mot", epilog="Example: pathcast bench mot --video gate.mp4 --json mot.json")
@@ -32,9 +34,11 @@ def bench_mot(
     """Time frames on the running platform's Triton, with the detector and the forecaster that it serves.
 
     "Alone" is the two without the endpoint, from the same frame to detections and paths: decoding, fitting, both
-    requests, dropping overlapping boxes. "Added" is, frame by frame, the endpoint's time less that; the two requests by
-    themselves, of an image that is decoded and fitted, stand beside it. "Raw" is the p99 of all rounds' frames as they
-    came, with whatever else went on on the machine; else a frame counts with its best round.
+    requests, dropping overlapping boxes. "Added" is the endpoint's p50 or p99 less theirs; the two requests by
+    themselves, of an image that is decoded and fitted, stand beside it. "Raw" is of all rounds' frames as they came,
+    with whatever else went on on the machine; else a frame counts with its best round. "Frame by frame" is the p99 of
+    the differences, which holds the noise of both: beside it what that is where nothing was added, between two halves
+    of alone's rounds.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -53,6 +57,7 @@ def bench_mot(
         company = measure_company(address, few, fps, streams, lambda: progress.advance(task))
     best, every = Latencies.best(measured), Latencies.every(measured)
     rows = [*_latencies(best, 50, "p50"), *_latencies(best, 99, "p99"), *_latencies(every, 99, "raw p99")]
+    rows += _frame_by_frame(measured)
     one = "frames with another result than alone"
     rows.append(Row(f"{streams} streams at once, {one}", company.different, f"of {company.frames}"))
     rate = "one after the other, frame rate"
@@ -63,19 +68,36 @@ def bench_mot(
 
 
 def _latencies(ms: Latencies, share: int, label: str) -> Iterator[Row]:
-    """The percentile `share` of all of them, and of what the endpoint adds frame by frame."""
+    """The percentile `share` of all of them, and how much higher the endpoint's is."""
+    values = {field.name: _percentile(getattr(ms, field.name), share) for field in fields(ms)}
+    for kind, shown in _KINDS.items():
+        name, alone = f"detector + forecaster alone, {shown}, {label}", values[f"{kind}_alone"]
+        yield Row(name, alone, "ms")
+        yield Row(f"mot, {shown}, {label}", values[kind], "ms", name, values[kind] / alone)
+        yield Row(f"added, {shown}, {label}", values[kind] - alone, "ms", name)
+    name = f"detector + forecaster, requests only, {label}"
+    yield Row(name, values["requests"], "ms")
+    for kind, shown in _KINDS.items():
+        yield Row(f"added to requests only, {shown}, {label}", values[kind] - values["requests"], "ms", name)
+
+
+def _frame_by_frame(rounds: Sequence[Latencies]) -> Iterator[Row]:
+    """p99 of the differences of single frames, and of those between two halves of the rounds of the same thing."""
+    from pathcast.serving.mot.benchmark import Latencies
+
+    best = Latencies.best(rounds)
+    for kind, shown in _KINDS.items():
+        added = getattr(best, kind) - getattr(best, f"{kind}_alone")
+        yield Row(f"added, {shown}, frame by frame, p99", _percentile(added, 99), "ms")
+    if len(rounds) < 2:
+        return
+    odd, even = Latencies.best(rounds[1::2]), Latencies.best(rounds[::2])
+    for kind, shown in _KINDS.items():
+        nothing = getattr(odd, f"{kind}_alone") - getattr(even, f"{kind}_alone")
+        yield Row(f"nothing added, {shown}, frame by frame, p99", _percentile(nothing, 99), "ms")
+
+
+def _percentile(values: Float64Array, share: int) -> float:
     import numpy as np
 
-    def at(values: Float64Array) -> float:
-        return float(np.percentile(values, share))
-
-    frames = (("pixels", ms.pixels_alone, ms.pixels), ("JPEG", ms.jpeg_alone, ms.jpeg))
-    for kind, alone, endpoint in frames:
-        name, value = f"detector + forecaster alone, {kind}, {label}", at(alone)
-        yield Row(name, value, "ms")
-        yield Row(f"mot, {kind}, {label}", at(endpoint), "ms", name, at(endpoint) / value)
-        yield Row(f"added, {kind}, {label}", at(endpoint - alone), "ms", name)
-    name = f"detector + forecaster, requests only, {label}"
-    yield Row(name, at(ms.requests), "ms")
-    for kind, _, endpoint in frames:
-        yield Row(f"added to requests only, {kind}, {label}", at(endpoint - ms.requests), "ms", name)
+    return float(np.percentile(values, share))

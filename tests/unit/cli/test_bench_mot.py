@@ -33,9 +33,15 @@ def test_frames_count_with_their_best_round_and_as_they_came(tmp_path: Path, mon
     assert rows["detector + forecaster alone, JPEG, p50"] == pytest.approx(12.5)
     assert rows["added, pixels, p50"] == pytest.approx(3.5)
     assert rows["added, JPEG, p50"] == pytest.approx(4.0)
-    assert rows["added, JPEG, p99"] == pytest.approx(np.percentile([3, 5], 99))
-    assert rows["added, JPEG, raw p99"] == pytest.approx(np.percentile([7, 4, 2, 28], 99))
+    assert rows["added, JPEG, p99"] == pytest.approx(np.percentile([16, 17], 99) - np.percentile([13, 12], 99))
+    assert rows["added, JPEG, raw p99"] == pytest.approx(
+        np.percentile([20, 17, 16, 40], 99) - np.percentile([13, 13, 14, 12], 99)
+    )
+    assert rows["added, JPEG, frame by frame, p99"] == pytest.approx(np.percentile([3, 5], 99))
+    assert rows["nothing added, JPEG, frame by frame, p99"] == pytest.approx(np.percentile([1, -1], 99))
     assert rows["mot, pixels, raw p99"] == pytest.approx(np.percentile([14, 30, 15, 13], 99))
     assert rows["detector + forecaster, requests only, p99"] == pytest.approx(8.0)
     assert rows["added to requests only, pixels, p50"] == pytest.approx(5.5)
-    assert rows["added to requests only, JPEG, raw p99"] == pytest.approx(np.percentile([11, 9, 8, 31], 99))
+    assert rows["added to requests only, JPEG, raw p99"] == pytest.approx(
+        np.percentile([20, 17, 16, 40], 99) - np.percentile([9, 8, 8, 9], 99)
+    )
