@@ -135,14 +135,18 @@ def test_a_server_that_fails_on_the_way_stops_no_search(
     assert "secret" not in warning
 
 
-@pytest.mark.parametrize("known", ['{"run_id": "gone", "trials": [0]}', "torn"])
+@pytest.mark.parametrize("known", ['{"run_id": "gone", "trials": [0]}', "torn", "deleted"])
 def test_a_search_whose_run_is_gone_begins_another(
     platform_settings: PlatformSettings, tmp_path: Path, known: str
 ) -> None:
     uri = platform_settings.mlflow_tracking_uri
-    (tmp_path / RUN_FILE).write_text(known)
     trial = optuna.trial.create_trial(value=50.0)
     trial.number = 0
+    if known == "deleted":
+        SearchRuns(uri, "gone", "hota", tmp_path).add(trial)
+        tracking_client(uri).delete_run(json.loads((tmp_path / RUN_FILE).read_text())["run_id"])
+    else:
+        (tmp_path / RUN_FILE).write_text(known)
     runs = SearchRuns(uri, "gone", "hota", tmp_path)
     runs.add(trial)
     again = SearchRuns(uri, "gone", "hota", tmp_path)

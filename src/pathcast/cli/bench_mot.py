@@ -91,7 +91,8 @@ def _frame_by_frame(rounds: Sequence[Latencies]) -> Iterator[Row]:
         yield Row(f"added, {shown}, frame by frame, p99", _percentile(added, 99), "ms")
     if len(rounds) < 2:
         return
-    odd, even = Latencies.best(rounds[1::2]), Latencies.best(rounds[::2])
+    pairs = len(rounds) // 2
+    odd, even = Latencies.best(rounds[1::2]), Latencies.best(rounds[: 2 * pairs : 2])
     for kind, shown in _KINDS.items():
         nothing = getattr(odd, f"{kind}_alone") - getattr(even, f"{kind}_alone")
         yield Row(f"nothing added, {shown}, frame by frame, p99", _percentile(nothing, 99), "ms")

@@ -104,13 +104,22 @@ def _merged(before: LabelledImage, after: LabelledImage, counts: dict[str, int])
 
 
 def _numbered(pairs: Sequence[_Pair], last: int) -> list[LabelledImage]:
-    """The merged images; boxes that kept no number have one after their returned track, no number twice in an image."""
+    """The merged images; boxes that kept no number have one after their returned track, no number twice in an image.
+
+    Of several returned tracks that kept boxes of one number, the one with most of them goes on with it.
+    """
     votes: dict[tuple[str, int], Counter[int]] = {}
     for returned, merged in pairs:
         for theirs, ours in zip(returned.track_ids.tolist(), merged.track_ids.tolist(), strict=True):
             if theirs >= 0 and ours >= 0:
                 votes.setdefault((merged.camera, theirs), Counter())[ours] += 1
-    numbers = {track: [counts.most_common(1)[0][0]] for track, counts in votes.items()}
+    claims = [(count, track, number) for track, counts in votes.items() for number, count in counts.items()]
+    numbers: dict[tuple[str, int], list[int]] = {}
+    taken: set[tuple[str, int]] = set()
+    for _, (camera, theirs), number in sorted(claims, key=lambda claim: -claim[0]):
+        if (camera, theirs) not in numbers and (camera, number) not in taken:
+            numbers[camera, theirs] = [number]
+            taken.add((camera, number))
     images = []
     for returned, merged in pairs:
         tracks = np.array(merged.track_ids)

@@ -45,7 +45,7 @@ class DetectionClassifier:
             try:
                 blocks, probabilities, version = self._ask(model, places)
             except InvalidInputError:
-                del self._known[model]
+                self._known.pop(model, None)
                 blocks, probabilities, version = self._ask(model, places)
             first = 0
             for number, block in zip(frames, blocks, strict=True):

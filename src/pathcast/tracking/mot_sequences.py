@@ -48,7 +48,8 @@ def find_sequences(places: Sequence[Path]) -> tuple[Path, ...]:
 def pictures_of(sequence: Path, info: SequenceInfo) -> Path | None:
     """The folder with the sequence's frames, or its video: in its folder or beside it, of its name or the only one.
 
-    Raises InvalidInputError where it may be one of several videos.
+    A video that has the name of another sequence's folder is not its own. Raises InvalidInputError where it may be one
+    of several.
     """
     from pathcast.core.video import VIDEO_SUFFIXES  # brings OpenCV, which most sequences need not
 
@@ -56,7 +57,12 @@ def pictures_of(sequence: Path, info: SequenceInfo) -> Path | None:
     if own.is_dir():
         return own
     for place in (sequence, sequence.parent):
-        videos = [path for path in sorted(place.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
+        videos = [
+            path
+            for path in sorted(place.iterdir())
+            if path.suffix.lower() in VIDEO_SUFFIXES
+            and (path.stem == sequence.name or not (place / path.stem / SEQUENCE_FILE).is_file())
+        ]
         named = [path for path in videos if path.stem in (info.name, sequence.name)]
         if len(named or videos) == 1:
             return (named or videos)[0]

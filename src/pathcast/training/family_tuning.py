@@ -117,9 +117,13 @@ class _Timed:
     """A task whose validation is timed."""
 
     def __init__(self, task: Any) -> None:
+        from pathcast.training.loop import ComparingTask
+
         self._task = task
         self.build, self.batches, self.loss = task.build, task.batches, task.loss
         self.steps_per_epoch = task.steps_per_epoch
+        if isinstance(task, ComparingTask):
+            self.require_piece = task.require_piece
         self.validation_s = 0.0
 
     def validation(self, model: Any, workers: Workers) -> Callable[[], Mapping[str, float]]:

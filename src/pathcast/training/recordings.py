@@ -105,7 +105,7 @@ class _Walk:
         if not source.is_dir():
             raise InvalidInputError(f"{source}: no such file or folder")
         described = (source / SEQUENCE_FILE).exists()
-        if described and self._has_no_pictures(source):
+        if described and self._pictures(source) is None:
             self.note(f"{source}: left out, no images and no video of it")
             return
         if described or (source / TRUTH_FILE).exists():
@@ -127,9 +127,10 @@ class _Walk:
                 yield from self.sets(path)
             return
         sequences = [path.parent for path in source.glob(f"*/{SEQUENCE_FILE}")]
+        taken = {self._pictures(path) for path in sequences}
         for path in sorted(source.iterdir()):
-            # A video beside a sequence's labels is that sequence's.
-            if path.suffix.lower() in VIDEO_SUFFIXES and len(sequences) == 1:
+            # A video beside a sequence's labels is that sequence's; it would be learned twice.
+            if path.suffix.lower() in VIDEO_SUFFIXES and (len(sequences) == 1 or path in taken):
                 continue
             if path.is_dir() or _is_coco(path) or path.suffix.lower() in VIDEO_SUFFIXES:
                 yield from self.sets(path)
@@ -148,11 +149,11 @@ class _Walk:
             faults.append(Fault(str(source), UNREADABLE_SET, error.message, error.hint))
         return replace(labelled, faults=tuple(faults))
 
-    def _has_no_pictures(self, sequence: Path) -> bool:
+    def _pictures(self, sequence: Path) -> Path | None:
         try:
-            return pictures_of(sequence, read_sequence_info(sequence)) is None
+            return pictures_of(sequence, read_sequence_info(sequence))
         except InvalidInputError:
-            return False  # what is wrong with it is told where it is read
+            return sequence  # what is wrong with it is told where it is read
 
     def _label(self, video: Path, teacher: Teacher) -> LabelledImages:
         return label_video(video, self.work, teacher, self.labelling, self.names.own(video.stem))

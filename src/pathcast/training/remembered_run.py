@@ -28,17 +28,17 @@ class RememberedRun:
         self.broken = False
 
     def read(self) -> Mapping[str, Any]:
-        """What was remembered, `run_id` above all; empty where nothing was, or MLflow has lost the run."""
+        """What was remembered, `run_id` above all; empty where nothing was, or MLflow has lost or deleted the run."""
         try:
             known: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
             run = str(known["run_id"])
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         try:
-            self._client.get_run(run)
+            found = self._client.get_run(run)
         except RestException:
             return {}
-        return known
+        return known if found.info.lifecycle_stage == "active" else {}
 
     def remember(self, run_id: str, **more: Any) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -167,7 +167,9 @@ class Study:
         for trial in trials:
             if trial.state == TrialState.RUNNING:
                 study.tell(trial.number, state=TrialState.FAIL)
-            elif trial.state != TrialState.FAIL or _REASON in trial.user_attrs or trial.number in retried:
+            elif trial.state != TrialState.FAIL:
+                continue
+            if _REASON in trial.user_attrs or trial.number in retried:
                 continue
             # Those that it was to try may not have been drawn yet.
             settings = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
@@ -178,7 +180,7 @@ class Study:
         if not self.exists:
             return []
         done = (TrialState.COMPLETE, TrialState.PRUNED)
-        return [t for t in self._study().get_trials(deepcopy=False) if t.state in done or _REASON in t.user_attrs]
+        return [t for t in self._study().get_trials(deepcopy=False) if t.state in done or _failed(t)]
 
     def plot(self, folder: Path) -> list[Path]:
         """Pictures of the search: its course, every trial's steps, what each setting did, which mattered."""
@@ -348,3 +350,8 @@ def _end(processes: Sequence[SpawnProcess]) -> None:
             process.terminate()
     for process in processes:
         process.join()
+
+
+def _failed(trial: FrozenTrial) -> bool:
+    """Whether it ended in an error; one that is about to has its reason a moment before."""
+    return trial.state == TrialState.FAIL and _REASON in trial.user_attrs

@@ -7,6 +7,7 @@ import pytest
 from pathcast.core.errors import InvalidInputError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
 from pathcast.detection.settings import DetectorSettings
+from pathcast.training import family_tuning
 from pathcast.training.detector_task import ALL, LOOKS, DetectorTask
 from pathcast.training.loop import fit
 from pathcast.training.settings import TrainingSettings
@@ -63,6 +64,12 @@ def test_looks_are_not_learned_from_pieces_of_one_image(accumulate: int, workers
     with pytest.raises(InvalidInputError, match="two or more images in each piece of a batch.*got 1") as caught:
         fit(task, settings, workers=Workers(Share(0, workers)))
     assert "batch_size" in str(caught.value.hint)
+
+
+def test_the_estimate_of_a_search_refuses_such_pieces_too() -> None:
+    task = family_tuning._Timed(DetectorTask(TWO, TWO, NETWORK, learn=LOOKS))
+    with pytest.raises(InvalidInputError, match="two or more images in each piece"):
+        fit(task, TrainingSettings(batch_size=4, accumulate=4))
 
 
 def test_pieces_of_two_images_and_boxes_from_one_are_learned() -> None:

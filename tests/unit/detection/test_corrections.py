@@ -161,6 +161,11 @@ def walking(*images: dict[str, int], camera: str = "") -> LabelledImages:
         ([{"A": 1}, {"A": 9}], [{"A": 0, "e": -1, "f": -1}], [[1, -1, -1], [9]]),
         ([{"A": -1, "B": 1}, {"A": -1}], [{"A": 1, "B": 0}, {"A": 1}], [[2, 1], [2]]),
         ([{"A": 1}], [{}], [[]]),
+        (
+            [{"A": 3}, {"C": 3}, {}, {}],
+            [{"A": 7}, {"C": 8}, {"A": 7, "C": 8}, {"C": 8, "A": 7}],
+            [[3], [3], [3, 4], [4, 3]],
+        ),
     ],
     ids=[
         "a third person",
@@ -171,6 +176,7 @@ def walking(*images: dict[str, int], camera: str = "") -> LabelledImages:
         "no track",
         "none was given",
         "all removed",
+        "one taken apart",
     ],
 )
 def test_new_boxes_are_numbered_by_their_track(

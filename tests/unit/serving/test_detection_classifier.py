@@ -90,6 +90,14 @@ def test_each_model_is_asked_once_a_wave_and_answers_in_rows(
     assert models["makes"].requests == [BLOCK]
 
 
+def test_a_model_that_is_no_classifier_is_told() -> None:
+    def find(name: str) -> Classifier:
+        raise InvalidInputError(f"model {name}: no classifier")
+
+    with pytest.raises(InvalidInputError, match="model signs: no classifier"):
+        DetectionClassifier(find).classify([({"*": "signs"}, Detections(BOXES[:1], [1.0], [0]), scene(10, 20, 30))])
+
+
 def test_an_unknown_class_is_told() -> None:
     with pytest.raises(InvalidInputError, match="'lorry': expected one of person, bicycle"):
         rows_by_model({"lorry": "signs"}, Detections(BOXES[:1], [1.0], [0]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,15 @@ def test_a_sequences_pictures_are_its_own(tmp_path: Path, files: list[str], expe
     else:
         found = None if expected is None else tmp_path / expected.replace("one/", "folder/")
         assert pictures_of(sequence, INFO) == found
+
+
+def test_a_video_of_another_sequence_is_not_taken(tmp_path: Path) -> None:
+    one, other = make_sequence(tmp_path / "one"), make_sequence(tmp_path / "other")
+    (tmp_path / "other.mp4").touch()
+    assert pictures_of(one, replace(INFO, name="one")) is None
+    assert pictures_of(other, replace(INFO, name="other")) == tmp_path / "other.mp4"
+    (tmp_path / "gate.mp4").touch()
+    assert pictures_of(one, replace(INFO, name="one")) == tmp_path / "gate.mp4"
 
 
 def test_a_folder_without_sequences_is_named(tmp_path: Path) -> None:

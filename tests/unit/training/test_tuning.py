@@ -121,6 +121,16 @@ def test_what_an_interrupt_cut_short_is_tried_again_once(study, tmp_path, monkey
     assert again.summary()["start"] == 1.0
 
 
+def test_what_is_about_to_fail_has_not_ended_and_is_not_tried_again(study, tmp_path):
+    failing = study._study().ask({"x": optuna.distributions.FloatDistribution(-10.0, 10.0)})
+    failing.set_user_attr("reason", "the loss is nan")
+    assert study.ended() == []
+    again = Study(Parabola(), tmp_path / "search")
+    again.open(resume=True)
+    assert [trial.number for trial in again.ended()] == [failing.number]
+    assert [trial for trial in again._study().get_trials() if trial.state == TrialState.WAITING] == []
+
+
 def test_an_error_of_the_program_counts_and_is_not_tried_again(study, tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setitem(globals(), "FAILS_ABOVE", "nine")

@@ -47,8 +47,8 @@ TABLES: Mapping[str, tuple[pa.Schema, Callable[[Sequence[Observation]], pa.Table
 RESULT_FILES = (MOT_FILE, *TABLES, VIDEO_FILE)
 _KIND, _VERSION = "batch", 1
 _UNFINISHED, _PROGRESS = "unfinished", "progress"
-_OF_A_RUN = re.compile(rf"{_PROGRESS}(\.new)?|(\d{{6}}|joined)-.+")
-"""Names in the folder of an unfinished run."""
+_OF_A_RUN = re.compile(rf"{_PROGRESS}(\.new)?|(\d{{6}}|joined)-.+|\..+")
+"""Names in the folder of an unfinished run; hidden files are left by file systems and desktops."""
 
 _OTHER_FOLDER = "name another folder with --out"
 _RESTART = f"{_OTHER_FOLDER}, or replace what is there with --restart"
@@ -110,7 +110,7 @@ class BatchFolder:
         if not path.is_file():
             return None
         try:
-            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            report = read_report(path)
         except ValueError as error:
             raise InvalidInputError(f"{path}: damaged: {error}", hint=_RESTART) from error
         self._check(str(report.get("run")))
@@ -184,10 +184,10 @@ class BatchFolder:
     def _refuse_foreign(self) -> None:
         if self._work.is_dir():
             foreign = [path for path in self._work.iterdir() if not (_OF_A_RUN.fullmatch(path.name) and path.is_file())]
-        elif (self.out / REPORT_FILE).exists():
+        elif _is_of_a_run(self.out / REPORT_FILE):
             foreign = []
         else:
-            foreign = [self.out / name for name in RESULT_FILES if (self.out / name).exists()]
+            foreign = [self.out / name for name in (*RESULT_FILES, REPORT_FILE) if (self.out / name).exists()]
         if foreign:
             raise InvalidInputError(
                 f"{self.out}: expected a new folder or that of a run, found other files, such as {foreign[0]}",
@@ -196,6 +196,24 @@ class BatchFolder:
 
     def _fresh(self, name: str) -> _Replacing:
         return _Replacing(self._work / f"joined-{name}", self.out / name)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """What a finished run said of itself. Raises ValueError where that is damaged."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(report, dict):
+        raise ValueError(f"expected an object, got {type(report).__name__}")
+    return report
+
+
+def _is_of_a_run(path: Path) -> bool:
+    """Whether a run has left the report, which may be damaged."""
+    if not path.exists():
+        return False
+    try:
+        return "run" in read_report(path)
+    except ValueError:
+        return True
 
 
 class _Replacing:

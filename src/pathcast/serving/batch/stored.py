@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from pathcast.core.settings import PlatformSettings
 from pathcast.core.video import VIDEO_SUFFIXES
 from pathcast.serving.batch import s3
 from pathcast.serving.batch.run import BatchSettings, run_batch, run_identity
-from pathcast.serving.batch.segments import REPORT_FILE, RESULT_FILES
+from pathcast.serving.batch.segments import REPORT_FILE, RESULT_FILES, read_report
 from pathcast.serving.batch.videos import camera_name, left_out, open_video
 from pathcast.serving.remote_models import served_models
 from pathcast.serving.triton_client import TritonClient
@@ -96,8 +95,7 @@ def _stored_report(client: Minio, target: str, work: Path) -> dict[str, Any]:
     if not s3.fetch_file(client, f"{target}/{REPORT_FILE}", file):
         return {}
     with suppress(ValueError):
-        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return report
+        return read_report(file)
     return {}
 
 

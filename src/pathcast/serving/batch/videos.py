@@ -112,9 +112,9 @@ def find_videos(path: Path) -> list[Path]:
 
 
 def files_in(path: Path) -> list[Path] | None:
-    """The files directly in the folder `path`, by name; None where it is no folder."""
+    """The files directly in the folder `path`, by name, links to nowhere too; None where it is no folder."""
     with readable(path):
-        return [file for file in sorted(path.iterdir()) if file.is_file()] if path.is_dir() else None
+        return [file for file in sorted(path.iterdir()) if not file.is_dir()] if path.is_dir() else None
 
 
 def left_out(names: Iterable[str]) -> list[str]:

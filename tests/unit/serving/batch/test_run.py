@@ -98,6 +98,7 @@ def test_a_run_cut_short_goes_on_to_the_same_bytes(
         run_batch(video, out, BrightDetector(fail_at_frame=cut), ConstantVelocity(), batch_settings)
     assert not (out / "batch.json").exists()
     (out / "unfinished" / "000007-annotated.mp4").write_bytes(b"left by a kill")
+    (out / "unfinished" / ".nfs0001").write_bytes(b"left by a file system")
     done: list[int] = []
     report = run_batch(video, out, BrightDetector(), ConstantVelocity(), batch_settings, advance=done.append)
     assert contents(out) == contents(whole)
@@ -273,6 +274,18 @@ def test_other_peoples_files_stay(
     assert mine.read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_report_that_no_run_wrote_stays(
+    video: Video, tmp_path: Path, batch_settings: BatchSettings, restart: bool
+) -> None:
+    report = tmp_path / "out" / "batch.json"
+    report.parent.mkdir()
+    report.write_text('{"mine": 1}')
+    with pytest.raises(InvalidInputError, match=r"found other files, such as .*batch\.json\n.*--out"):
+        run_batch(video, tmp_path / "out", BrightDetector(), ConstantVelocity(), batch_settings, restart=restart)
+    assert report.read_text() == '{"mine": 1}'
+
+
 def test_a_run_killed_between_its_results_and_its_report_goes_on(
     video: Video, tmp_path: Path, batch_settings: BatchSettings, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,7 +325,7 @@ def test_a_restart_killed_while_it_clears_can_be_given_again(
 
 
 @pytest.mark.parametrize("name", ["batch.json", "unfinished/progress"])
-@pytest.mark.parametrize("content", [b"", b'{"run": "', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b'{"run": "', b"\xff", b"[]"])
 def test_what_a_crash_has_torn_is_named(
     video: Video, tmp_path: Path, batch_settings: BatchSettings, name: str, content: bytes
 ) -> None:

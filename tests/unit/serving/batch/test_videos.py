@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.serving.batch.videos import find_videos, open_video
 from pathcast.serving.mp4 import Mp4Writer, join_videos
 from tests.unit.serving.batch.conftest import picture
@@ -59,6 +59,17 @@ def test_a_folder_of_videos_is_each_of_them_and_one_of_images_is_one(clip: Path,
     assert [path.name for path in find_videos(folder)] == ["a.avi", "b.mp4"]
     assert find_videos(clip) == [clip]
     assert open_video(clip, 5).expected == 70
+
+
+def test_links_to_nowhere_are_not_left_out(clip: Path, tmp_path: Path) -> None:
+    (clip / "0003.png").unlink()
+    (clip / "0003.png").symlink_to("nowhere")
+    with pytest.raises(PathcastError, match=r"0003\.png"):
+        list(open_video(clip, 5).frames())
+    (tmp_path / "several").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "several" / name).symlink_to("nowhere")
+    assert [path.name for path in find_videos(tmp_path / "several")] == ["a.mp4", "b.mp4"]
 
 
 def test_two_videos_of_one_name_are_refused(tmp_path: Path) -> None:
