@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
 from pathcast.training.family_tuning import FamilySearch
 from pathcast.training.pipeline_step import whole_numbers
@@ -88,7 +88,10 @@ def run_trials(
 def report_search(
     settings: PlatformSettings, search: Search, name: str, folder: Path, estimate: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Write best.json and plots into `folder`, record the search in MLflow; what came out."""
+    """Write best.json and plots into `folder`, record the search in MLflow; what came out.
+
+    Raises ServiceUnavailableError where MLflow failed on the way: given again, it adds what is missing there.
+    """
     from pathcast.training.tuning_runs import SearchRuns
 
     study = Study(search, _folder(settings, name))
@@ -101,6 +104,10 @@ def report_search(
     for trial in study.ended():
         runs.add(trial)
     runs.finish(study.best(), [result, *pictures])
+    if runs.broken:
+        raise ServiceUnavailableError(
+            "MLflow misses a part of the search", hint="run this step again: what is recorded stays, the rest is added"
+        )
     return summary
 
 

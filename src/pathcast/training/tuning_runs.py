@@ -37,6 +37,11 @@ class SearchRuns:
         except MlflowException as error:
             raise translated(error) from error
 
+    @property
+    def broken(self) -> bool:
+        """Whether MLflow misses a part."""
+        return self._memory.broken
+
     def add(self, trial: FrozenTrial) -> None:
         """Record a trial that has ended, once."""
         if self._memory.broken or trial.number in self._known:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
 from pathcast.training import tuning_runs
 from pathcast.training.search_space import Real
@@ -64,6 +64,8 @@ def test_workers_run_their_shares_and_a_later_run_goes_on(settings, tmp_path, mo
     recorded: list[int] = []
 
     class Runs:
+        broken = True
+
         def __init__(self, *_: object) -> None: ...
         def add(self, trial: Any) -> None:
             recorded.append(trial.number)
@@ -79,6 +81,10 @@ def test_workers_run_their_shares_and_a_later_run_goes_on(settings, tmp_path, mo
     assert said[-1].startswith("parabola: 5 of 5 trials, best ")
     # A worker that is started again finds nothing left.
     assert run_trials(settings, Parabola(), name, worker=0, share=3, trials=5) == 0
+    with pytest.raises(ServiceUnavailableError, match="MLflow misses a part of the search"):
+        report_search(settings, Parabola(), name, tmp_path / "found", figures)
+    recorded.clear()
+    Runs.broken = False
     summary = report_search(settings, Parabola(), name, tmp_path / "found", figures)
     assert summary["start"] == 1.0 >= summary["best"]
     assert sum(summary["trials"].values()) == 5
