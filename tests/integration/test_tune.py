@@ -130,6 +130,7 @@ def test_a_server_that_fails_on_the_way_stops_no_search(
     runs.add(trial)
     runs.add(trial)
     runs.finish(trial, [])
+    assert runs.broken
     (warning,) = caplog.messages
     assert "misses the rest of this search" in warning
     assert "secret" not in warning

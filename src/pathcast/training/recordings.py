@@ -127,12 +127,14 @@ class _Walk:
                 yield from self.sets(path)
             return
         sequences = [path.parent for path in source.glob(f"*/{SEQUENCE_FILE}")]
-        taken = {self._pictures(path) for path in sequences}
+        of_sequences = {self._pictures(path) for path in sequences}
+        names = {path.name for path in sequences}
         for path in sorted(source.iterdir()):
             # A video beside a sequence's labels is that sequence's; it would be learned twice.
-            if path.suffix.lower() in VIDEO_SUFFIXES and (len(sequences) == 1 or path in taken):
+            is_video = path.suffix.lower() in VIDEO_SUFFIXES
+            if is_video and (len(sequences) == 1 or path in of_sequences or path.stem in names):
                 continue
-            if path.is_dir() or _is_coco(path) or path.suffix.lower() in VIDEO_SUFFIXES:
+            if is_video or path.is_dir() or _is_coco(path):
                 yield from self.sets(path)
 
     def _read(self, source: Path, read: Callable[[OnFault], LabelledImages]) -> LabelledImages:

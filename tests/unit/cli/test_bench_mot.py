@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pathcast.cli.bench_mot import _frame_by_frame
 from pathcast.cli.main import app
 from pathcast.serving.mot import benchmark
 from pathcast.serving.mot.benchmark import Company, Latencies
@@ -45,3 +46,12 @@ def test_frames_count_with_their_best_round_and_as_they_came(tmp_path: Path, mon
     assert rows["added to requests only, JPEG, raw p99"] == pytest.approx(
         np.percentile([20, 17, 16, 40], 99) - np.percentile([9, 8, 8, 9], 99)
     )
+
+
+def test_halves_of_the_rounds_are_as_large() -> None:
+    def nothing_added(rounds: list[Latencies]) -> list[float]:
+        return [row.value for row in _frame_by_frame(rounds) if row.name.startswith("nothing")]
+
+    assert nothing_added(ROUNDS[:1]) == []
+    quick = Latencies(*([np.zeros(2)] * 5))
+    assert nothing_added([*ROUNDS, quick]) == nothing_added(ROUNDS)

@@ -128,10 +128,11 @@ def test_two_videos_of_one_name_keep_their_own_frames(tmp_path: Path) -> None:
 
 def test_the_videos_of_sequences_are_learned_once(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
-    for name in ("gate", "hall", "yard"):
+    for name in ("gate", "hall", "yard", "lane"):
         video(tmp_path / name / "x.avi", 120)
         if name != "hall":
-            info = mot_folder(raw / name, pictures=0) / "seqinfo.ini"
+            # The lane has images beside its video.
+            info = mot_folder(raw / name, pictures=6 * (name == "lane")) / "seqinfo.ini"
             info.write_text(info.read_text().replace("name=gate", f"name={name}"))
         (tmp_path / name / "x.avi").rename(raw / f"{name}.avi")
 
@@ -139,7 +140,7 @@ def test_the_videos_of_sequences_are_learned_once(tmp_path: Path) -> None:
         return Detections([[10, 10, 20, 30]], [0.9], [0])
 
     sets = read_recordings(raw, tmp_path / "work", teacher=look, labelling=LabellingSettings(every=1))
-    assert sorted({image.camera for labelled in sets for image in labelled}) == ["gate", "hall", "yard"]
+    assert sorted({image.camera for labelled in sets for image in labelled}) == ["gate", "hall", "lane", "yard"]
 
 
 def test_cocos_own_layout_is_found_with_its_boxes_alone(tmp_path: Path) -> None:

@@ -106,9 +106,10 @@ def test_results_of_another_model_or_setting_are_replaced(bench: Bench) -> None:
     assert bench.run(annotate=False)["models"][0] == "bright 2"
 
 
-def test_a_damaged_report_is_made_again(bench: Bench) -> None:
+@pytest.mark.parametrize("damaged", ['{"run": "', "[]"])
+def test_a_damaged_report_is_made_again(bench: Bench, damaged: str) -> None:
     first = bench.run()
-    (bench.results / "batch.json").write_text('{"run": "')
+    (bench.results / "batch.json").write_text(damaged)
     assert bench.run()["rows"] == first["rows"]
 
 
