@@ -28,7 +28,7 @@ from pathcast.serving.frame_analyzer import FrameAnalyzer, Rejected
 from pathcast.serving.remote_models import RemoteDetector, RemoteForecaster, require_fit
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.cameras import read_camera
-from pathcast.storage.positions import StreamPosition, read_checkpoint, write_checkpoint
+from pathcast.storage.positions import read_checkpoint, write_checkpoint
 from pathcast.tracking.settings import tracker_settings
 
 SERVICE = "analyzer"
@@ -101,7 +101,7 @@ class AnalyzerWorker:
         with self._metrics.stage("checkpoint"):
             self._producer.flush()
             for partition, next_offset in self._next_offsets.items():
-                position = StreamPosition(SERVICE, self._platform.frames_topic, partition, next_offset)
+                position = self._consumer.stream_position(SERVICE, partition, next_offset)
                 state = self._analyzer.state(self._cameras_of[partition])
                 if not write_checkpoint(self._connection, position, state):
                     raise ServiceUnavailableError(
@@ -150,14 +150,14 @@ class AnalyzerWorker:
         self._next_offsets: dict[int, int] = {}
         self._cameras_of: dict[int, set[str]] = {partition: set() for partition in self._consumer.partitions}
         self._saved_at = time.monotonic()
-        offsets = {}
+        stored = []
         for partition in self._consumer.partitions:
             checkpoint = read_checkpoint(self._connection, SERVICE, self._platform.frames_topic, partition)
             if checkpoint is not None:
-                offsets[partition] = checkpoint.next_offset
+                stored.append(checkpoint.position)
                 # Also where the topic was made anew: cameras go on, so their identities must.
                 self._cameras_of[partition].update(self._analyzer.restore(checkpoint.state))
-        resume(self._consumer, self._connection, SERVICE, offsets)
+        resume(self._consumer, self._connection, SERVICE, stored)
 
     def _analyze(self, records: list[Record]) -> None:
         topic = self._platform.frames_topic

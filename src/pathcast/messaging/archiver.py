@@ -178,4 +178,4 @@ class ArchiverWorker:
             )
 
     def _position(self, partition: int, next_offset: int) -> StreamPosition:
-        return StreamPosition(SERVICE, self._topic, partition, next_offset)
+        return self._consumer.stream_position(SERVICE, partition, next_offset)

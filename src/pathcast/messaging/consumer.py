@@ -11,6 +11,7 @@ from functools import partial
 from gzip import BadGzipFile
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError, UnsupportedCodecError
@@ -21,6 +22,7 @@ from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.records import Record
 from pathcast.messaging.security import KafkaSecurity
 from pathcast.messaging.topics import MAX_RECORD_BYTES, Instance
+from pathcast.storage.positions import StreamPosition
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +99,7 @@ class PartitionConsumer:
             if not known:
                 raise ServiceUnavailableError(f"Kafka at {bootstrap}: topic {topic} does not exist")
             self.partitions = (instance or Instance()).partitions(len(known))
+            self.topic_id = self._current_topic_id()
             self._consumer.assign([TopicPartition(topic, partition) for partition in self.partitions])
         except KafkaError as error:
             self._consumer.close()
@@ -149,12 +152,17 @@ class PartitionConsumer:
             raise self._unavailable(error) from error
         return starts
 
+    def stream_position(self, service: str, partition: int, next_offset: int) -> StreamPosition:
+        """That `service` has processed what is before `next_offset` in the partition of this topic."""
+        return StreamPosition(service, self.topic, partition, next_offset, self.topic_id)
+
     def poll(self, timeout_s: float = 0.5, *, max_records: int = 64) -> list[Record]:
         """Up to `max_records` records, in order per partition; empty when none came in time.
 
         A record that the client cannot decode comes with its `fault`. A broker that is away is waited for.
         From time to time it is asked how far each partition goes; ServiceUnavailableError is raised if it does
-        not answer, or if records that were there the last time have not come since.
+        not answer, or if records that were there the last time have not come since. It is raised, too, once the
+        topic has been made anew, where offsets mean other records.
         """
         if not self.partitions:
             time.sleep(timeout_s)
@@ -163,6 +171,8 @@ class PartitionConsumer:
             fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1_000), max_records=max_records)
             if time.monotonic() - self._checked_at > self._check_s:
                 self._check_progress(fetched)
+            if self._current_topic_id() not in (None, self.topic_id):
+                raise self._unavailable("the topic was made anew")
         except _UNREADABLE as error:
             _log.warning("%s: a record cannot be read: %s", self.topic, error)
             return self._pass_unreadable()
@@ -186,6 +196,11 @@ class PartitionConsumer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _current_topic_id(self) -> UUID | None:
+        """The topic's id by the client's newest metadata, which it tells nowhere else without one more connection."""
+        known: UUID | None = self._consumer._client.cluster.topic_id(self.topic)
+        return known
 
     def _check_progress(self, fetched: Mapping[TopicPartition, object]) -> None:
         """A client can stop asking for a partition, or a broker stop answering for it; only a new one helps."""

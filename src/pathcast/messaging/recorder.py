@@ -19,7 +19,7 @@ from pathcast.messaging.resume import resume_at_stored_offsets
 from pathcast.messaging.service import ServiceSettings
 from pathcast.monitoring.metrics import ServiceMetrics
 from pathcast.monitoring.store import read_latest_findings
-from pathcast.storage.positions import StreamPosition, write_offset
+from pathcast.storage.positions import write_offset
 from pathcast.storage.writers import write_observations
 
 SERVICE = "recorder"
@@ -123,7 +123,7 @@ class RecorderWorker:
         return observation
 
     def _write_rows(self, observations: list[Observation], last: Record) -> None:
-        position = StreamPosition(SERVICE, self._topic, last.partition, last.offset + 1)
+        position = self._consumer.stream_position(SERVICE, last.partition, last.offset + 1)
         if observations:
             write_observations(self._connection, observations, position)
         else:

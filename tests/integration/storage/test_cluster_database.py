@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -74,7 +75,8 @@ def test_logins_may_do_their_work_and_no_more(cluster_database: str) -> None:
         pass
     for name in ("archiver", "analyzer", "recorder"):
         with login(name) as connection:
-            assert restarted_on_a_topic_made_anew(connection, name) == (0, Checkpoint(0, b"state"))
+            start = positions.StreamPosition(name, "frames", 0, 0, UUID(int=2))
+            assert restarted_on_a_topic_made_anew(connection, name) == (start, Checkpoint(start, b"state"))
     with login("mlflow", "mlflow") as connection:
         connection.execute("CREATE TABLE runs ()")
     for wrong in (("mlflow", "pathcast"), ("recorder", "mlflow"), ("recorder", "pathcast", "1")):
@@ -84,16 +86,17 @@ def test_logins_may_do_their_work_and_no_more(cluster_database: str) -> None:
 
 def restarted_on_a_topic_made_anew(
     connection: psycopg.Connection, service: str
-) -> tuple[int | None, Checkpoint | None]:
+) -> tuple[positions.StreamPosition | None, Checkpoint | None]:
     """Where the service goes on after that, and with what."""
-    position = positions.StreamPosition(service, "frames", 0, 500)
+    position = positions.StreamPosition(service, "frames", 0, 500, UUID(int=1))
     positions.write_offset(connection, position)
     positions.write_checkpoint(connection, position, b"state")
-    consumer = Mock(topic="frames", partitions=(0,))
+    consumer = Mock(topic="frames", partitions=(0,), topic_id=UUID(int=2))
     consumer.seek.return_value = {0: 0}
+    consumer.stream_position.side_effect = lambda *of: positions.StreamPosition(of[0], "frames", *of[1:], UUID(int=2))
     resume_at_stored_offsets(consumer, connection, service)
     where = (connection, service, "frames", 0)
-    return positions.read_offset(*where), positions.read_checkpoint(*where)
+    return positions.read_position(*where), positions.read_checkpoint(*where)
 
 
 def test_the_migration_says_what_is_wrong() -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import psycopg
@@ -22,7 +23,15 @@ from pathcast.storage.model_versions import (
     read_model_version,
     write_model_version,
 )
-from pathcast.storage.positions import Checkpoint, StreamPosition, read_checkpoint, read_offset, write_checkpoint
+from pathcast.storage.positions import (
+    Checkpoint,
+    StreamPosition,
+    read_checkpoint,
+    read_position,
+    start_anew,
+    write_checkpoint,
+    write_offset,
+)
 from pathcast.storage.reads import (
     read_counts,
     read_detections,
@@ -103,8 +112,8 @@ def test_empty_batch_moves_the_offset(connection: psycopg.Connection, camera_id:
     counts = write_observations(connection, [], StreamPosition(camera_id, "observations", 0, 5))
     assert set(counts.values()) == {WriteCount(0, 0)}
     assert write_frames(connection, [], StreamPosition(camera_id, "frames", 0, 6)) == WriteCount(0, 0)
-    assert read_offset(connection, camera_id, "observations", 0) == 5
-    assert read_offset(connection, camera_id, "frames", 0) == 6
+    assert read_position(connection, camera_id, "observations", 0) == StreamPosition(camera_id, "observations", 0, 5)
+    assert read_position(connection, camera_id, "frames", 0) == StreamPosition(camera_id, "frames", 0, 6)
 
 
 def test_replay_changes_nothing(connection: psycopg.Connection, camera_id: str, observe: Observe) -> None:
@@ -122,8 +131,8 @@ def test_replay_changes_nothing(connection: psycopg.Connection, camera_id: str, 
         duplicate = write_frames(connection, rows[first:], StreamPosition(camera_id, "frames", 0, first))
         assert duplicate == WriteCount(0, 12 - first)
     assert dump(connection, camera_id) == before
-    assert read_offset(connection, camera_id, "observations", 0) == 12
-    assert read_offset(connection, camera_id, "frames", 0) == 12
+    assert read_position(connection, camera_id, "observations", 0) == StreamPosition(camera_id, "observations", 0, 12)
+    assert read_position(connection, camera_id, "frames", 0) == StreamPosition(camera_id, "frames", 0, 12)
     assert read_frame_rows(connection, camera_id, *EVER) == rows
 
 
@@ -147,7 +156,7 @@ def test_failure_leaves_neither_rows_nor_offset(
     broken = replace(observe(1), detector="no\0text")
     with pytest.raises(PathcastError, match="write 2 observations"):
         write_observations(connection, [observe(0), broken], StreamPosition(camera_id, "observations", 0, 2))
-    assert read_offset(connection, camera_id, "observations", 0) is None
+    assert read_position(connection, camera_id, "observations", 0) is None
     assert set(read_counts(connection, camera_id).values()) == {0}
     write_observations(connection, [observe(0)], StreamPosition(camera_id, "observations", 0, 1))
     assert read_counts(connection, camera_id)["observations"] == 1
@@ -176,7 +185,8 @@ def test_concurrent_writers_of_the_same_keys(
     assert sum(inserted) == 60 * 3
     with postgres.connect() as connection:
         assert read_counts(connection, camera_id)["tracks"] == 60 * 3
-        assert read_offset(connection, camera_id, "observations", 0) == (60 if with_position else None)
+        end = StreamPosition(camera_id, "observations", 0, 60)
+        assert read_position(connection, camera_id, "observations", 0) == (end if with_position else None)
 
 
 def test_trajectories_are_on_the_grid(connection: psycopg.Connection, camera_id: str, observe: Observe) -> None:
@@ -343,8 +353,31 @@ def test_checkpoints_never_go_back(connection: psycopg.Connection, camera_id: st
     steps = [(5, b"five", True), (9, b"\0nine", True), (7, b"seven", False), (9, b"again", True)]
     for offset, state, expected in steps:
         assert write_checkpoint(connection, StreamPosition(camera_id, "frames", 0, offset), state) is expected
-    assert read_checkpoint(connection, camera_id, "frames", 0) == Checkpoint(9, b"again")
+    assert read_checkpoint(connection, camera_id, "frames", 0) == Checkpoint(
+        StreamPosition(camera_id, "frames", 0, 9), b"again"
+    )
     assert read_checkpoint(connection, camera_id, "frames", 1) is None
+
+
+def test_a_position_counts_in_one_topic(connection: psycopg.Connection, camera_id: str) -> None:
+    old, new = UUID(int=1), UUID(int=2)
+    # What is written, and where the stored position is then: the id once known stays, and the new topic's offsets,
+    # or those of a process that still reads the old one, count only once the position was started anew.
+    steps = [(5, None, (5, None)), (7, old, (7, old)), (8, None, (8, old)), (9, new, (8, old)), (9, old, (9, old))]
+    for offset, topic_id, expected in steps:
+        position = StreamPosition(camera_id, "frames", 0, offset, topic_id)
+        write_offset(connection, position)
+        assert write_checkpoint(connection, position, b"%d" % offset) is (expected[0] == offset)
+        stored = StreamPosition(camera_id, "frames", 0, *expected)
+        assert read_position(connection, camera_id, "frames", 0) == stored
+        assert read_checkpoint(connection, camera_id, "frames", 0) == Checkpoint(stored, b"%d" % expected[0])
+    start_anew(connection, StreamPosition(camera_id, "frames", 0, 0, new))
+    late, first = (StreamPosition(camera_id, "frames", 0, *where) for where in ((10, old), (1, new)))
+    for position, kept in ((late, False), (first, True)):
+        write_offset(connection, position)
+        assert write_checkpoint(connection, position, b"anew") is kept
+    assert read_position(connection, camera_id, "frames", 0) == first
+    assert read_checkpoint(connection, camera_id, "frames", 0) == Checkpoint(first, b"anew")
 
 
 def test_no_server_is_unavailable() -> None:

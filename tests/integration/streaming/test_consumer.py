@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from kafka import KafkaAdminClient
 from support.streaming import (
     frame,
     read_topic,
@@ -23,7 +24,7 @@ from pathcast.storage.positions import (
     Checkpoint,
     StreamPosition,
     read_checkpoint,
-    read_offset,
+    read_position,
     write_checkpoint,
     write_offset,
 )
@@ -50,11 +51,53 @@ def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
             write_checkpoint(connection, StreamPosition("anew", settings.frames_topic, partition, 99), b"identities")
             resume_at_stored_offsets(consumer, connection, "anew")
             # A stored offset does not move back by itself, and new ones would not count.
-            assert read_offset(connection, "anew", settings.frames_topic, partition) == 0
+            start = consumer.stream_position("anew", partition, 0)
+            assert read_position(connection, "anew", settings.frames_topic, partition) == start
             # A kill before the next checkpoint must not lose what is remembered of the cameras.
             kept = read_checkpoint(connection, "anew", settings.frames_topic, partition)
-            assert kept == Checkpoint(0, b"identities")
+            assert kept == Checkpoint(start, b"identities")
             wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
+
+
+def test_a_topic_made_anew_is_read_whole_however_much_is_in_it(
+    settings: PlatformSettings, producer: RecordProducer, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = settings.frames_topic
+
+    def offsets(consumer: PartitionConsumer, count: int) -> list[int]:
+        read: list[Record] = []
+        wait_until(lambda: len(read.extend(consumer.poll(0.2)) or read) >= count, "all records")
+        return [record.offset for record in read]
+
+    def send(count: int) -> int:
+        for number in range(count):
+            producer.send(topic, encode_frame(frame("whole", number)))
+        producer.flush()
+        return read_topic(settings, topic, count)[0].partition
+
+    partition = send(3)
+    with (
+        connect(settings.database_url, application_name="test") as connection,
+        PartitionConsumer(settings.kafka_bootstrap, topic, client_id="test") as before,
+    ):
+        resume_at_stored_offsets(before, connection, "whole")
+        assert offsets(before, 3) == [0, 1, 2]
+        write_offset(connection, before.stream_position("whole", partition, 3))
+        resume_at_stored_offsets(before, connection, "whole")
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+        admin.delete_topics([topic])
+        admin.close()
+        ensure_topics(settings.kafka_bootstrap, frames_topic=topic, observations_topic=settings.observations_topic)
+        send(5)
+        # What runs must not go on behind the old topic's offset, and what starts must not either.
+        with pytest.raises(ServiceUnavailableError, match="made anew"):
+            wait_until(lambda: bool(before.poll(0.2)), "a record")
+        for expected in ([0, 1, 2, 3, 4], [3, 4]):
+            with PartitionConsumer(settings.kafka_bootstrap, topic, client_id="test") as after:
+                resume_at_stored_offsets(after, connection, "whole")
+                assert offsets(after, len(expected)) == expected
+                write_offset(connection, after.stream_position("whole", partition, 3))
+    assert caplog.text.count("the topic was made anew, starting at 0, not at 3") == 1
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lz4", "snappy", "zstd"])

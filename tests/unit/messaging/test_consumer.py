@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from unittest.mock import Mock
 
 import pytest
 from kafka import TopicPartition, codec
@@ -18,6 +19,8 @@ def test_nothing_waits_once_each_partition_is_read_to_the_end_the_broker_told(
     ends: dict[int, int | None], caught_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Client:
+        _client = Mock()
+
         def __init__(self, **_: object) -> None: ...
         def partitions_for_topic(self, _: str) -> set[int]:
             return set(ends)
@@ -58,6 +61,8 @@ def test_a_record_that_cannot_be_read_is_passed_with_its_fault(
 ) -> None:
     class Client:
         """Partition 1 has such a record at offset 3."""
+
+        _client = Mock()
 
         def __init__(self, **_: object) -> None:
             self.offsets: dict[TopicPartition, int] = {}
