@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from pathcast.training.predictors import Predict, detect
 from pathcast.training.share import Share
 from pathcast.training.workers import Workers
 
+_log = logging.getLogger(__name__)
+
 ALL, LOOKS = "all", "looks"
 _COLUMNS = ("xyxy", "scores", "class_ids")
 
@@ -41,8 +44,8 @@ class DetectorTask:
     the power of `balance`, so that one long recording does not drown the others, times its entry in `weights`.
     Images with more than `boxes` boxes lose the smallest.
     `learn`: ALL, or LOOKS for the branch of appearance vectors alone; what finds the objects then stays as it is, and
-    both parts must have objects to tell apart. Looks are learned by comparing the boxes of one piece of a batch, so
-    how it is cut shows in them.
+    both parts must have objects to tell apart. With ALL a warning tells where the training part has none for the
+    branch. Looks are learned by comparing the boxes of one piece of a batch, so how it is cut shows in them.
     """
 
     train: LabelledImages
@@ -66,7 +69,10 @@ class DetectorTask:
             )
         if self.learn == LOOKS:
             for part, labelled in (("train", self.train), ("val", self.val)):
-                _require_identities(part, labelled)
+                if lack := _nothing_to_tell_apart(part, labelled):
+                    raise InvalidInputError(f"learn={LOOKS}: {lack}", hint=_IDENTITIES_HINT)
+        elif self.settings.embedding and (lack := _nothing_to_tell_apart("train", self.train)):
+            _log.warning("boxes are learned, but no appearance vectors: %s; %s", lack, _IDENTITIES_HINT)
 
     def build(self) -> keras.Model:
         model = build_detector(self.settings)
@@ -198,18 +204,23 @@ class DetectorTask:
         return images, boxes, classes, identities
 
 
-def _require_identities(part: str, labelled: LabelledImages) -> None:
-    """Raise InvalidInputError where no object is seen twice, or none beside it: there is nothing to tell apart."""
+_IDENTITIES_HINT = (
+    "label with identities, as MOT sequences, CVAT's tracks and `pathcast label` have them; the part val "
+    "takes --option val of each recording, stills_val of images without a time"
+)
+
+
+def _nothing_to_tell_apart(part: str, labelled: LabelledImages) -> str | None:
+    """What is lacking where no object is seen twice, or none beside it."""
     boxes = Counter(
         identity for image in labelled for identity in image.track_ids[~image.ignored].tolist() if identity >= 0
     )
-    if len(boxes) < 2 or max(boxes.values()) < 2:
-        raise InvalidInputError(
-            f"learn={LOOKS}: expected two or more objects by their identity in the part {part}, one of them in two "
-            f"boxes or more, got {len(boxes)} in {boxes.total()} boxes with an identity, of {len(labelled)} images",
-            hint="label with identities, as MOT sequences, CVAT's tracks and `pathcast label` have them; the part val "
-            "takes --option val of each recording, stills_val of images without a time",
-        )
+    if len(boxes) > 1 and max(boxes.values()) > 1:
+        return None
+    return (
+        f"expected two or more objects by their identity in the part {part}, one of them in two boxes or more, "
+        f"got {len(boxes)} in {boxes.total()} boxes with an identity, of {len(labelled)} images"
+    )
 
 
 def _as_rows(found: Sequence[Detections], first: int) -> Float64Array:

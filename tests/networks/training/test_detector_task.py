@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,20 @@ TWO = seen([0, 1], [1])
     ids=["no image", "unknown", "each seen once", "nobody else", "ignored"],
 )
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_looks_need_objects_to_tell_apart_in_both_parts(labelled: LabelledImages, got: str, part: str) -> None:
+def test_looks_need_objects_to_tell_apart_in_both_parts(
+    labelled: LabelledImages, got: str, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
     parts = {"train": TWO, "val": TWO} | {part: labelled}
     with pytest.raises(InvalidInputError, match=f"in the part {part}, .*{got}") as caught:
         DetectorTask(**parts, settings=NETWORK, learn=LOOKS)
     assert caught.value.hint is not None
+    caplog.clear()
     DetectorTask(**parts, settings=NETWORK, learn=ALL)
+    warned = "no appearance vectors: expected two or more objects" in caplog.text
+    assert warned == (part == "train")
+    caplog.clear()
+    DetectorTask(**parts, settings=replace(NETWORK, embedding=0), learn=ALL)
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(("accumulate", "workers"), [(4, 1), (1, 4), (2, 2)])
