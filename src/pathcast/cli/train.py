@@ -100,6 +100,11 @@ def train(
     if place is not None:
         _work(place, family, data, target, changes, options, init, resume, tracking_at(mlflow, None, console))
         return
+    if not resume:
+        from pathcast.training.train_family import refuse_unfinished
+
+        # Before the data is prepared, or what an unfinished training goes on with would be replaced.
+        refuse_unfinished(target)
     if resume and str(data) == platform_tracks.NAME and is_prepared(target / "data"):
         # The platform has seen more by now; what was begun goes on with what it began with.
         data, options = target / "data", {}
@@ -218,14 +223,12 @@ def _launch(
     """Start the workers, and start them again while they may be."""
     from pathcast.core.trained_model import TrainedModel
     from pathcast.training.launcher import WorkersFailedError, launch
-    from pathcast.training.train_family import finished_model, refuse_unfinished
+    from pathcast.training.train_family import finished_model
 
     if resume:
         finished = finished_model(job)
         if finished is not None:
             return finished
-    else:
-        refuse_unfinished(job)
     argv = [sys.executable, "-m", "pathcast", "train", family, f"--threads={threads}"]
     argv += [f"--data={job.data.folder}", f"--output={job.output}"]
     argv += [f"--set={name}={json_text.dumps(value)}" for name, value in changes.items()]

@@ -6,6 +6,7 @@ do no harm when it is read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -37,6 +38,14 @@ class TrainedModel:
     settings: Mapping[str, Any]
     weights: Mapping[str, npt.NDArray[Any]]
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the weights and their names."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.weights.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+        return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write `weights.npz` and then `model.json`; the same model gives the same arrays back."""

@@ -113,5 +113,6 @@ def _probabilities(model: Path | bytes, clips: UInt8Array) -> Float32Array:
 
 
 def write_files(whole: onnx.ModelProto, target: Path, parameters: Mapping[str, str] | None = None) -> None:
-    """Write the folder of an ensemble that computes what `whole` does."""
+    """Write the folder of an ensemble that computes what `whole` does; the `parameters` are its metadata, too."""
+    onnx.helper.set_model_props(whole, dict(parameters or {}))
     write_ensemble("actions", whole, PARTS, target, ServingOptions(parameters=dict(parameters or {})))

@@ -49,8 +49,8 @@ class ClipSet:
 def find_clips(root: Path, *, split: int = 1) -> ClipSet:
     """The clips at `root`, by UCF101's lists (of `split`) where there are some, else by folders of classes.
 
-    Raises InvalidInputError where there is no folder, no clip, less than two classes, a class without a clip, or a list
-    that names what is not there.
+    Raises InvalidInputError where there is no folder, no clip, less than two classes, a class without a clip or with a
+    comma in its name, or a list that names what is not there.
     """
     if not root.is_dir():
         raise InvalidInputError(f"{root}: no such folder", hint="give the folder that holds one for each action")
@@ -63,6 +63,11 @@ def find_clips(root: Path, *, split: int = 1) -> ClipSet:
         )
     if len(found.classes) < 2:
         raise InvalidInputError(f"{root}: expected two classes or more, got {', '.join(found.classes)}")
+    # Served models state their classes as one text.
+    if parted := [name for name in found.classes if "," in name]:
+        raise InvalidInputError(
+            f"{root}: class {parted[0]!r}: expected a name without a comma", hint="rename the folder"
+        )
     empty = sorted(set(found.classes) - {file.label for file in found.files})
     if empty:
         raise InvalidInputError(f"{root}: class {', '.join(empty)}: expected at least one clip, got none")

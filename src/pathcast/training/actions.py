@@ -38,6 +38,7 @@ LEARNING: Mapping[str, Any] = {
 """`loss` and `balance` by the rules of `pathcast.recognition.choices` where None. `glove`: a file of word vectors."""
 
 _EXAMPLES = 4
+_CLASS_NAMES = "class_names"
 
 
 def fitted_settings(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,7 +88,7 @@ def _export(model: keras.Model, folder: Path, target: Path) -> Mapping[str, floa
     from pathcast.export.actions import write_actions
 
     clips = read_clips(folder, "val")
-    parameters = {"class_names": ",".join(clips.classes), "window_s": f"{clips.window_s:g}"}
+    parameters = {_CLASS_NAMES: ",".join(clips.classes), "window_s": f"{clips.window_s:g}"}
     return write_actions(model, np.array(clips.frames[:_EXAMPLES]), target, parameters)
 
 
@@ -100,6 +101,14 @@ def _evaluate(onnx_file: Path, folder: Path) -> Evaluation:
         raise InvalidInputError(
             f"{onnx_file}: expected clips of {wanted}, got {list(held_out.frames.shape[1:])}",
             hint="prepare the clips with the model's number of frames and size",
+        )
+    # A file of before it stated its classes is taken for one of these.
+    stated = session.get_modelmeta().custom_metadata_map.get(_CLASS_NAMES, ",".join(held_out.classes)).split(",")
+    if stated != list(held_out.classes):
+        raise InvalidInputError(
+            f"{onnx_file}: expected a model for the actions {', '.join(held_out.classes)}, got one for "
+            f"{', '.join(stated)}",
+            hint="a champion for other actions cannot be held against new ones: take its alias away first, in MLflow",
         )
     probabilities = np.concatenate(
         [session.run([PROBABILITIES], {FRAMES: held_out.clip(index)[None]})[0] for index in range(len(held_out))]

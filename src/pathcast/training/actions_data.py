@@ -16,7 +16,7 @@ from pathcast.recognition.choices import choose
 from pathcast.recognition.clip_sources import SIMILARITY, background, one_source
 from pathcast.recognition.clip_splits import PARTS, SplitRule, counts, split
 from pathcast.recognition.clip_store import ClipEntry, write_clips
-from pathcast.recognition.clips import ClipFile, find_clips, read_frames
+from pathcast.recognition.clips import ClipFile, ClipSet, find_clips, read_frames
 from pathcast.recognition.frame_quality import QualityLimits, checked_clip
 from pathcast.training.options import check_values
 
@@ -68,6 +68,7 @@ def prepare_clips(source: Path, folder: Path, options: Mapping[str, Any]) -> Map
         if frames is not None:
             kept.append(file)
             backgrounds.append(background(frames))
+    _require_classes(found, kept, reading.left_out)
     groups = _groups(kept, backgrounds, clip)
     parts = split([file.label for file in kept], groups, rule, [file.part for file in kept])
     entries = [
@@ -115,6 +116,17 @@ class _Reading:
                 raise InvalidInputError(f"{file.path}: changed while it was read")
             yield frames
         self.dropped = dropped
+
+
+def _require_classes(found: ClipSet, kept: list[ClipFile], left_out: Mapping[str, str]) -> None:
+    """Raise InvalidInputError where the filter left nothing of a class: it could never be recognised."""
+    lost = [name for name in found.classes if name not in {file.label for file in kept}]
+    if lost:
+        reason = next(reason for name, reason in left_out.items() if name.startswith(f"{lost[0]}/"))
+        raise InvalidInputError(
+            f"class {', '.join(lost)}: each of its clips is left out, the first because of this: {reason}",
+            hint="give other clips, change the limits of quality, or take the folder away",
+        )
 
 
 def _groups(files: list[ClipFile], backgrounds: list[Any], options: ClipOptions) -> list[str]:

@@ -15,7 +15,7 @@ import pathcast
 from pathcast.core.errors import InvalidInputError
 from pathcast.core.trained_model import DESCRIPTION_FILE, PICTURES, TrainedModel
 from pathcast.training.family import Family
-from pathcast.training.loop import EpochReport, Fit, Task, fit
+from pathcast.training.loop import ComparingTask, EpochReport, Fit, Task, fit
 from pathcast.training.network import assign_weights, read_weights
 from pathcast.training.options import check_values
 from pathcast.training.prepared import PreparedData
@@ -133,7 +133,7 @@ def train_family(
         if finished is not None:
             return finished
     if not resume and together.is_chief:
-        refuse_unfinished(job)
+        refuse_unfinished(job.output)
     facts = _facts(job, together.share)
     if together.is_chief:
         told.started(facts)
@@ -145,7 +145,7 @@ def train_family(
         workers=together,
         checkpoint=checkpoint,
         resume=resume,
-        about={key: facts[key] for key in ("family", "settings", "data_version")},
+        about={key: facts[key] for key in ("family", "settings", "data_version", "initial_weights")},
     )
     model = TrainedModel(job.family.name, job.settings, read_weights(result.model), {**facts, **_outcome(result)})
     if together.is_chief:
@@ -159,9 +159,9 @@ def train_family(
     return model
 
 
-def refuse_unfinished(job: Job) -> None:
+def refuse_unfinished(output: Path) -> None:
     """Raise InvalidInputError where the output holds an unfinished training, which a new one would overwrite."""
-    checkpoint = job.output / CHECKPOINT_FILE
+    checkpoint = output / CHECKPOINT_FILE
     if checkpoint.exists():
         raise InvalidInputError(
             f"{checkpoint}: an unfinished training lies there", hint="go on with --resume, or remove the file"
@@ -177,7 +177,8 @@ def finished_model(job: Job) -> TrainedModel | None:
         return None
     model = TrainedModel.load(job.output, job.family.name)
     wanted = _facts(job, Share())
-    differing = [key for key in ("settings", "training", "data_version") if model.record.get(key) != wanted[key]]
+    same = ("settings", "training", "data_version", "initial_weights")
+    differing = [key for key in same if model.record.get(key) != wanted[key]]
     if differing:
         raise InvalidInputError(
             f"{job.output}: holds a finished training with other {', '.join(differing)}",
@@ -195,6 +196,8 @@ class _Prepared:
         self.steps_per_epoch = self._task.steps_per_epoch
         self.loss = self._task.loss
         self.validation = self._task.validation
+        if isinstance(self._task, ComparingTask):
+            self.require_piece = self._task.require_piece
 
     def build(self) -> keras.Model:
         model = self._task.build()
@@ -220,6 +223,7 @@ def _facts(job: Job, share: Share) -> dict[str, Any]:
         "data_options": dict(job.data.options),
         "data_card": dict(job.data.card),
         "initial_record": None if job.initial is None else dict(job.initial.record),
+        "initial_weights": None if job.initial is None else job.initial.digest,
         "release": pathcast.__version__,
         "git_commit": git_commit(),
     }

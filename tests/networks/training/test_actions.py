@@ -109,6 +109,21 @@ def test_the_held_out_clips_are_scored(exported: Path, clips: PreparedData) -> N
     assert evaluation.metric_of(np.arange(evaluation.samples)) == evaluation.metrics["accuracy"]
 
 
+@pytest.mark.parametrize(("stated", "refused"), [("stay,wander", False), ("run,stay", True), (None, False)])
+def test_a_file_for_other_actions_is_not_scored(
+    stated: str | None, refused: bool, exported: Path, clips: PreparedData, tmp_path: Path
+) -> None:
+    model = onnx.load(exported / "1" / "model.onnx")
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"class_names": "stay,wander", "window_s": "2"}
+    onnx.helper.set_model_props(model, {} if stated is None else {"class_names": stated})
+    onnx.save(model, tmp_path / "champion.onnx")
+    if refused:
+        with pytest.raises(InvalidInputError, match="for the actions stay, wander, got one for run, stay"):
+            FAMILY.evaluate(tmp_path / "champion.onnx", clips.folder)
+    else:
+        assert FAMILY.evaluate(tmp_path / "champion.onnx", clips.folder).samples == clips.card["samples"]["test"]
+
+
 def test_eight_bits_leave_the_selector_and_the_first_maps_alone(
     exported: Path, clips: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,13 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
 from pathcast.detection.settings import DetectorSettings
 from pathcast.training import family_tuning
+from pathcast.training.detector import FAMILY
 from pathcast.training.detector_task import ALL, LOOKS, DetectorTask
 from pathcast.training.loop import fit
+from pathcast.training.prepared import PreparedData
 from pathcast.training.settings import TrainingSettings
 from pathcast.training.share import Share
+from pathcast.training.train_family import Job, train_family
 from pathcast.training.workers import Workers
 
 NETWORK = DetectorSettings(width=0.125, input_width=96, input_height=64, embedding=8)
@@ -73,6 +76,14 @@ def test_looks_are_not_learned_from_pieces_of_one_image(accumulate: int, workers
     with pytest.raises(InvalidInputError, match="two or more images in each piece of a batch.*got 1") as caught:
         fit(task, settings, workers=Workers(Share(0, workers)))
     assert "batch_size" in str(caught.value.hint)
+
+
+def test_a_training_refuses_such_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = DetectorTask(TWO, TWO, NETWORK, learn=LOOKS)
+    family = replace(FAMILY, task=lambda folder, settings: task)
+    job = Job(family, PreparedData(tmp_path, "detector", "1", {}, {}), tmp_path, TrainingSettings(batch_size=1), {})
+    with pytest.raises(InvalidInputError, match="two or more images in each piece"):
+        train_family(job)
 
 
 def test_the_estimate_of_a_search_refuses_such_pieces_too() -> None:

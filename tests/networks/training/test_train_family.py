@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from pathcast.cli.main import app
 from pathcast.core import InvalidInputError
 from pathcast.core.trained_model import TrainedModel
 from pathcast.forecasting.drawing import ENOUGH
 from pathcast.training.family import Family, find_family
+from pathcast.training.loop import EpochReport
 from pathcast.training.prepared import PreparedData, content_version, open_prepared, prepare
-from pathcast.training.train_family import CHECKPOINT_FILE, Job, train_family
+from pathcast.training.train_family import CHECKPOINT_FILE, Job, Watchers, train_family
 
 SMALL = {"epochs": 1, "batch_size": 32, "units": 8, "modes": 4}
 
@@ -164,3 +167,44 @@ def test_an_unfinished_training_is_not_overwritten(tmp_path: Path, family: Famil
     (job.output / CHECKPOINT_FILE).write_bytes(b"something")
     with pytest.raises(InvalidInputError, match="go on with --resume"):
         train_family(job)
+
+
+def test_an_unfinished_training_keeps_the_data_that_it_goes_on_with(tmp_path: Path) -> None:
+    write_walks(tmp_path / "raw" / "walks.txt")
+    out = tmp_path / "model"
+    (out / "data").mkdir(parents=True)
+    for name in ("data/data_card.json", CHECKPOINT_FILE):
+        (out / name).write_bytes(b"as it was")
+    done = CliRunner().invoke(app, ["train", "forecaster", "--data", str(tmp_path / "raw"), "--output", str(out)])
+    assert isinstance(done.exception, InvalidInputError)
+    assert "go on with --resume" in str(done.exception.hint)
+    assert (out / "data" / "data_card.json").read_bytes() == b"as it was"
+
+
+class _KilledError(Exception):
+    pass
+
+
+class _Killing(Watchers):
+    def epoch_ended(self, report: EpochReport) -> None:
+        if report.epoch == 2:
+            raise _KilledError
+
+
+def test_a_training_goes_on_from_the_weights_it_began_with(
+    tmp_path: Path, family: Family, data: PreparedData, finished: tuple[Job, TrainedModel]
+) -> None:
+    _, first = finished
+    other = replace(first, weights={name: 2 * array for name, array in first.weights.items()})
+    changes = {"epochs": 2, "batch_size": 32}
+    own, others, none = (Job.of(family, data, tmp_path, changes, initial) for initial in (first, other, None))
+    none = replace(none, settings=own.settings, training=own.training)
+    with pytest.raises(_KilledError):
+        train_family(own, watcher=_Killing())
+    for job in (others, none):
+        with pytest.raises(InvalidInputError, match="was begun with other settings: initial_weights"):
+            train_family(job, resume=True)
+    assert train_family(own, resume=True).record["initial_weights"] == first.digest != other.digest
+    for job in (others, none):
+        with pytest.raises(InvalidInputError, match="a finished training with other initial_weights"):
+            train_family(job, resume=True)

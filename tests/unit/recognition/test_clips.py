@@ -68,6 +68,11 @@ def class_without_clips(root: Path) -> None:
     (root / "never").mkdir()
 
 
+def class_with_a_comma(root: Path) -> None:
+    write_strips(root, 1)
+    (root / "stay").rename(root / "stay, then go")
+
+
 def unlisted_class(root: Path) -> None:
     write_ucf(root)
     (root / "ucfTrainTestlist" / "testlist01.txt").write_text("Juggle/v_Juggle_g02_c01.avi\n")
@@ -89,6 +94,7 @@ def bad_class_list(root: Path) -> None:
         (empty, "found no clip"),
         (one_class, "two classes or more"),
         (class_without_clips, "class never: expected at least one clip"),
+        (class_with_a_comma, "class 'stay, then go': expected a name without a comma"),
         (unlisted_class, "Juggle"),
         (missing_video, "v_Wave_g02_c02.avi: no such clip"),
         (bad_class_list, "'3 Wave'"),

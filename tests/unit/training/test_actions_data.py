@@ -43,6 +43,17 @@ def test_a_clip_of_black_frames_is_left_out_and_named(tmp_path: Path) -> None:
     assert sum(card["samples"].values()) == 24
 
 
+def test_a_class_of_which_nothing_is_left_is_no_class(tmp_path: Path) -> None:
+    source, folder = write_strips(tmp_path / "raw"), tmp_path / "prepared"
+    for number in range(12):
+        write_strip(source / "night" / f"n{number}.png", np.zeros((4, 16, 16, 3), np.uint8))
+    folder.mkdir()
+    with pytest.raises(
+        InvalidInputError, match=r"class night: each of its clips is left out.*n0\.png: expected 2 good"
+    ):
+        prepare_clips(source, folder, SMALL)
+
+
 def test_one_actor_can_be_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "prepared"
     folder.mkdir()
