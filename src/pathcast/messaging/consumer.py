@@ -14,7 +14,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaError, UnsupportedCodecError
+from kafka.errors import CorruptRecordError, KafkaError, OffsetOutOfRangeError, UnsupportedCodecError
 from snappy import UncompressError
 from zstandard import ZstdError
 
@@ -76,7 +76,8 @@ class PartitionConsumer:
             **(security or KafkaSecurity()).options(),
             group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            # `seek` says from where on, and tells of records that were removed unread; so it is asked again.
+            auto_offset_reset="none",
             allow_auto_create_topics=False,
             # Every request names its partitions, so nothing hangs on what a broker remembers of the last one.
             enable_incremental_fetch_sessions=False,
@@ -160,8 +161,9 @@ class PartitionConsumer:
         """Up to `max_records` records, in order per partition; empty when none came in time.
 
         A record that the client cannot decode comes with its `fault`. A broker that is away is waited for.
-        From time to time it is asked how far each partition goes; ServiceUnavailableError is raised if it does
-        not answer, or if records that were there the last time have not come since. It is raised, too, once the
+        From time to time, when the client has nothing left, it is asked how far each partition goes;
+        ServiceUnavailableError is raised if it does not answer, or if records that were there the last time have not
+        come since. It is raised, too, once the
         topic has been made anew, where offsets mean other records.
         """
         if not self.partitions:
@@ -169,7 +171,9 @@ class PartitionConsumer:
             return []
         try:
             fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1_000), max_records=max_records)
-            if time.monotonic() - self._checked_at > self._check_s:
+            # After a full poll partitions may wait for each other in the client's own buffer.
+            drained = sum(map(len, fetched.values())) < max_records
+            if drained and time.monotonic() - self._checked_at > self._check_s:
                 self._check_progress(fetched)
             if self._current_topic_id() not in (None, self.topic_id):
                 raise self._unavailable("the topic was made anew")
@@ -238,6 +242,8 @@ class PartitionConsumer:
             probe.seek(key, offset)
             fetched: list[Any] = probe.poll(timeout_ms=int(timeout_s * 1_000), max_records=1).get(key, [])
             return fetched
+        except OffsetOutOfRangeError:
+            return []
         finally:
             probe.close(autocommit=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +60,8 @@ def write_frames(
             "byte_length": Column([row.byte_length for row in rows], np.int32),
             "sha256": [row.sha256 for row in rows],
         }
-        return _insert(connection, "frames", columns)
+        inserted = _insert(connection, "frames", columns) if rows else 0
+    return WriteCount(inserted, len(rows) - inserted)
 
 
 def write_observations(
@@ -67,26 +69,38 @@ def write_observations(
 ) -> dict[str, WriteCount]:
     """Store everything in `observations` and move the stream's offset, all or nothing.
 
-    Returns the counts by table: observations, detections, tracks, forecasts, forecast_scores. Writing the
-    same observations again changes nothing; the offset never moves backwards. Raises
-    ServiceUnavailableError when the database is not there: nothing was written, repeat it.
+    Returns the counts by table: observations, detections, tracks, forecasts, forecast_scores. Of a frame the first
+    observation is kept whole: another one of it changes nothing, also where its result is different, as after a
+    promotion. The offset never moves backwards. Raises ServiceUnavailableError when the database is not there: nothing
+    was written, repeat it.
     """
-    forecasts = [forecast for observation in observations for forecast in observation.forecasts]
-    scores = [score for observation in observations for score in observation.scores]
     moments = chain(
         (observation.captured_at for observation in observations),
-        (forecast.made_at for forecast in forecasts),
-        (score.made_at for score in scores),
+        (forecast.made_at for observation in observations for forecast in observation.forecasts),
+        (score.made_at for observation in observations for score in observation.scores),
     )
     with database_errors(f"write {len(observations)} observations"), connection.transaction():
         _begin(connection, moments, position)
-        return {
-            "observations": _write_heads(connection, observations),
-            "detections": _write_detections(connection, observations),
-            "tracks": _write_tracks(connection, observations),
-            "forecasts": _write_forecasts(connection, forecasts),
-            "forecast_scores": _write_scores(connection, scores),
+        new = _write_heads(connection, observations)
+        written = {
+            "observations": len(new),
+            "detections": _write_detections(connection, new),
+            "tracks": _write_tracks(connection, new),
+            "forecasts": _write_forecasts(connection, [forecast for each in new for forecast in each.forecasts]),
+            "forecast_scores": _write_scores(connection, [score for each in new for score in each.scores]),
         }
+    return {table: WriteCount(written[table], count - written[table]) for table, count in _rows(observations).items()}
+
+
+def _rows(observations: Sequence[Observation]) -> dict[str, int]:
+    """How many rows the observations are, by table."""
+    return {
+        "observations": len(observations),
+        "detections": sum(len(each.detections) for each in observations),
+        "tracks": sum(len(each.tracks) for each in observations),
+        "forecasts": sum(len(each.forecasts) for each in observations),
+        "forecast_scores": sum(len(each.scores) for each in observations),
+    }
 
 
 def _begin(connection: psycopg.Connection, moments: Iterable[datetime], position: StreamPosition | None) -> None:
@@ -105,22 +119,32 @@ def _insert(
     columns: Mapping[str, Values],
     expressions: Mapping[str, str] | None = None,
     arrays: Mapping[str, Column] | None = None,
-) -> WriteCount:
-    """Insert parallel `columns`, key columns first.
+) -> int:
+    """As `_inserted`; the number of new rows."""
+    return int(_inserted(connection, table, columns, expressions, arrays).rowcount)
 
+
+def _inserted(
+    connection: psycopg.Connection,
+    table: str,
+    columns: Mapping[str, Values],
+    expressions: Mapping[str, str] | None = None,
+    arrays: Mapping[str, Column] | None = None,
+    returning: Sequence[str] = (),
+) -> psycopg.Cursor[Any]:
+    """Insert parallel `columns`, not empty, key columns first; rows whose key is stored already stay as they are.
+
+    The cursor has the columns `returning` of the new rows.
     `expressions` are target columns computed in SQL from `columns` (those whose names begin with `_` serve
     only that) and from the whole `arrays`, which they name as parameters.
     """
-    count = len(next(iter(columns.values())))
-    if count == 0:
-        return WriteCount(0, 0)
     computed = expressions or {}
     inputs = [name for name in columns if not name.startswith("_")]
     targets = [name for name in inputs if name not in computed] + list(computed)
     selected = [sql.SQL(computed[name]) if name in computed else sql.Identifier(name) for name in targets]
     statement = sql.SQL(
         "INSERT INTO {table} ({targets}) SELECT {selected} FROM unnest({values}) AS given ({names}) "
-        "ORDER BY {order} ON CONFLICT DO NOTHING"
+        "ORDER BY {order} ON CONFLICT DO NOTHING{returning}"
     ).format(
         table=sql.Identifier(table),
         targets=sql.SQL(", ").join(map(sql.Identifier, targets)),
@@ -130,9 +154,9 @@ def _insert(
         ),
         names=sql.SQL(", ").join(map(sql.Identifier, columns)),
         order=sql.SQL(", ").join(map(sql.Identifier, list(columns)[:_ORDERING_COLUMNS])),
+        returning=sql.SQL(" RETURNING " if returning else "") + sql.SQL(", ").join(map(sql.Identifier, returning)),
     )
-    inserted = connection.execute(statement, {**columns, **(arrays or {})}).rowcount
-    return WriteCount(inserted, count - inserted)
+    return connection.execute(statement, {**columns, **(arrays or {})})
 
 
 def _array_cast(values: Values) -> str:
@@ -141,7 +165,14 @@ def _array_cast(values: Values) -> str:
     return "::bytea[]" if isinstance(values[0], bytes) else "::text[]"
 
 
-def _write_heads(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:
+def _write_heads(connection: psycopg.Connection, given: Sequence[Observation]) -> list[Observation]:
+    """The observations whose frame had none before; of several of one frame the first."""
+    of_frame: dict[tuple[str, datetime], Observation] = {}
+    for each in given:
+        of_frame.setdefault((each.camera_id, each.captured_at), each)
+    observations = list(of_frame.values())
+    if not observations:
+        return []
     columns: dict[str, Values] = {
         "camera_id": [each.camera_id for each in observations],
         "captured_at": TimeColumn([each.captured_at for each in observations]),
@@ -163,13 +194,15 @@ def _write_heads(connection: psycopg.Connection, observations: Sequence[Observat
     expressions = {name: f"NULLIF({name}, 'NaN')" for name in ("brightness", "sharpness")}
     expressions["appearance"] = "CASE WHEN _length > 0 THEN (%(all_looks)s)[_end - _length + 1 : _end] END"
     arrays = {"all_looks": Column(np.concatenate([_NO_LOOK, *looks]), np.float32)}
-    return _insert(connection, "observations", columns, expressions, arrays)
+    key = ("camera_id", "captured_at")
+    new = set(_inserted(connection, "observations", columns, expressions, arrays, returning=key))
+    return [each for frame, each in of_frame.items() if frame in new]
 
 
-def _write_detections(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:
+def _write_detections(connection: psycopg.Connection, observations: Sequence[Observation]) -> int:
     filled = [each for each in observations if len(each.detections)]
     if not filled:
-        return WriteCount(0, 0)
+        return 0
     lengths = [len(each.detections) for each in filled]
     kinds = [_kinds(each) for each in filled]
     columns: dict[str, Values] = {
@@ -205,10 +238,10 @@ def _kinds(observation: Observation) -> tuple[list[str], list[str], Int64Array, 
     return names, versions, ids, values
 
 
-def _write_tracks(connection: psycopg.Connection, observations: Sequence[Observation]) -> WriteCount:
+def _write_tracks(connection: psycopg.Connection, observations: Sequence[Observation]) -> int:
     filled = [each for each in observations if len(each.tracks)]
     if not filled:
-        return WriteCount(0, 0)
+        return 0
     lengths = [len(each.tracks) for each in filled]
     positions = np.concatenate([each.positions for each in filled])
     columns: dict[str, Values] = {
@@ -226,10 +259,10 @@ def _write_tracks(connection: psycopg.Connection, observations: Sequence[Observa
     return _insert(connection, "tracks", columns, {"detection_index": "NULLIF(detection_index, -1)"})
 
 
-def _write_forecasts(connection: psycopg.Connection, forecasts: Sequence[Forecast]) -> WriteCount:
+def _write_forecasts(connection: psycopg.Connection, forecasts: Sequence[Forecast]) -> int:
     """Paths and log probabilities vary in number, so each is sent as one array and cut by the server."""
     if not forecasts:
-        return WriteCount(0, 0)
+        return 0
     modes = np.array([len(each.paths) for each in forecasts])
     origins = np.stack([each.origin for each in forecasts])
     velocities = np.stack([each.velocity for each in forecasts])
@@ -263,7 +296,9 @@ def _write_forecasts(connection: psycopg.Connection, forecasts: Sequence[Forecas
     return _insert(connection, "forecasts", columns, expressions, arrays)
 
 
-def _write_scores(connection: psycopg.Connection, scores: Sequence[ForecastScore]) -> WriteCount:
+def _write_scores(connection: psycopg.Connection, scores: Sequence[ForecastScore]) -> int:
+    if not scores:
+        return 0
     columns: dict[str, Values] = {
         "camera_id": [each.camera_id for each in scores],
         "made_at": TimeColumn([each.made_at for each in scores]),
@@ -279,7 +314,8 @@ def _write_scores(connection: psycopg.Connection, scores: Sequence[ForecastScore
     errors = ("ade", "fde", "best_ade", "best_fde", "constant_velocity_ade", "constant_velocity_fde")
     for name in errors:
         columns[name] = _nullable([getattr(each, name) for each in scores], np.float64)
-    return _insert(connection, "forecast_scores", columns, {name: f"NULLIF({name}, 'NaN')" for name in errors})
+    computed = {name: f"NULLIF({name}, 'NaN')" for name in errors}
+    return _insert(connection, "forecast_scores", columns, computed)
 
 
 def _box_columns(xyxy: npt.NDArray[np.float32]) -> dict[str, Values]:

@@ -136,6 +136,19 @@ def test_replay_changes_nothing(connection: psycopg.Connection, camera_id: str, 
     assert read_frame_rows(connection, camera_id, *EVER) == rows
 
 
+def test_a_frame_has_one_result(connection: psycopg.Connection, camera_id: str, observe: Observe) -> None:
+    """Analysed again with another result, as by a model promoted between a kill and the restart."""
+    first = [observe(sequence, objects=1) for sequence in range(3)]
+    other = [replace(observe(sequence, objects=3), detector_version="2") for sequence in range(4)]
+    write_observations(connection, [*first, other[2]])
+    before = dump(connection, camera_id)
+    counts = write_observations(connection, other[:3])
+    assert dump(connection, camera_id) == before
+    assert counts["detections"] == WriteCount(0, 9)
+    write_observations(connection, other)
+    assert [len(found) for found in read_detections(connection, camera_id, *EVER).values()] == [1, 1, 1, 3]
+
+
 def test_days_arrive_in_any_order(connection: psycopg.Connection, camera_id: str, observe: Observe) -> None:
     days = [START + timedelta(days=offset) for offset in (0, -40, 400, -39, 1)]
     given = [observe(0, start=day) for day in days]
@@ -205,8 +218,7 @@ def test_gaps_are_found(connection: psycopg.Connection, camera_id: str, observe:
 
 
 def test_forecasts_by_model(connection: psycopg.Connection, camera_id: str, observe: Observe) -> None:
-    write_observations(connection, [observe(0, version="1")])
-    write_observations(connection, [observe(0, version="2")])
+    write_observations(connection, [observe(0, version="1"), observe(3, version="2")])
     assert len(read_forecasts(connection, camera_id, *EVER)) == 6
     for read in (read_forecasts, read_scores):
         found = read(connection, camera_id, *EVER, model="forecaster", model_version="2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +34,11 @@ Write = Callable[..., list[ForecastScore]]
 
 @pytest.fixture
 def write(camera_id: str, observe: Observe) -> Write:
-    """Stores a forecast of each of `tracks` (id → class, steps that came, None: still open) made at `moment`."""
+    """Stores a forecast of each of `tracks` (id → class, steps that came, None: still open) made at `moment`.
+
+    Each call with a frame of its own.
+    """
+    frames = itertools.count()
 
     def run(
         connection: psycopg.Connection,
@@ -53,7 +58,8 @@ def write(camera_id: str, observe: Observe) -> Write:
                 errors = random.uniform(0, 2, 6).tolist() if steps else [None] * 6
                 status = "scored" if steps == 12 else "track_ended"
                 scores.append(ForecastScore(*identity, "forecaster", version, "m", status, steps, *errors))
-        given = replace(observe(0, objects=0), captured_at=moment, forecasts=tuple(forecasts), scores=tuple(scores))
+        at = moment + timedelta(milliseconds=next(frames))
+        given = replace(observe(0, objects=0), captured_at=at, forecasts=tuple(forecasts), scores=tuple(scores))
         write_observations(connection, [given])
         return scores
 
