@@ -66,7 +66,8 @@ class HomographyPlane:
         for (x, y), (u, v) in zip(pixels, metres, strict=True):
             rows.append([x, y, 1, 0, 0, 0, -u * x, -u * y, -u])
             rows.append([0, 0, 0, x, y, 1, -v * x, -v * y, -v])
-        _, singular, right = np.linalg.svd(np.asarray(rows))
+        # The full left side grows with the square of the pairs; four of them need the full right side.
+        _, singular, right = np.linalg.svd(np.asarray(rows), full_matrices=len(pixels) == 4)
         if singular[7] < 1e-9 * singular[0]:
             raise InvalidInputError("point pairs: three or more of them lie on one line")
         return cls(right[-1].reshape(3, 3) / right[-1, -1])

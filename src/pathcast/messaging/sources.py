@@ -147,7 +147,7 @@ class ImageFolder:
         """Raises InvalidInputError where the folder is missing, has no images, or `fps` is not given."""
         if not path.is_dir():
             raise InvalidInputError(f"image folder {path}: no such folder", hint="check the path")
-        images = (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        images = (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir())
         found = sorted(images, key=natural_order)
         if not found:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
@@ -174,7 +174,10 @@ class ImageFolder:
                 _log.error("image %s is left out: %s", file, error.message)
 
     def _read(self, index: int, file: Path) -> SourceImage:
-        data = file.read_bytes()
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise InvalidInputError(f"image {file}: {error.strerror}") from error
         if file.suffix.lower() in _JPEG_SUFFIXES:
             return SourceImage(index, *jpeg_size(data), data)
         image = cv2.imread(str(file), cv2.IMREAD_COLOR)
@@ -287,7 +290,9 @@ def open_source(
 
 def _encoded(index: int, image: Any, quality: int) -> SourceImage:
     height, width = image.shape[:2]
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    fits, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not fits:
+        raise InvalidInputError(f"frame {index}: expected sides that JPEG can have, got {width} x {height} pixels")
     return SourceImage(index, width, height, data.tobytes())
 
 

@@ -104,6 +104,7 @@ class StreamSessions:
         does not answer, all frames of the call are refused, and count as lost.
         """
         self._release_idle()
+        began = self._clock()
         answers: list[Answer] = [None] * len(requests)
         taken: list[_Taken] = []
         for row, request in enumerate(requests):
@@ -120,6 +121,10 @@ class StreamSessions:
             session = self._sessions.get(request.sequence)
             if request.end and session is not None and session.client == request.client:
                 self._close(request.sequence)
+        # Whoever has to wait for this call is not silent.
+        took = self._clock() - began
+        for session in self._sessions.values():
+            session.used_at += took
         return answers
 
     def close(self) -> None:

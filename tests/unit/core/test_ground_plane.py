@@ -1,5 +1,7 @@
 """Pixels to metres and back, held against published ground truth where it is at hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +47,16 @@ def test_tsai_matches_the_world_coordinates_of_the_ground_truth():
     feet = [[499 + 31.03 / 2, 158 + 75.17], [258 + 32.913 / 2, 219 + 88.702], [633 + 42.338 / 2, 242 + 81.074]]
     world = [[-4.1554, -7.3591], [-11.306, -5.5995], [-9.0323, -12.587]]
     assert np.abs(PLAZA.to_ground(feet) - world).max() < 0.15
+
+
+def test_many_point_pairs_take_little_memory():
+    pixels = np.random.default_rng(0).uniform(0, 700, (3_000, 2))
+    tracemalloc.start()
+    fitted = HomographyPlane.from_point_pairs(pixels, SLANTED.to_ground(pixels))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30e6
+    np.testing.assert_allclose(fitted.to_ground(pixels), SLANTED.to_ground(pixels), rtol=1e-6)
 
 
 def test_point_pairs_recover_the_homography():

@@ -155,6 +155,18 @@ def test_a_broken_image_leaves_a_visible_gap(tmp_path: Path, caplog: pytest.LogC
     assert "3.png is left out" in caplog.text
 
 
+def test_what_only_has_the_name_of_an_image_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (0, 4):
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), picture(number))
+    (tmp_path / "1.jpg").mkdir()
+    (tmp_path / "2.jpg").symlink_to(tmp_path / "nowhere")
+    cv2.imwrite(str(tmp_path / "3.png"), np.zeros((1, 70_000, 3), np.uint8))
+    # A folder is no image; the others leave a gap.
+    assert [image.index for image in ImageFolder(tmp_path, fps=5)] == [0, 3]
+    assert "2.jpg is left out: image" in caplog.text
+    assert "3.png is left out: frame 2: expected sides that JPEG can have, got 70000 x 1 pixels" in caplog.text
+
+
 @pytest.mark.parametrize(("fps", "reason"), [(5, "no images"), (None, "no images")])
 def test_empty_folder(tmp_path: Path, fps: float | None, reason: str) -> None:
     with pytest.raises(InvalidInputError, match=reason):

@@ -206,6 +206,26 @@ def test_idle_sessions_are_released_and_only_they(bench):
     assert len(bench.sessions) == 1
 
 
+def test_time_that_the_models_take_is_nobodys_silence(bench):
+    bench.feed(1, range(2))
+    bench.feed(2, range(2))
+    detect = bench.detector.detect
+
+    def stalled(images):
+        bench.now_s += IDLE_LIMIT_S + 1
+        bench.detector.detect = detect
+        return detect(images)
+
+    bench.detector.detect = stalled
+    # The next frame of the one, and that of the other, which waited behind it.
+    for sequence, index in ((1, 2), (1, 3), (2, 2)):
+        (seen,) = bench.feed(sequence, [index])
+        assert seen.sequence == index
+    bench.now_s += IDLE_LIMIT_S + 1
+    (refused,) = bench.ask(a_request(2, 3))
+    assert "it is not open" in refused.message
+
+
 @pytest.mark.parametrize(
     ("camera", "complaint"),
     [
