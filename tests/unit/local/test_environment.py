@@ -1,9 +1,12 @@
 import stat
+import subprocess
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from pathcast.core.errors import InvalidInputError
 from pathcast.core.settings import PlatformSettings, load_settings
 from pathcast.local.environment import settings_variables, write_environment_file
 from pathcast.local.parts import Site
@@ -40,6 +43,43 @@ def test_settings_do_not_show_secrets(tmp_path):
     shown = repr(site(tmp_path).settings()) + repr(site(tmp_path))
     credentials = vars(Credentials.load_or_generate(tmp_path))
     assert not any(secret in shown for secret in credentials.values())
+
+
+NAMES = [
+    "plain",
+    "with space",
+    "it's",
+    "do$llar",
+    "hash #x",
+    'quo"te',
+    " lead",
+    "ümlaut",
+    "a&b",
+    "(1)",
+    "~",
+    "`x`",
+    "a;b",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shell_and_the_services_read_the_same(name, tmp_path, monkeypatch):
+    settings = site(tmp_path).settings().model_copy(update={"workspace": tmp_path / name / "workspace"})
+    for variable in settings_variables(settings):
+        monkeypatch.delenv(variable, raising=False)
+    write_environment_file(settings, tmp_path)
+    assert load_settings(tmp_path) == settings
+    sourced = 'set -a; . "$0"; printenv PATHCAST_WORKSPACE; printenv PATHCAST_DATABASE_URL'
+    shell = subprocess.run(["sh", "-c", sourced, tmp_path / "platform.env"], capture_output=True, text=True, check=True)
+    expected = f"{settings.workspace}\n{settings.database_url.get_secret_value()}\n"
+    assert (shell.stdout, shell.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize("name", ["back\\slash", "line\nbreak", "${HOME}'s"])
+def test_what_they_would_read_differently_is_refused(name, tmp_path):
+    settings = site(tmp_path).settings().model_copy(update={"workspace": tmp_path / name})
+    with pytest.raises(InvalidInputError, match="PATHCAST_WORKSPACE: .* cannot stand in platform.env"):
+        write_environment_file(settings, tmp_path)
 
 
 @given(st.booleans(), st.text("abcdefghijklmnopqrstuvwxyz0123456789-:/", min_size=1))
