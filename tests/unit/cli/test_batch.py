@@ -86,7 +86,12 @@ def test_a_source_is_not_written_over(clip: Path, tmp_path: Path, restart: tuple
     (tmp_path / "gate").symlink_to(out)
     with pytest.raises(InvalidInputError, match="would be written over it"):
         run(out, tmp_path, *restart)
-    assert source.read_bytes() == before
+    # What a run has not finished is in a folder that it clears.
+    (out / "unfinished").mkdir()
+    kept = source.rename(out / "unfinished" / "mine.mp4")
+    with pytest.raises(InvalidInputError, match="would be written over it"):
+        run(kept, out, *restart)
+    assert kept.read_bytes() == before
 
 
 def test_files_of_a_folder_that_are_not_read_are_told(clip: Path, tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ def test_sequences_behind_links_are_found_once(tmp_path: Path) -> None:
     (tmp_path / "raw" / "linked").symlink_to(tmp_path / "store")
     (tmp_path / "raw" / "round").symlink_to(tmp_path / "raw")
     assert find_sequences([tmp_path / "raw"]) == (tmp_path / "raw" / "linked" / "two", one)
+    # Of several ways to one the first by name is taken, whatever order the file system has.
+    for name in ("9", "0", "5"):
+        (tmp_path / "raw" / name).symlink_to(tmp_path / "store" / "two")
+    assert find_sequences([tmp_path / "raw"]) == (tmp_path / "raw" / "0", one)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,14 @@ def test_a_fingerprint_tells_videos_apart(clip: Path) -> None:
     assert open_video(clip, 10).fingerprint() != same
 
 
+def test_a_longer_file_with_the_same_ends_is_another(tmp_path: Path) -> None:
+    prints = set()
+    for length in (3 << 20, 4 << 20):
+        (tmp_path / "0.png").write_bytes(bytes(length))
+        prints.add(open_video(tmp_path, 10).fingerprint())
+    assert len(prints) == 2
+
+
 def test_an_image_of_the_same_name_and_size_is_another(tmp_path: Path) -> None:
     prints = set()
     for shade in (1, 2):
