@@ -5,8 +5,7 @@ import math
 import sys
 from typing import Literal
 
-from prometheus_client import start_http_server
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pathcast.core.errors import PathcastError
@@ -14,7 +13,7 @@ from pathcast.core.settings import from_environment, load_settings
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.security import KafkaSecurity
-from pathcast.messaging.service import ServiceSettings, configure_logging, stop_signals
+from pathcast.messaging.service import ServiceSettings, configure_logging, metrics_page, stop_signals
 from pathcast.messaging.sources import DEFAULT_QUALITY, open_source
 from pathcast.monitoring.metrics import ServiceMetrics
 
@@ -36,9 +35,9 @@ class ProducerSettings(BaseSettings):
     )
 
     cameras: dict[str, str]
-    fps: float | None = None
+    fps: float | None = Field(None, gt=0, allow_inf_nan=False)
     pace: PositiveFloat | Literal["fast"] = 1.0
-    quality: int = DEFAULT_QUALITY
+    quality: int = Field(DEFAULT_QUALITY, ge=1, le=100)
     skip_stale: bool = False
 
 
@@ -76,10 +75,9 @@ def main() -> int:
         service = from_environment(ServiceSettings)
         configure_logging(SERVICE, service.log_level)
         platform, cameras = load_settings(), camera_streams(load_producer_settings())
-        if service.metrics_port:
-            start_http_server(service.metrics_port, service.metrics_host, registry=metrics.registry)
         security = KafkaSecurity.of(platform)
         with (
+            metrics_page(service, metrics),
             stop_signals() as stop,
             RecordProducer(platform.kafka_bootstrap, client_id=SERVICE, security=security) as producer,
         ):

@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+from pydantic import PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pathcast.core.camera import Camera
@@ -46,13 +47,13 @@ class AnalyzerSettings(BaseSettings):
     are not its defaults, by name, as `settings` in the best.json of `pathcast tune tracker`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PATHCAST_ANALYZER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PATHCAST_ANALYZER_", frozen=True, extra="ignore", allow_inf_nan=False)
 
     detector: str = "detector"
     forecaster: str = "forecaster"
-    batch_frames: int = 16
-    checkpoint_s: float = 2.0
-    max_age_s: float | None = None
+    batch_frames: PositiveInt = 16
+    checkpoint_s: PositiveFloat = 2.0
+    max_age_s: PositiveFloat | None = None
     tracker: dict[str, Any] = {}
 
 

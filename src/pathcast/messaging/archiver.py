@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pathcast.core.clock import Clock, SystemClock
@@ -36,14 +37,14 @@ _log = logging.getLogger(__name__)
 class ArchiverSettings(BaseSettings):
     """How the archiver works, from `PATHCAST_ARCHIVER_*` variables; see `PackLimits` and `housekeeping`."""
 
-    model_config = SettingsConfigDict(env_prefix="PATHCAST_ARCHIVER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PATHCAST_ARCHIVER_", frozen=True, extra="ignore", allow_inf_nan=False)
 
-    pack_seconds: float = 4.0
-    pack_max_bytes: int = 64 * 2**20
-    flush_s: float = 6.0
-    offset_s: float = 1.0
-    batch_records: int = 64
-    housekeeping_s: float = 3600.0
+    pack_seconds: float = Field(4.0, ge=0.001)
+    pack_max_bytes: PositiveInt = 64 * 2**20
+    flush_s: PositiveFloat = 6.0
+    offset_s: PositiveFloat = 1.0
+    batch_records: PositiveInt = 64
+    housekeeping_s: PositiveFloat = 3600.0
 
     @property
     def limits(self) -> PackLimits:

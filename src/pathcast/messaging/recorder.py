@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 
 import psycopg
+from pydantic import PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pathcast.core.clock import Clock, SystemClock
@@ -35,10 +36,10 @@ class RecorderSettings(BaseSettings):
     Rows are written when `batch_records` records of a partition have come, or `flush_s` after the first.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PATHCAST_RECORDER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PATHCAST_RECORDER_", frozen=True, extra="ignore", allow_inf_nan=False)
 
-    batch_records: int = 256
-    flush_s: float = 0.5
+    batch_records: PositiveInt = 256
+    flush_s: PositiveFloat = 0.5
 
 
 class RecorderWorker:

@@ -16,6 +16,7 @@ import psycopg
 from kafka.errors import KafkaError
 from minio.error import MinioException
 from prometheus_client import start_http_server
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from tenacity import (
     RetryCallState,
@@ -51,14 +52,17 @@ _log = logging.getLogger(__name__)
 
 
 class ServiceSettings(BaseSettings):
-    """What differs between the processes of one platform, from `PATHCAST_*` variables."""
+    """What differs between the processes of one platform, from `PATHCAST_*` variables.
+
+    At a `metrics_port` of 0 there is no metrics page.
+    """
 
     model_config = SettingsConfigDict(env_prefix="PATHCAST_", frozen=True, extra="ignore")
 
-    instance_index: int = 0
-    instance_replicas: int = 1
+    instance_index: int = Field(0, ge=0)
+    instance_replicas: int = Field(1, ge=1)
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0
+    metrics_port: int = Field(0, ge=0, le=65_535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @property
@@ -130,23 +134,38 @@ def start_service(
     configure_logging(name, settings.log_level)
     metrics = ServiceMetrics(name)
     with stop_signals() as stop:
-        server = None
-        if settings.metrics_port:
-            server, _ = start_http_server(settings.metrics_port, settings.metrics_host, registry=metrics.registry)
         try:
-            _log.info("started instance=%d/%d", settings.instance_index, settings.instance_replicas)
-            run_service(build(settings, metrics), metrics=metrics, stop=stop)
-            _log.info("stopped")
+            with metrics_page(settings, metrics):
+                _log.info("started instance=%d/%d", settings.instance_index, settings.instance_replicas)
+                run_service(build(settings, metrics), metrics=metrics, stop=stop)
+                _log.info("stopped")
         except PathcastError as error:
             _log.error("stopped: %s", error)
             return 1
         except Exception:
             _log.exception("stopped by a fault")
             return 1
-        finally:
-            if server is not None:
-                server.shutdown()
     return 0
+
+
+@contextmanager
+def metrics_page(settings: ServiceSettings, metrics: ServiceMetrics) -> Iterator[None]:
+    """Serve the metrics meanwhile, where the settings give a port; PathcastError where the page cannot be opened."""
+    if not settings.metrics_port:
+        yield
+        return
+    try:
+        server, _ = start_http_server(settings.metrics_port, settings.metrics_host, registry=metrics.registry)
+    except (OSError, UnicodeError) as error:
+        raise PathcastError(
+            f"the metrics page cannot listen at {settings.metrics_host}:{settings.metrics_port}: {error}",
+            hint="set PATHCAST_METRICS_PORT to a free port (0: no page), "
+            "and PATHCAST_METRICS_HOST to an address of this host",
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:

@@ -5,6 +5,7 @@ A family says it in its own definition; a family from outside may bring signals 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -103,6 +104,17 @@ class Signal:
     absent: str = ""
 
 
+_NUMBERS: Mapping[str, tuple[str, Callable[[float], bool]]] = {
+    "window_minutes": ("a number from 1/60 (a second) to 5256000 (ten years)", lambda n: 1 / 60 <= n <= 5_256_000),
+    "reference_hours": ("a positive number up to 87600 (ten years)", lambda n: 0 < n <= 87_600),
+    "min_windows": ("a whole number of at least 2", lambda n: isinstance(n, int) and n >= 2),
+    "confidence": ("a number between 0 and 1", lambda n: 0 < n < 1),
+    # Of the shortest window, looks are a microsecond apart.
+    "looks": ("a whole number from 1 to 1000000", lambda n: isinstance(n, int) and 1 <= n <= 1_000_000),
+}
+"""The numbers of `Monitoring` that configuration may change, what each has to be, and whether a number is that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Monitoring:
     """Bad performance of a family: an alarm of any of its signals, at a camera, in a window.
@@ -123,19 +135,25 @@ class Monitoring:
         """With other numbers, as configuration gives them.
 
         window_minutes, reference_hours, min_windows, confidence, looks, and `signals`, a mapping of names to
-        thresholds (null: not watched).
+        thresholds (null: not watched). Raises InvalidInputError, naming the setting, where one is unknown or wrong.
         """
-        known = {"window_minutes", "reference_hours", "min_windows", "confidence", "looks", "signals"}
-        if unknown := set(changes) - known:
-            raise InvalidInputError(
-                f"monitoring: expected settings of {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}"
-            )
-        thresholds = dict(changes.get("signals", {}))
+        if unknown := set(changes) - {*_NUMBERS, "signals"}:
+            known = ", ".join(sorted({*_NUMBERS, "signals"}))
+            raise InvalidInputError(f"expected settings of {known}, got {', '.join(sorted(unknown))}")
+        for name, (expected, fits) in _NUMBERS.items():
+            if name in changes and not (_is_number(changes[name]) and fits(changes[name])):
+                raise InvalidInputError(f"{name}: expected {expected}, got {changes[name]!r}")
+        thresholds = changes.get("signals", {})
+        if not isinstance(thresholds, Mapping):
+            raise InvalidInputError(f"signals: expected a mapping of names to thresholds, got {thresholds!r}")
         names = {signal.name for signal in self.signals}
         if unknown := set(thresholds) - names:
             raise InvalidInputError(
-                f"monitoring: expected signals of {', '.join(sorted(names))}, got {', '.join(sorted(unknown))}"
+                f"signals: expected signals of {', '.join(sorted(names)) or 'none'}, got {', '.join(sorted(unknown))}"
             )
+        for name, threshold in thresholds.items():
+            if threshold is not None and not _is_number(threshold):
+                raise InvalidInputError(f"signals: {name}: expected a finite number or null, got {threshold!r}")
         chosen = [
             replace(signal, threshold=float(thresholds.get(signal.name, signal.threshold)))
             for signal in self.signals
@@ -147,3 +165,7 @@ class Monitoring:
         if "reference_hours" in changes:
             numbers["reference"] = timedelta(hours=float(changes["reference_hours"]))
         return replace(self, signals=tuple(chosen), **numbers)
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) <= sys.float_info.max

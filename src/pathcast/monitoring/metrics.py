@@ -108,11 +108,16 @@ class ServiceMetrics:
         self._dead.labels(self.service, topic, "late" if late else "bad").inc()
 
     def rebuilt(self, error: BaseException) -> None:
-        self._rebuilds.labels(self.service, type(error).__name__).inc()
+        """Count a rebuild under the client's error behind the platform's own, which tells the servers apart."""
+        self._rebuilds.labels(self.service, type(error.__cause__ or error).__name__).inc()
 
     def lag(self, record_timestamp_ms: int, now_s: float) -> None:
-        """Lag by the record's own timestamp; `now_s` is seconds since the Unix epoch."""
-        self._behind(max(now_s - record_timestamp_ms / 1_000, 0.0))
+        """Lag by the record's own timestamp; `now_s` is seconds since the Unix epoch.
+
+        A record that the client cannot read has a negative timestamp, which says nothing.
+        """
+        if record_timestamp_ms >= 0:
+            self._behind(max(now_s - record_timestamp_ms / 1_000, 0.0))
 
     def caught_up(self) -> None:
         """No record waits now."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pathcast.core.errors import InvalidInputError
 from pathcast.monitoring.definition import Monitoring
 
 
@@ -29,6 +31,19 @@ class MonitorSettings(BaseSettings):
     cool_down_hours: float = Field(6.0, ge=0)
     runs_a_day: int = Field(2, ge=0)
 
-    def definition_of(self, family: str, monitoring: Monitoring) -> Monitoring:
-        """The family's own definition with the changes that the settings make to it."""
-        return monitoring.changed(self.definitions.get(family, {}))
+    def definition_of(self, family: str, monitoring: Monitoring, known: Collection[str]) -> Monitoring:
+        """The family's own definition with the changes that the settings make to it.
+
+        Raises InvalidInputError where a change is not possible, or is of a family that is neither this one nor among
+        the `known` ones.
+        """
+        where = "PATHCAST_MONITOR_DEFINITIONS"
+        families = {family, *known}
+        if unknown := set(self.definitions) - families:
+            raise InvalidInputError(
+                f"{where}: expected families of {', '.join(sorted(families))}, got {', '.join(sorted(unknown))}"
+            )
+        try:
+            return monitoring.changed(self.definitions.get(family, {}))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{where}: {family}: {error.message}") from error

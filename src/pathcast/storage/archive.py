@@ -38,19 +38,26 @@ class FrameArchive:
 
     @classmethod
     def connect(cls, platform: PlatformSettings) -> Self:
-        """The archive of `platform`; nothing is sent yet."""
-        client = Minio(
-            platform.s3_endpoint,
-            access_key=platform.s3_access_key.get_secret_value(),
-            secret_key=platform.s3_secret_key.get_secret_value(),
-            secure=platform.s3_secure,
-            # The client's own are five minutes and five repetitions; the services repeat by themselves.
-            http_client=urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=5, read=30),
-                retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
-                cert_reqs="CERT_REQUIRED",
-            ),
+        """The archive of `platform`; nothing is sent yet. Raises PathcastError where its address is none."""
+        # The client's own are five minutes and five repetitions; the services repeat by themselves.
+        http_client = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=5, read=30),
+            retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+            cert_reqs="CERT_REQUIRED",
         )
+        try:
+            client = Minio(
+                platform.s3_endpoint,
+                access_key=platform.s3_access_key.get_secret_value(),
+                secret_key=platform.s3_secret_key.get_secret_value(),
+                secure=platform.s3_secure,
+                http_client=http_client,
+            )
+        except ValueError as error:
+            raise PathcastError(
+                f"the object store's address is not host:port: {error}",
+                hint="set PATHCAST_S3_ENDPOINT to host:port, without http:// and without a path",
+            ) from error
         return cls(client, platform.frames_bucket)
 
     def put(self, frames: Sequence[Frame]) -> tuple[FrameRow, ...]:
@@ -134,11 +141,15 @@ class FrameArchive:
 
 @contextmanager
 def object_store_errors(doing: str) -> Iterator[None]:
-    """Turn the client's errors into Pathcast's; `doing` completes "could not …"."""
+    """Turn the client's errors into Pathcast's; `doing` completes "could not …".
+
+    What is the server's own trouble (any status from 500 on, as 507 of a full disk) is a ServiceUnavailableError.
+    """
     try:
         yield
     except S3Error as error:
-        kind = ServiceUnavailableError if error.code in _RETRYABLE_CODES else PathcastError
+        retryable = error.code in _RETRYABLE_CODES or error.response.status >= 500
+        kind = ServiceUnavailableError if retryable else PathcastError
         raise kind(f"could not {doing}: {error.code}: {error.message}") from error
     except (HTTPError, InvalidResponseError, ServerError, OSError) as error:
         raise ServiceUnavailableError(

@@ -16,7 +16,7 @@ from pathcast.monitoring.settings import MonitorSettings
 from pathcast.monitoring.store import store_findings
 from pathcast.storage.connection import connect
 from pathcast.training.champion import keep_serving
-from pathcast.training.family import find_family
+from pathcast.training.family import find_family, known_families
 from pathcast.training.pipeline_step import step
 
 PIPELINE = "continuous_training"
@@ -56,11 +56,12 @@ def check_family(
     """Check the window of that length (the family's own where None) that ends at `until` (now, in whole minutes).
 
     The findings are stored, and alarms opened or closed by them; to check a window again changes nothing. Raises
-    InvalidInputError for an unknown family or camera, ServiceUnavailableError where the database is away.
+    InvalidInputError for an unknown family or camera and for wrong settings, ServiceUnavailableError where the
+    database is away.
     """
     found = find_family(family)
     monitor = monitor or from_environment(MonitorSettings)
-    definition = monitor.definition_of(found.name, found.monitoring)
+    definition = monitor.definition_of(found.name, found.monitoring, known_families())
     if window is not None:
         definition = replace(definition, window=window)
     end = until or datetime.now(UTC).replace(second=0, microsecond=0)

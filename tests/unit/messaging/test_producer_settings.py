@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from pathcast.core.errors import PathcastError
 from pathcast.messaging import sources
-from streaming.producer.__main__ import camera_streams, load_producer_settings
+from streaming.producer.__main__ import camera_streams, load_producer_settings, main
 
 LIVE = '{"gate": "rtsp://user:secret@host/live"}'
 
@@ -71,6 +72,11 @@ def test_a_camera_is_waited_for_however_long_it_is_away(
         ("CAMERAS", "rtsp://user:secret@host/live"),
         ("PACE", "0"),
         ("FPS", "secret"),
+        ("FPS", "0"),
+        ("FPS", "nan"),
+        ("FPS", "inf"),
+        ("QUALITY", "0"),
+        ("QUALITY", "101"),
     ],
 )
 def test_errors_name_variables_and_no_values(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
@@ -80,3 +86,17 @@ def test_errors_name_variables_and_no_values(monkeypatch: pytest.MonkeyPatch, na
         load_producer_settings()
     assert "secret" not in str(failure.value)
     assert failure.value.__context__ is None
+
+
+def test_a_metrics_port_in_use_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    platform = ("KAFKA_BOOTSTRAP", "DATABASE_URL", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "TRITON_GRPC")
+    for name in (*platform, "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(f"PATHCAST_{name}", "not-used")
+    monkeypatch.setenv("PATHCAST_PRODUCER_CAMERAS", LIVE)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("PATHCAST_METRICS_PORT", str(port))
+        assert main() == 1
+    printed = capsys.readouterr().err
+    assert f"the metrics page cannot listen at 127.0.0.1:{port}" in printed
+    assert "secret" not in printed

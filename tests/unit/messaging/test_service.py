@@ -66,6 +66,14 @@ def test_infrastructure_errors_rebuild_from_durable_state() -> None:
     assert (script.built, script.finished, script.closed) == (4, 1, 4)
 
 
+def test_a_rebuild_counts_under_the_client_s_error() -> None:
+    try:
+        raise ServiceUnavailableError("could not write rows") from psycopg.OperationalError("gone")
+    except ServiceUnavailableError as error:
+        script = Script(error, "stop")
+    assert script.run() == "ServiceUnavailableError:0 OperationalError:1 "
+
+
 def test_faults_of_the_code_end_the_service() -> None:
     script = Script(None, KeyError("a fault"))
     with pytest.raises(KeyError):

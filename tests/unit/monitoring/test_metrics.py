@@ -74,6 +74,13 @@ def test_lag_is_by_the_records_own_time(produced_ms: int, now_s: float, lag_s: f
     assert sample(metrics, "pathcast_lag_seconds") == lag_s
 
 
+def test_a_record_without_a_time_says_nothing_of_the_lag() -> None:
+    metrics = ServiceMetrics("test", elapsed=lambda: 0.0)
+    metrics.lag(1_000, 3.0)
+    metrics.lag(-1, 1_800_000_000.0)
+    assert sample(metrics, "pathcast_lag_seconds") == 2
+
+
 def test_lag_grows_while_nothing_is_processed_and_ends_where_nothing_waits() -> None:
     elapsed_s = 0.0
     metrics = ServiceMetrics("test", elapsed=lambda: elapsed_s)

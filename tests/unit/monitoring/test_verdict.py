@@ -165,15 +165,40 @@ def test_configuration_changes_numbers_and_nothing_else():
     assert changed.signals[0].read is given_signal.read
     assert monitoring.changed({}) == monitoring
     assert monitoring.changed({"signals": {"speed": None}}).signals == ()
+    shortest = monitoring.changed({"window_minutes": 1 / 60, "looks": 1_000_000, "min_windows": 2})
+    assert shortest.window / shortest.looks == timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"windows": 3}, "expected settings of confidence, looks, .*, got windows"),
-        ({"signals": {"colour": 1}}, "expected signals of speed, got colour"),
+        ({"signals": {"colour": 1}}, "signals: expected signals of speed, got colour"),
+        ({"signals": ["speed"]}, r"signals: expected a mapping of names to thresholds, got \['speed'\]"),
+        ({"signals": None}, "signals: expected a mapping of names to thresholds, got None"),
+        ({"signals": {"speed": "much"}}, "signals: speed: expected a finite number or null, got 'much'"),
+        ({"signals": {"speed": float("nan")}}, "signals: speed: expected a finite number or null, got nan"),
+        ({"signals": {"speed": 10**400}}, "signals: speed: expected a finite number or null, got 1000"),
+        ({"signals": {"speed": True}}, "signals: speed: expected a finite number or null, got True"),
+        ({"window_minutes": 0}, r"window_minutes: expected a number from 1/60 \(a second\) to 5256000 .*, got 0"),
+        ({"window_minutes": -30}, "window_minutes: expected a number from .*, got -30"),
+        ({"window_minutes": 1e-9}, "window_minutes: expected a number from .*, got 1e-09"),
+        ({"window_minutes": 1e15}, r"window_minutes: expected a number from .*, got 1000000000000000.0"),
+        ({"window_minutes": "abc"}, "window_minutes: expected a number from .*, got 'abc'"),
+        ({"window_minutes": float("nan")}, "window_minutes: expected a number from .*, got nan"),
+        ({"reference_hours": -1}, "reference_hours: expected a positive number up to 87600 .*, got -1"),
+        ({"reference_hours": float("inf")}, "reference_hours: expected a positive number up to 87600 .*, got inf"),
+        ({"min_windows": 1}, "min_windows: expected a whole number of at least 2, got 1"),
+        ({"min_windows": 2.5}, "min_windows: expected a whole number of at least 2, got 2.5"),
+        ({"min_windows": "four"}, "min_windows: expected a whole number of at least 2, got 'four'"),
+        ({"min_windows": None}, "min_windows: expected a whole number of at least 2, got None"),
+        ({"confidence": 2}, "confidence: expected a number between 0 and 1, got 2"),
+        ({"confidence": 1}, "confidence: expected a number between 0 and 1, got 1"),
+        ({"confidence": 0}, "confidence: expected a number between 0 and 1, got 0"),
+        ({"looks": 0}, "looks: expected a whole number from 1 to 1000000, got 0"),
+        ({"looks": 10**7}, "looks: expected a whole number from 1 to 1000000, got 10000000"),
     ],
 )
-def test_unknown_configuration_is_refused(changes, message):
+def test_unknown_and_wrong_configuration_is_refused(changes, message):
     with pytest.raises(InvalidInputError, match=message):
         Monitoring((signal(),)).changed(changes)
