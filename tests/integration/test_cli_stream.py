@@ -68,7 +68,14 @@ def test_cameras_are_known_before_their_frames(platform: Platform, tmp_path: Pat
     assert one is not None
     assert two is not None
     assert one.units == "m"
-    assert dict(two.classify) == {"*": "signs"}
+    assert two.classify == {"*": "signs"}
+    for table, expected in (("", {"*": "signs"}), ("[classify]\n", {})):
+        files[1].write_text(f'camera_id = "two"\n{table}')
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        with connect(platform.settings().database_url, application_name="test") as connection:
+            two = read_camera(connection, "two")
+        assert two is not None
+        assert two.classify == expected
     files[1].write_text('camera_id = "two"\n[classify]\n"lorry" = "signs"\n')
     with pytest.raises(InvalidInputError, match="lorry"):
         CliRunner().invoke(app, arguments, catch_exceptions=False)

@@ -29,7 +29,7 @@ def camera(
     described = read_descriptions(files)
     describe(load_settings(state_dir), described)
     for each in described:
-        asked = ", ".join(sorted(set(each.classify.values())))
+        asked = ", ".join(sorted(set((each.classify or {}).values())))
         Console().print(
             f"{each.camera_id}: positions in {each.units}{f', asks {asked}' if asked else ''}",
             markup=False,
@@ -44,13 +44,13 @@ def read_descriptions(files: Sequence[Path]) -> list[Camera]:
 
     described = [read_camera_file(file) for file in files]
     for each in described:
-        for key in each.classify.keys() - {EVERY_CLASS}:
+        for key in (each.classify or {}).keys() - {EVERY_CLASS}:
             class_number(key)
     return described
 
 
 def describe(settings: PlatformSettings, cameras: Sequence[Camera]) -> None:
-    """Make the cameras known to the platform; what a description leaves out stays as it is."""
+    """Make the cameras known to the platform; what a description leaves out stays as it is, an empty table does not."""
     from pathcast.storage.cameras import upsert_camera
     from pathcast.storage.connection import connect
 
@@ -59,6 +59,4 @@ def describe(settings: PlatformSettings, cameras: Sequence[Camera]) -> None:
     with connect(settings.database_url, application_name="pathcast-camera") as connection:
         for each in cameras:
             plane = each.ground_plane
-            upsert_camera(
-                connection, each.camera_id, None if plane is None else plane.as_mapping(), each.classify or None
-            )
+            upsert_camera(connection, each.camera_id, None if plane is None else plane.as_mapping(), each.classify)

@@ -134,7 +134,7 @@ def sheet(
     source: Path = SOURCE,
     output: Path = typer.Option(Path("sheet.png"), dir_okay=False, help="The picture to write."),
     augmented: bool = typer.Option(False, help="As training varies them, instead of as they are."),
-    count: int = typer.Option(16, min=1, max=100, help="How many images."),
+    count: int = typer.Option(16, min=1, max=100, help="How many images at most."),
     seed: int = typer.Option(1, min=0, help="Seed of the choice and of the variations."),
     work: Path = WORK,
     classes: str = CLASSES,
@@ -144,8 +144,8 @@ def sheet(
 
     from pathcast.training.detector_sheet import draw_sheet
 
-    draw_sheet(_read(source, work, classes), output, vary=augmented, count=count, seed=seed)
-    Console().print(f"{output}: {count} images", markup=False, highlight=False)
+    drawn = draw_sheet(_read(source, work, classes), output, vary=augmented, count=count, seed=seed)
+    Console().print(f"{output}: {drawn} images", markup=False, highlight=False)
 
 
 @app.command("weights", epilog="Example: pathcast data weights yolox_nano.onnx --size nano --output nano")

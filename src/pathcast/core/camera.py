@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ class Camera:
     """A camera and, where it is calibrated, its view of the ground.
 
     `classify`: a class of the detector → the model that says of what kind its detections are (see
-    `pathcast.serving.detection_classifier`).
+    `pathcast.serving.detection_classifier`); empty: none is asked, None: not said.
     """
 
     camera_id: str
     ground_plane: GroundPlane | None = None
     frames_per_second: float | None = None
-    classify: Mapping[str, str] = field(default_factory=dict)
+    classify: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         check_camera_id(self.camera_id)
@@ -39,9 +39,10 @@ class Camera:
             raise InvalidInputError(
                 f"camera {self.camera_id}: frames_per_second must be positive, got {self.frames_per_second}"
             )
-        if not all(isinstance(text, str) and text for pair in self.classify.items() for text in pair):
+        asked = dict(self.classify or {})
+        if not all(isinstance(text, str) and text for pair in asked.items() for text in pair):
             raise InvalidInputError(
-                f"camera {self.camera_id}: classify: expected a class and a model each, got {dict(self.classify)}"
+                f"camera {self.camera_id}: classify: expected a class and a model each, got {asked}"
             )
 
     @property
@@ -72,7 +73,7 @@ class Camera:
             fields["frames_per_second"] = self.frames_per_second
         if self.ground_plane is not None:
             fields["calibration"] = self.ground_plane.as_mapping()
-        if self.classify:
+        if self.classify is not None:
             fields["classify"] = dict(self.classify)
         return fields
 
@@ -105,7 +106,7 @@ def camera_from_mapping(fields: Mapping[str, Any]) -> Camera:
             camera_id=fields["camera_id"],
             ground_plane=None if calibration is None else ground_plane_from_mapping(calibration),
             frames_per_second=fields.get("frames_per_second"),
-            classify=dict(fields.get("classify", {})),
+            classify=None if "classify" not in fields else dict(fields["classify"]),
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(f"camera: {error}") from error

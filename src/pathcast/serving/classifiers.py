@@ -83,7 +83,8 @@ def open_classifier(client: ModelServer, model: str) -> RemoteClassifier:
     if not client.ready(model):
         raise ServiceUnavailableError(
             f"model {model} is not loaded, and a camera asks for it",
-            hint="publish it (`pathcast pipeline run train_model`), or take it out of the camera's [classify]",
+            hint="publish it (`pathcast pipeline run train_model`), or take it out of the camera's [classify]: "
+            "`pathcast camera FILE`, where an empty table asks none",
         )
     return RemoteClassifier(client, model)
 

@@ -256,14 +256,12 @@ class FrameAnalyzer:
         return _Work(frame, session, detections, tracks, positions, image, statistics)
 
     def _classify(self, work: Sequence[_Work]) -> None:
-        asked = [item for item in work if item.session.camera.classify and len(item.detections)]
+        asked = [(item, wanted) for item in work if (wanted := item.session.camera.classify) and len(item.detections)]
         if self._classifier is None or not asked:
             return
         with self._stage("classify"):
-            said = self._classifier.classify(
-                [(item.session.camera.classify, item.detections, item.image) for item in asked]
-            )
-        for item, each in zip(asked, said, strict=True):
+            said = self._classifier.classify([(wanted, item.detections, item.image) for item, wanted in asked])
+        for (item, _), each in zip(asked, said, strict=True):
             item.classifications = each
 
     def _forecast(self, work: Sequence[_Work]) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.errors import InvalidInputError
+from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.detection.augmentation import AugmentationSettings, Sample, augmented, fitting_affine, warped
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.labelled import LabelledImages
@@ -22,8 +22,12 @@ _COLOURS = ((230, 60, 60), (240, 200, 40), (60, 200, 80), (200, 80, 220), (60, 1
 
 def draw_sheet(
     sets: Sequence[LabelledImages], path: Path, *, vary: bool = False, count: int = 16, seed: int = 1
-) -> None:
-    """Write `count` images, as they are or as training varies them, with their boxes, as one picture."""
+) -> int:
+    """Write `count` images, as they are or as training varies them, with their boxes, as one picture.
+
+    As they are, each image is drawn once at most. Returns how many were drawn. Raises PathcastError where the picture
+    cannot be written.
+    """
     if not cv2.haveImageWriter(path.name):
         raise InvalidInputError(f"{path}: expected the name of a picture, such as sheet.png")
     everything = [(labelled, image) for labelled in sets for image in labelled]
@@ -34,15 +38,14 @@ def draw_sheet(
     def draw() -> Sample:
         return as_sample(*everything[int(random.integers(len(everything)))])
 
-    cells = []
-    for _ in range(count):
-        if vary:
-            sample = augmented(draw, AugmentationSettings(), *CELL, random)
-        else:
-            source = draw()
-            sample = warped(source, fitting_affine(source, *CELL), *CELL)
-        cells.append(drawn(sample))
-    write_tiles(path, cells, columns=int(np.ceil(np.sqrt(count))))
+    if vary:
+        samples = [augmented(draw, AugmentationSettings(), *CELL, random) for _ in range(count)]
+    else:
+        chosen = random.choice(len(everything), min(count, len(everything)), replace=False)
+        sources = (as_sample(*everything[index]) for index in chosen.tolist())
+        samples = [warped(source, fitting_affine(source, *CELL), *CELL) for source in sources]
+    write_tiles(path, [drawn(sample) for sample in samples], columns=int(np.ceil(np.sqrt(len(samples)))))
+    return len(samples)
 
 
 def write_tiles(path: Path, cells: Sequence[UInt8Array], columns: int) -> None:
@@ -50,7 +53,8 @@ def write_tiles(path: Path, cells: Sequence[UInt8Array], columns: int) -> None:
     filled = [*cells, *[np.zeros_like(cells[0])] * (-len(cells) % columns)]
     rows = [np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+    if not cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)):
+        raise PathcastError(f"{path}: the picture cannot be written", hint="check permissions and free space")
 
 
 def drawn(sample: Sample) -> UInt8Array:

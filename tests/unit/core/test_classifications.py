@@ -31,6 +31,8 @@ def test_a_camera_says_which_classifiers_it_wants() -> None:
     assert camera.classify == {"car": "makes", "*": "signs"}
     assert camera.as_mapping() == fields
     assert "classify" not in Camera("road").as_mapping()
+    none = camera_from_mapping({"camera_id": "road", "classify": {}})
+    assert (none.classify, camera_from_mapping(none.as_mapping())) == ({}, none)
 
 
 @pytest.mark.parametrize("classify", [{"car": ""}, {"": "signs"}, {"car": 3}, ["signs"], "signs"])
