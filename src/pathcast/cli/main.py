@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -86,12 +88,25 @@ app.command(epilog="Example: pathcast replay --camera gate --model forecaster --
 app.command(epilog="Example: pathcast scores --hours 6 --by camera --by hour --json scores.json")(scores.scores)
 
 
+_NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What an operating system says of a place where nothing can be written, or that may not be read."""
+
+
 def main() -> None:
     """Run the command line; exit 0 done, 1 the work failed, 2 wrong usage."""
     try:
         app()
     except PathcastError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        _end(error)
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        where = error.filename or "a file"
+        _end(PathcastError(f"{where}: {error.strerror}", hint="check permissions and free space"))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end(error: PathcastError) -> NoReturn:
+    Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+    sys.exit(1)
