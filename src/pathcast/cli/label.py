@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pathcast.cli.output_file import file_option, write_json
+from pathcast.core.image_file import read_image
 
 if TYPE_CHECKING:
     from pathcast.training.labelling import RecordedFrame
@@ -106,7 +107,6 @@ def _kept(frames: Iterable[RecordedFrame], output: Path, every: int) -> Iterator
 def _recorded(source: Path, rate: float) -> Iterator[RecordedFrame]:
     from datetime import UTC, timedelta
 
-    import cv2
     import numpy as np
 
     from pathcast.core.errors import InvalidInputError
@@ -121,7 +121,7 @@ def _recorded(source: Path, rate: float) -> Iterator[RecordedFrame]:
         names = {path: f"{IMAGE_FOLDER}/{path.relative_to(source).with_suffix('.jpg').as_posix()}" for path in paths}
         one_file_each({str(path): Path(name) for path, name in names.items()}, "an image file")
         for number, path in enumerate(paths):
-            pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+            pixels = read_image(path)
             if pixels is None:
                 raise InvalidInputError(f"{path}: not a readable image")
             yield RecordedFrame(names[path], start + timedelta(seconds=number / rate), np.asarray(pixels, np.uint8))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pathcast.core.arrays import Float64Array, Int64Array, UInt8Array, frozen_array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import read_image
 from pathcast.detection.average_precision import GroundTruth
 from pathcast.detection.classes import CLASS_NAMES
 
@@ -150,7 +151,7 @@ class LabelledImages:
     def read(self, image: LabelledImage) -> UInt8Array:
         """The pixels (h, w, 3) RGB; InvalidInputError where the file is unreadable or of another size."""
         path = self.root / image.name
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        pixels = read_image(path)
         if pixels is None:
             raise InvalidInputError(f"{path}: not a readable image")
         if pixels.shape[:2] != (image.height, image.width):
@@ -171,7 +172,7 @@ class LabelledImages:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels; InvalidInputError where the file is no image."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_BGR)
+    pixels = read_image(path, cv2.IMREAD_COLOR_BGR)
     if pixels is None:
         raise InvalidInputError(f"{path}: not a readable image")
     return int(pixels.shape[1]), int(pixels.shape[0])

@@ -14,6 +14,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import read_image
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.labelled import BAD_LABELS, Fault, LabelledImage, LabelledImages, OnFault, refuse
 
@@ -34,7 +35,7 @@ def read_motion_masks(directory: Path, fault: OnFault = refuse) -> LabelledImage
     """
     found = []
     for path in sorted((directory / "groundtruth").glob("gt*.png")):
-        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        mask = read_image(path, cv2.IMREAD_GRAYSCALE)
         image = directory / "input" / f"in{path.stem[2:]}.jpg"
         if mask is None or not image.is_file():
             name = path.relative_to(directory).as_posix()

@@ -17,6 +17,7 @@ import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import read_image
 from pathcast.core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, decode_evenly, evenly
 
 _SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
@@ -131,7 +132,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _strip_frames(path: Path, count: int) -> Iterator[UInt8Array]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    image = read_image(path)
     if image is None:
         raise InvalidInputError(f"{path}: expected an image, it cannot be read")
     height, width, _ = image.shape

@@ -101,7 +101,10 @@ class SignSet:
     def crop(self, row: SignRow, side: int, margin: int) -> UInt8Array:
         """The sign of a row as a square (see `square_crop`); InvalidInputError names row and file of no image."""
         encoded = np.frombuffer(self.files.read(row.path), np.uint8)
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+        try:
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+        except cv2.error:  # it claims more pixels than OpenCV takes
+            image = None
         if image is None:
             raise InvalidInputError(f"{row.place}: {self.files.name}/{row.path}: not an image that can be read")
         height, width = image.shape[:2]

@@ -7,11 +7,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import onnx
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import read_image
 from pathcast.core.settings import PlatformSettings
 from pathcast.core.video import IMAGE_SUFFIXES, decode_evenly
 from pathcast.detection import ultralytics_import
@@ -148,7 +148,7 @@ def read_frames(path: Path, count: int) -> list[UInt8Array]:
     """`count` RGB frames spread evenly over a video, or the first images of a folder."""
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)[:count]
-        images = [cv2.imread(str(file), cv2.IMREAD_COLOR_RGB) for file in files]
+        images = [read_image(file) for file in files]
     else:
         images = list(decode_evenly(path, count))
     found = [image for image in images if image is not None]

@@ -222,12 +222,14 @@ def test_what_people_corrected_is_taken_back(labels: Path, tmp_path: Path) -> No
     assert second.xyxy.tolist() == [[8, 8, 24, 56], [30, 20, 60, 40]]
 
 
-@pytest.mark.parametrize("flags", [[], ["--augmented"]])
-def test_a_sheet_shows_the_images(flags: list[str], labels: Path, tmp_path: Path) -> None:
-    run("data", "sheet", labels / "labels.json", "--count", 5, "--output", tmp_path / "sheet.png", *flags)
+@pytest.mark.parametrize(("flags", "shown"), [([], 4), (["--augmented"], 5)])
+def test_a_sheet_shows_the_images(flags: list[str], shown: int, labels: Path, tmp_path: Path) -> None:
+    said = run("data", "sheet", labels / "labels.json", "--count", 5, "--output", tmp_path / "sheet.png", *flags)
+    assert f"sheet.png: {shown} images" in " ".join(said.split())
     picture = cv2.imread(str(tmp_path / "sheet.png"))
-    assert picture.shape == (2 * 320, 3 * 416, 3)
-    assert (picture[320:, 2 * 416 :] == 0).all()
+    columns = 3 if shown > 4 else 2
+    assert picture.shape == (2 * 320, columns * 416, 3)
+    assert (picture[320:, (columns - 1) * 416 :] == 0).all() == (shown < 2 * columns)
     assert picture[:320].std() > 10
 
 

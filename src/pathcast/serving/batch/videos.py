@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import read_image
 from pathcast.core.natural_order import natural_order
 from pathcast.core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, decode, read_claims, readable
 from pathcast.messaging.jpeg import jpeg_size
@@ -67,7 +67,7 @@ class Video:
     def _images(self, first: int) -> Iterator[UInt8Array]:
         for path in self.images[first:]:
             _check_whole(path)
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+            image = read_image(path)
             if image is None:
                 raise InvalidInputError(f"image {path}: cannot be decoded", hint="remove or replace it")
             yield image.astype(np.uint8, copy=False)
