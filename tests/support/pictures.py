@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+_HEADER = b"IHDR" + (1 << 16).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+VAST_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\r" + _HEADER + zlib.crc32(_HEADER).to_bytes(4, "big") + b"\0\0\0\0IDAT" + bytes(40)
+"""The header, which is a right one, claims 2^32 pixels."""
 
 
 def noise(path: Path, seed: int) -> None:

@@ -9,6 +9,7 @@ for a `score`, 1 where no teacher gave one.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -94,7 +95,7 @@ def read_coco(
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        about = (document.get("info") or {}).get("pathcast") or {}
+        about = dict((document.get("info") or {}).get("pathcast") or {})
         known = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
         entries = _by_number(document["images"], fault)
         by_image: dict[Any, list[Mapping[str, Any]]] = {number: [] for number in entries}
@@ -112,7 +113,7 @@ def read_coco(
             else:
                 by_image[number].append({**annotation, "class_id": class_id})
         images = [_image(entry, by_image[number], fault) for number, entry in entries.items()]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidInputError(f"{path}: not COCO JSON: {error}") from error
     except KeyError as error:
         raise InvalidInputError(f"{path}: not COCO JSON: key {error} is missing") from error
@@ -142,7 +143,8 @@ def _folder_of(path: Path, names: Sequence[str]) -> Path:
     if path.parent.name == "annotations":
         top, subset = path.parent.parent, path.stem.rpartition("_")[2]
         places += [top / "images" / subset, top / subset, top / "images", top]
-    return max(places, key=lambda place: sum((place / name).is_file() for name in names[:_LOOKED_FOR]))
+    # Path.is_file raises for a name that is too long for a file.
+    return max(places, key=lambda place: sum(os.path.isfile(place / name) for name in names[:_LOOKED_FOR]))
 
 
 def _image(entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], fault: OnFault) -> LabelledImage | None:
@@ -156,7 +158,7 @@ def _image(entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], fault
     for annotation in annotations:
         try:
             left, top, width, height = (float(value) for value in annotation["bbox"])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             fault(Fault(name, BAD_LABELS, f"annotation {annotation.get('id')}: bbox {annotation['bbox']}: {error}"))
             continue
         rows.append([left, top, left + width, top + height])
@@ -177,7 +179,9 @@ def _image(entry: Mapping[str, Any], annotations: list[Mapping[str, Any]], fault
         )
     except InvalidInputError as error:
         fault(Fault(name, BAD_LABELS, error.message))
-        return None
+    except (ValueError, TypeError, OverflowError) as error:
+        fault(Fault(name, BAD_LABELS, f"a value that cannot be read: {error}"))
+    return None
 
 
 def _number(value: Any, missing: float) -> float:

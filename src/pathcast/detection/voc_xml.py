@@ -70,7 +70,7 @@ def _read(directory: Path, path: Path, class_of: ClassOf, others: Counter[str], 
         name = _image_of(directory, path, _text(root, "filename"))
         size = int(_text(root, "size/width")), int(_text(root, "size/height"))
         image = LabelledImage(name, *size, camera=directory.name)
-    except (ElementTree.ParseError, ValueError, InvalidInputError) as error:
+    except (ElementTree.ParseError, LookupError, OSError, ValueError, InvalidInputError) as error:
         fault(Fault(own, BAD_LABELS, f"not Pascal VOC labels: {error}"))
         return None
     boxes, class_ids, ignored = [], [], []

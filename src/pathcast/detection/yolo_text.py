@@ -81,7 +81,7 @@ def _read_rows(
     boxes: list[list[float]] = []
     class_ids: list[int] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else []
     except UnicodeDecodeError as error:
         fault(f"{path}: not a text file: {error}")
         return boxes, class_ids

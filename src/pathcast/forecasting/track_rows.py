@@ -17,6 +17,7 @@ from pathcast.core.trajectory import METRES, STEP_NANOSECONDS, Trajectory
 from pathcast.forecasting.grid import sample_on_grid
 
 PERSON_CLASS = 0
+_SLOWEST_HZ = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,14 @@ class TrackRow:
 def read_lines(path: Path, *, expected: str) -> list[tuple[int, str]]:
     """The lines of a text file that are not blank, with their row numbers from 1.
 
-    Raises InvalidInputError for a file that is missing, no text, or empty; `expected` completes "expected rows of".
+    Raises InvalidInputError for what is missing, no file, no text, or empty; `expected` completes "expected rows of".
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"{path}: expected a text file: {error}") from error
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
@@ -131,8 +134,8 @@ def resampled(
 
 def frames_per_step_at(path: Path, frame_rate: float) -> Fraction:
     """Frames in a step of 0.4 s, exact for rates with a denominator up to 1001 (30000/1001 Hz is one)."""
-    if not (math.isfinite(frame_rate) and frame_rate > 0):
-        raise InvalidInputError(f"{path}: expected a rate above 0 Hz, got {frame_rate}")
+    if not _SLOWEST_HZ <= frame_rate < math.inf:
+        raise InvalidInputError(f"{path}: expected a finite rate of {_SLOWEST_HZ} Hz or more, got {frame_rate:g}")
     return Fraction(frame_rate).limit_denominator(1001) * STEP_NANOSECONDS / 1_000_000_000
 
 

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-import cv2
-import numpy as np
-
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import decode_image
 from pathcast.recognition.crops import square_crop
 from pathcast.recognition.sign_classes import CLASS_NAMES
 
@@ -100,17 +98,13 @@ class SignSet:
 
     def crop(self, row: SignRow, side: int, margin: int) -> UInt8Array:
         """The sign of a row as a square (see `square_crop`); InvalidInputError names row and file of no image."""
-        encoded = np.frombuffer(self.files.read(row.path), np.uint8)
-        try:
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
-        except cv2.error:  # it claims more pixels than OpenCV takes
-            image = None
+        image = decode_image(self.files.read(row.path))
         if image is None:
             raise InvalidInputError(f"{row.place}: {self.files.name}/{row.path}: not an image that can be read")
         height, width = image.shape[:2]
         left, top, right, bottom = row.box
         box = (left * width, top * height, right * width, bottom * height)
-        return square_crop(np.asarray(image[..., ::-1]), box, side, margin)
+        return square_crop(image, box, side, margin)
 
 
 def read_gtsrb(source: Path) -> SignSet:

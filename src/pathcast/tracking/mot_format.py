@@ -23,6 +23,9 @@ _WITH_CLASS = (8, 9)
 """So many columns has a row of MOT16; MOT15 has ten."""
 
 _PEDESTRIAN = 1
+_SLOWEST_HZ = 1 / 86_400
+"""A frame a day; of slower ones the times soon pass the calendar's end."""
+
 SEQUENCE_FILE = "seqinfo.ini"
 TRUTH_FILE = Path("gt", "gt.txt")
 _IMAGE_FOLDER, _IMAGE_SUFFIX = "img1", ".jpg"
@@ -129,8 +132,12 @@ def read_sequence_info(directory: Path) -> SequenceInfo:
         raise InvalidInputError(f"{path}: key {error} is missing") from error
     except (configparser.Error, ValueError) as error:
         raise InvalidInputError(f"{path}: {error}") from error
-    if not info.frame_rate > 0 or info.length <= 0 or info.width <= 0 or info.height <= 0:
-        raise InvalidInputError(f"{path}: expected positive frameRate, seqLength, imWidth and imHeight, got {info}")
+    if not _SLOWEST_HZ <= info.frame_rate < np.inf:
+        raise InvalidInputError(
+            f"{path}: frameRate: expected a finite rate of {_SLOWEST_HZ:.2g} Hz or more, got {info.frame_rate:g}"
+        )
+    if info.length <= 0 or info.width <= 0 or info.height <= 0:
+        raise InvalidInputError(f"{path}: expected positive seqLength, imWidth and imHeight, got {info}")
     return info
 
 

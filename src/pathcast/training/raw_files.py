@@ -22,7 +22,8 @@ def bring(settings: PlatformSettings, source: str, folder: Path) -> Mapping[str,
     """Copy the files at `source` into `folder`: a file, a folder, or s3://BUCKET/KEY, an object or all below a prefix.
 
     Returns the selection's card; its `samples` are the files, since only the family's preparation knows what they
-    hold. Raises InvalidInputError where there is no file, ServiceUnavailableError where the store does not answer.
+    hold. Raises InvalidInputError where there is no file, where one cannot be copied and where `folder` is below the
+    source, ServiceUnavailableError where the store does not answer.
     """
     if source.startswith(SCHEME):
         files = _objects(settings, source, folder)
@@ -56,7 +57,18 @@ def _files(source: Path, folder: Path) -> int:
             f"{OPTION} {source}: no such file or folder",
             hint="every pod of the pipeline must see the path; s3://BUCKET/KEY works everywhere",
         )
-    shutil.copytree(source, folder, dirs_exist_ok=True)
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise InvalidInputError(
+            f"{OPTION} {source}: expected a folder that the run does not write into, {folder} is below it",
+            hint="move the data into a folder of its own, and give that one",
+        )
+    try:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+    except shutil.Error as error:
+        file, _, reason = error.args[0][0]
+        raise InvalidInputError(
+            f"{OPTION} {source}: {file}: cannot be copied: {reason}", hint="take it away, or mend what it links to"
+        ) from error
     return sum(path.is_file() for path in folder.rglob("*"))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -7,9 +8,7 @@ import numpy as np
 import pytest
 
 from pathcast.core.image_file import read_image
-
-# A header that claims 2^40 pixels.
-VAST = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (1 << 20).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0" + bytes(40)
+from tests.support.pictures import VAST_PNG
 
 
 def test_pixels_are_rgb(tmp_path: Path) -> None:
@@ -19,9 +18,22 @@ def test_pixels_are_rgb(tmp_path: Path) -> None:
     assert pixels.tolist() == [[[3, 2, 1]] * 3] * 2
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no image", VAST], ids=["missing", "empty", "text", "vast"])
+@pytest.mark.parametrize("content", [None, b"", b"no image", VAST_PNG], ids=["missing", "empty", "text", "vast"])
 def test_what_cannot_be_read_is_none(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "a.png"
     if content is not None:
         file.write_bytes(content)
     assert read_image(file) is None
+
+
+@pytest.mark.parametrize("name", ["ü.png", os.fsdecode(b"\xe4.png")], ids=["UTF-8", "Latin-1"])
+def test_a_file_is_read_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(cv2.imencode(".png", np.zeros((2, 3, 3), np.uint8))[1].tobytes())
+    pixels = read_image(tmp_path / name)
+    assert pixels is not None
+    assert pixels.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "\ud800.png", "a" * 5000, "."])
+def test_a_name_that_is_none_of_a_file_is_that_of_no_image(tmp_path: Path, name: str) -> None:
+    assert read_image(tmp_path / name) is None

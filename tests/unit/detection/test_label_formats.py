@@ -15,8 +15,10 @@ from pathcast.core import InvalidInputError
 from pathcast.detection.coco_json import read_coco, write_coco
 from pathcast.detection.labelled import Fault, LabelledImage, LabelledImages
 from pathcast.detection.motion_masks import boxes_of_mask, read_motion_masks
+from pathcast.detection.quality import validate
 from pathcast.detection.voc_xml import read_voc, write_voc
 from pathcast.detection.yolo_text import read_yolo, write_yolo
+from tests.support.pictures import VAST_PNG
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 REUSE = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -138,13 +140,16 @@ def test_every_file_of_pascal_voc_is_read_whatever_the_others_hold(tmp_path: Pat
     good.write_text(good.read_text().replace("<xmax>4</xmax>", "<xmax>wide</xmax>", 1))
     (tmp_path / "Annotations" / "a.xml").write_text("<annotation>")
     (tmp_path / "Annotations" / "c.xml").write_text("<annotation/>")
+    (tmp_path / "Annotations" / "d.xml").write_text("<?xml version='1.0' encoding='utf-99'?><annotation/>")
+    (tmp_path / "Annotations" / "e.xml").mkdir()
+    (tmp_path / "Annotations" / "f.xml").write_text(f"<annotation><filename>{'a' * 5000}</filename></annotation>")
     found: list[Fault] = []
     (again,) = read_voc(tmp_path, found.append)
     assert again.class_ids.tolist() == [2]
     assert [(fault.name, fault.kind) for fault in found] == [
         ("Annotations/a.xml", "unreadable labels"),
         ("JPEGImages/b.png", "unreadable labels"),
-        ("Annotations/c.xml", "unreadable labels"),
+        *((f"Annotations/{name}.xml", "unreadable labels") for name in "cdef"),
     ]
     assert "object 1" in found[1].detail
 
@@ -171,6 +176,45 @@ def test_every_entry_of_coco_json_is_read_whatever_the_others_hold(tmp_path: Pat
     labelled = read_coco(tmp_path / "labels.json", fault=found.append)
     assert [(image.name, len(image)) for image in labelled] == [("1.jpg", 1), ("4.jpg", 1)]
     assert {fault.name for fault in found} == {"1.jpg", "2.jpg", "3.jpg", "4.jpg", "labels.json"}
+
+
+SIZE = {"width": 10, "height": 10}
+BOX = {"bbox": [0, 0, 4, 4]}
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "detail"),
+    [
+        ({"width": float("inf"), "height": 10}, BOX, "infinity"),
+        ({"width": 10, "height": float("nan")}, BOX, "NaN"),
+        (SIZE, {"bbox": [0, 0, 10**400, 4]}, "annotation 1: bbox"),
+        (SIZE, {**BOX, "attributes": {"track_id": float("inf")}}, "infinity"),
+        (SIZE, {**BOX, "attributes": {"track_id": float("nan")}}, "NaN"),
+        (SIZE, {**BOX, "attributes": {"track_id": 10**30}}, "too large"),
+        (SIZE, {**BOX, "attributes": {"score": "high"}}, "high"),
+        ({**SIZE, "captured_at": "noon"}, BOX, "noon"),
+        ({**SIZE, "captured_at": 5}, BOX, "must be str"),
+    ],
+)
+def test_a_value_that_is_no_such_number_or_time_is_a_fault_of_its_image(
+    size: dict[str, object], box: dict[str, object], detail: str, tmp_path: Path
+) -> None:
+    images = [{"id": 1, "file_name": "a.jpg", **size}, {"id": 2, "file_name": "b.jpg", **SIZE}]
+    annotations = [{"id": 1, "image_id": 1, "category_id": 7, **box}, {"id": 2, "image_id": 2, "category_id": 7, **BOX}]
+    (tmp_path / "labels.json").write_text(json.dumps(coco(images=images, annotations=annotations)))
+    found: list[Fault] = []
+    labelled = read_coco(tmp_path / "labels.json", fault=found.append)
+    assert [(fault.name, fault.kind) for fault in found] == [("a.jpg", "unreadable labels")]
+    assert detail in found[0].detail
+    assert [len(image) for image in labelled if image.name == "b.jpg"] == [1]
+
+
+def test_a_name_that_is_too_long_for_a_file_is_that_of_an_unreadable_image(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": f"{'a' * 5000}.jpg", **SIZE}]
+    (tmp_path / "annotations").mkdir()
+    path = tmp_path / "annotations" / "labels.json"
+    path.write_text(json.dumps(coco(images=images)))
+    assert [fault.kind for fault in validate(read_coco(path))] == ["unreadable"]
 
 
 def test_an_image_with_a_category_that_has_no_name_is_named_and_other_classes_are_counted(tmp_path: Path) -> None:
@@ -245,6 +289,8 @@ def test_what_labelling_tools_write_is_read(tmp_path: Path) -> None:
     [
         ("no json", "not COCO JSON"),
         ("[]", "not COCO JSON"),
+        ("[" * 100_000, "not COCO JSON"),
+        (json.dumps(coco(info={"pathcast": [1]})), "not COCO JSON"),
         (json.dumps({"categories": [], "images": []}), "'annotations' is missing"),
         (
             json.dumps(coco(annotations=[{"id": 5, "image_id": 2, "category_id": 7, "bbox": [0, 0, 1, 1]}])),
@@ -303,5 +349,8 @@ def test_masks_are_read_with_their_images(tmp_path: Path) -> None:
     (image,) = read_motion_masks(tmp_path)
     assert image.name == "input/in000007.jpg"
     assert image.xyxy.tolist() == [[10, 10, 30, 30]]
+    (tmp_path / "groundtruth" / "gt000008.png").write_bytes(VAST_PNG)
+    with pytest.raises(InvalidInputError, match="gt000008.png: unreadable labels: expected a readable mask"):
+        read_motion_masks(tmp_path)
     with pytest.raises(InvalidInputError, match="expected masks"):
         read_motion_masks(tmp_path / "input")

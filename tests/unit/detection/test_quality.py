@@ -10,6 +10,7 @@ import pytest
 from pathcast.core import InvalidInputError
 from pathcast.detection.labelled import LabelledImage, LabelledImages
 from pathcast.detection.quality import box_faults, mended, unfit, validate
+from tests.support.pictures import VAST_PNG
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 INSIDE = [10.0, 10.0, 20.0, 20.0]
@@ -61,7 +62,8 @@ def test_unreadable_images_wrong_sizes_and_double_names_are_found(tmp_path: Path
     cv2.imwrite(str(tmp_path / "a.png"), texture(1))
     cv2.imwrite(str(tmp_path / "b.png"), texture(2)[:20])
     (tmp_path / "c.png").write_bytes(b"no image")
-    names = ["a.png", "b.png", "c.png", "a.png", "d.png"]
+    (tmp_path / "e.png").write_bytes(VAST_PNG)
+    names = ["a.png", "b.png", "c.png", "a.png", "d.png", "e.png"]
     told: list[str] = []
     found = validate(LabelledImages(tmp_path, tuple(image([], name=name) for name in names)), told.append)
     assert [(fault.name, fault.kind) for fault in found] == [
@@ -69,6 +71,7 @@ def test_unreadable_images_wrong_sizes_and_double_names_are_found(tmp_path: Path
         ("c.png", "unreadable"),
         ("a.png", "listed twice"),
         ("d.png", "unreadable"),
+        ("e.png", "unreadable"),
     ]
     assert told == names
 

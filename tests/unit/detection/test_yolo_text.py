@@ -9,6 +9,7 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.detection.labelled import Fault, LabelledImage, LabelledImages
 from pathcast.detection.yolo_names import ASSUMED
 from pathcast.detection.yolo_text import image_files, read_yolo, write_yolo
+from tests.support.pictures import VAST_PNG
 
 
 def test_reads_pairs_in_order_with_rgb_and_pixels(tmp_path: Path) -> None:
@@ -28,6 +29,11 @@ def test_reads_pairs_in_order_with_rgb_and_pixels(tmp_path: Path) -> None:
     assert len(none) == 0
     assert [path.name for path in image_files(tmp_path)] == ["1.png", "2.png"]
     assert labelled.about == {"class_names": ASSUMED, "other_classes": {"COCO's 74": 1}}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_number(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a", "\ufeff5 0.5 0.5 0.2 0.4\n")
+    assert read_yolo(tmp_path).boxes_by_class() == {"bus": 1}
 
 
 def write_pair(folder: Path, name: str, text: str) -> None:
@@ -57,7 +63,7 @@ def test_all_faults_of_all_files_are_collected_and_the_rest_is_read(tmp_path: Pa
     write_pair(tmp_path, "a", "0 0.5 0.5 0.5\n0 0.5 0.5 0.2 0.4\n0 2 0.5 0.5 0.5")
     write_pair(tmp_path, "b", "0 0.5 0.5 0.2 0.4")
     write_pair(tmp_path, "c", "x 0.5 0.5 0.5 0.5")
-    (tmp_path / "images" / "c.png").write_bytes(b"no image")
+    (tmp_path / "images" / "c.png").write_bytes(VAST_PNG)
     write_pair(tmp_path, "d", "0 0.5 0.5 0.2 0.4")
     (tmp_path / "images" / "d.png").unlink()
     (tmp_path / "labels" / "b.txt").write_bytes(b"\xff\xfe")

@@ -74,7 +74,11 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize(("contents", "layout", "units", "length", "second"), LAYOUTS)
+MARKED = [({name: f"\ufeff{text}" for name, text in case.values[0].items()}, *case.values[1:]) for case in LAYOUTS[:7]]
+"""The same with the byte order mark that Windows' editors write."""
+
+
+@pytest.mark.parametrize(("contents", "layout", "units", "length", "second"), [*LAYOUTS, *MARKED])
 def test_the_layout_is_recognised_by_its_content(
     tmp_path: Path, contents: dict[str, str], layout: str, units: str, length: int, second: tuple[float, float]
 ) -> None:
@@ -139,7 +143,8 @@ BAD = [
     ({"a.ndjson": '{"track": {"f": 1, "p": 1, "x": 0}}\n'}, "row 1: track: expected the keys f, p, x, y, got no y"),
     ({"a.ndjson": '{"track": {"f": 1, "p": 1, "x": 0, "y": null}}\n'}, "row 1: y: expected a finite number, got None"),
     ({"a.ndjson": ndjson(range(20)) + ndjson(range(20, 40), 5)}, "scenes of one fps, got 2.5 in row 1, 5 in row 22"),
-    ({"a.ndjson": ndjson(range(3), 0)}, "expected a rate above 0 Hz, got 0"),
+    ({"a.ndjson": ndjson(range(3), 0)}, "expected a finite rate of 0.001 Hz or more, got 0"),
+    ({"a.txt/b.md": ""}, "a.txt: cannot be read: Is a directory"),
     ({"s/seqinfo.ini": SEQINFO}, "gt.txt: no such file"),
     (
         {"s/seqinfo.ini": "[Sequence]\nframeRate=7\n", "s/gt/gt.txt": truth(range(9))},
@@ -148,6 +153,10 @@ BAD = [
     (
         {"s/seqinfo.ini": SEQINFO.replace("=5", "=0"), "s/gt/gt.txt": truth(range(9))},
         "frameRate: expected a number above 0, got 0",
+    ),
+    (
+        {"s/seqinfo.ini": SEQINFO.replace("=5", "=1e-300"), "s/gt/gt.txt": truth(range(1, 9))},
+        "seqinfo.ini: expected a finite rate of 0.001 Hz or more, got 1e-300",
     ),
     ({"s/seqinfo.ini": "imHeight=3\n", "s/gt/gt.txt": truth(range(9))}, r"seqinfo.ini: expected \[Sequence\]"),
     ({"s/seqinfo.ini": SEQINFO, "s/gt/gt.txt": "1,1,2,3,4,5\n"}, "gt.txt row 1: expected 7 or more columns .*, got 6"),
@@ -192,7 +201,11 @@ def test_files_that_cannot_be_read_as_asked(tmp_path: Path) -> None:
             None,
             "expected at gt/gt.txt in a folder with seqinfo.ini",
         ),
-        (files(tmp_path, {"a.txt": walk(range(30))}) / "a.txt", 0.0, "expected a rate above 0 Hz, got 0"),
+        (
+            files(tmp_path, {"a.txt": walk(range(30))}) / "a.txt",
+            0.0,
+            "expected a finite rate of 0.001 Hz or more, got 0",
+        ),
         (
             files(tmp_path, {"b.ndjson": ndjson(range(30))}) / "b.ndjson",
             7.0,

@@ -7,6 +7,7 @@ import pytest
 from pathcast.core.errors import InvalidInputError
 from pathcast.recognition.clips import find_clips, read_frames
 from tests.support.clips import moving_square, write_strip, write_strips, write_video
+from tests.support.pictures import VAST_PNG
 
 CLIP = moving_square(1, moves=True)
 
@@ -110,6 +111,7 @@ def test_what_is_no_data_set_is_named(make: Callable[[Path], None], said: str, t
     ("name", "content", "said"),
     [
         ("a.png", b"not an image", "cannot be read"),
+        ("a.png", VAST_PNG, "cannot be read"),
         ("a.avi", b"not a video", "no frame of it can be read"),
         ("a.avi", b"", "no frame of it can be read"),
     ],

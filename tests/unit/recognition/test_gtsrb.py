@@ -7,6 +7,7 @@ from support.gtsrb import HEADER, as_archive, write_gtsrb
 
 from pathcast.core.errors import InvalidInputError
 from pathcast.recognition.gtsrb import read_gtsrb
+from tests.support.pictures import VAST_PNG
 
 TABLE = "GTSRB/Final_Training/Images/00001/GT-00001.csv"
 
@@ -86,7 +87,7 @@ def test_errors_name_file_and_row(folder: Path, change: Callable[[Path], None], 
         read_gtsrb(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", b"P6\n40 40\n255\nshort"])
+@pytest.mark.parametrize("content", [b"", b"not an image", b"P6\n40 40\n255\nshort", VAST_PNG])
 def test_an_unreadable_picture_is_named_with_its_row(folder: Path, content: bytes) -> None:
     found = read_gtsrb(folder)
     row = found.training[4]

@@ -113,7 +113,11 @@ def test_sequence_info_round_trip(tmp_path: Path) -> None:
         ("", "key 'Sequence' is missing"),
         ("[Sequence]\nname=a\nseqLength=3\nimWidth=4\nimHeight=4\n", "key 'frameRate' is missing"),
         ("[Sequence]\nframeRate=7\nseqLength=x\nimWidth=4\nimHeight=4\n", "invalid literal"),
-        ("[Sequence]\nframeRate=0\nseqLength=3\nimWidth=4\nimHeight=4\n", "expected positive frameRate"),
+        *(
+            (f"[Sequence]\nframeRate={rate}\nseqLength=3\nimWidth=4\nimHeight=4\n", f"frameRate: .*, got {rate}")
+            for rate in ("0", "-5", "1e-300", "inf", "nan")
+        ),
+        ("[Sequence]\nframeRate=7\nseqLength=3\nimWidth=0\nimHeight=4\n", "expected positive seqLength, imWidth"),
         ("nonsense", "no section headers"),
     ],
 )

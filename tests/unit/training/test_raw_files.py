@@ -35,6 +35,24 @@ def test_a_source_without_files_is_told(tmp_path: Path, source: str, expectation
         selected(tmp_path / "raw", source if source.startswith("s3:") else tmp_path / source)
 
 
+@pytest.mark.parametrize("target", ["nowhere", ""])
+def test_a_link_that_leads_nowhere_or_in_a_circle_is_named(tmp_path: Path, target: str) -> None:
+    source = tmp_path / "set"
+    source.mkdir()
+    (source / "link").symlink_to(source / target)
+    with pytest.raises(InvalidInputError, match=rf"{source}/link.*: cannot be copied: "):
+        selected(tmp_path / "raw", source)
+
+
+def test_what_a_run_writes_is_not_copied_into_itself(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("x\n")
+    raw = tmp_path / ".pathcast" / "run" / "raw"
+    with pytest.raises(InvalidInputError, match="expected a folder that the run does not write into") as caught:
+        selected(raw, tmp_path)
+    assert "a folder of its own" in str(caught.value.hint)
+    assert [path.name for path in tmp_path.rglob("*.csv")] == ["data.csv"]
+
+
 def test_without_a_source_the_way_to_one_is_shown(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="nothing that the platform stores is labelled for it") as caught:
         select_data(None, "signs", tmp_path / "raw", Selection((), 1.0))  # type: ignore[arg-type]
