@@ -163,8 +163,7 @@ class PartitionConsumer:
         A record that the client cannot decode comes with its `fault`. A broker that is away is waited for.
         From time to time, when the client has nothing left, it is asked how far each partition goes;
         ServiceUnavailableError is raised if it does not answer, or if records that were there the last time have not
-        come since. It is raised, too, once the
-        topic has been made anew, where offsets mean other records.
+        come since. It is raised, too, once the topic has been made anew, where offsets mean other records.
         """
         if not self.partitions:
             time.sleep(timeout_s)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import cv2
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
-from pathcast.core.image_file import read_image
+from pathcast.core.image_file import decode_image
 from pathcast.core.natural_order import natural_order
 from pathcast.core.video import COUNTED_SUFFIXES, IMAGE_SUFFIXES
 from pathcast.messaging.jpeg import jpeg_size
@@ -181,7 +181,7 @@ class ImageFolder:
             raise InvalidInputError(f"image {file}: {error.strerror}") from error
         if file.suffix.lower() in _JPEG_SUFFIXES:
             return SourceImage(index, *jpeg_size(data), data)
-        image = read_image(file, cv2.IMREAD_COLOR)
+        image = decode_image(data, cv2.IMREAD_COLOR)
         if image is None:
             raise InvalidInputError(f"image {file}: expected an image, got {len(data)} bytes that do not decode")
         return _encoded(index, image, self._quality)

@@ -63,18 +63,28 @@ def publish_model(settings: PlatformSettings, model: str, given: Registration, c
     if given.example is None:
         raise InvalidInputError(f"model {model}: expected an example of its inputs to try it by")
     lifecycle, expected = ModelLifecycle(settings), file_answers(given.onnx_path, given.example)
-    version, run = lifecycle.register(model, given), uuid4().hex
+    version = lifecycle.register(model, given)
     published = lifecycle.publish(model, version, given.onnx_path, config_pbtxt, card=given.card)
-    try:
+    with a_trial(lifecycle, model) as run:
         lifecycle.deploy_challenger(model, version, run=run)
         lifecycle.smoke_test(model, version, given.example, expected)
         lifecycle.promote(model, version)
+    return published
+
+
+@contextmanager
+def a_trial(lifecycle: ModelLifecycle, model: str) -> Iterator[str]:
+    """The id of a run whose trial ends with the block, where the block is left by an error or by Ctrl-C.
+
+    For what no pipeline watches: nobody else would end the trial.
+    """
+    run = uuid4().hex
+    try:
+        yield run
     except BaseException:
-        # Whatever ends it, also Ctrl-C: nobody else would end the trial.
         with suppress(PathcastError):
             lifecycle.withdraw_challenger(model, run=run)
         raise
-    return published
 
 
 class ModelLifecycle:

@@ -60,7 +60,7 @@ def write_frames(
             "byte_length": Column([row.byte_length for row in rows], np.int32),
             "sha256": [row.sha256 for row in rows],
         }
-        inserted = _insert(connection, "frames", columns) if rows else 0
+        inserted = _insert(connection, "frames", columns).rowcount if rows else 0
     return WriteCount(inserted, len(rows) - inserted)
 
 
@@ -119,24 +119,13 @@ def _insert(
     columns: Mapping[str, Values],
     expressions: Mapping[str, str] | None = None,
     arrays: Mapping[str, Column] | None = None,
-) -> int:
-    """As `_inserted`; the number of new rows."""
-    return int(_inserted(connection, table, columns, expressions, arrays).rowcount)
-
-
-def _inserted(
-    connection: psycopg.Connection,
-    table: str,
-    columns: Mapping[str, Values],
-    expressions: Mapping[str, str] | None = None,
-    arrays: Mapping[str, Column] | None = None,
     returning: Sequence[str] = (),
 ) -> psycopg.Cursor[Any]:
     """Insert parallel `columns`, not empty, key columns first; rows whose key is stored already stay as they are.
 
-    The cursor has the columns `returning` of the new rows.
-    `expressions` are target columns computed in SQL from `columns` (those whose names begin with `_` serve
-    only that) and from the whole `arrays`, which they name as parameters.
+    The cursor counts the new rows, and has their columns `returning`. `expressions` are target columns computed in SQL
+    from `columns` (those whose names begin with `_` serve only that) and from the whole `arrays`, which they name as
+    parameters.
     """
     computed = expressions or {}
     inputs = [name for name in columns if not name.startswith("_")]
@@ -195,7 +184,7 @@ def _write_heads(connection: psycopg.Connection, given: Sequence[Observation]) -
     expressions["appearance"] = "CASE WHEN _length > 0 THEN (%(all_looks)s)[_end - _length + 1 : _end] END"
     arrays = {"all_looks": Column(np.concatenate([_NO_LOOK, *looks]), np.float32)}
     key = ("camera_id", "captured_at")
-    new = set(_inserted(connection, "observations", columns, expressions, arrays, returning=key))
+    new = set(_insert(connection, "observations", columns, expressions, arrays, returning=key))
     return [each for frame, each in of_frame.items() if frame in new]
 
 
@@ -220,9 +209,8 @@ def _write_detections(connection: psycopg.Connection, observations: Sequence[Obs
         "kind_probability": Column(np.concatenate([values for _, _, _, values in kinds]), np.float32),
     }
     absent = {"classifier": "''", "classifier_version": "''", "kind_id": "-1", "kind_probability": "'NaN'"}
-    return _insert(
-        connection, "detections", columns, {name: f"NULLIF({name}, {value})" for name, value in absent.items()}
-    )
+    computed = {name: f"NULLIF({name}, {value})" for name, value in absent.items()}
+    return int(_insert(connection, "detections", columns, computed).rowcount)
 
 
 def _kinds(observation: Observation) -> tuple[list[str], list[str], Int64Array, Float32Array]:
@@ -256,7 +244,8 @@ def _write_tracks(connection: psycopg.Connection, observations: Sequence[Observa
         "units": _repeat([each.units for each in filled], lengths),
         "detection_index": Column(np.concatenate([each.tracks.detection_indices for each in filled]), np.int16),
     }
-    return _insert(connection, "tracks", columns, {"detection_index": "NULLIF(detection_index, -1)"})
+    computed = {"detection_index": "NULLIF(detection_index, -1)"}
+    return int(_insert(connection, "tracks", columns, computed).rowcount)
 
 
 def _write_forecasts(connection: psycopg.Connection, forecasts: Sequence[Forecast]) -> int:
@@ -293,7 +282,7 @@ def _write_forecasts(connection: psycopg.Connection, forecasts: Sequence[Forecas
         "all_paths": Column(np.concatenate([each.paths.ravel() for each in forecasts]), np.float32),
         "all_log_probs": Column(np.concatenate([each.log_probs for each in forecasts]), np.float32),
     }
-    return _insert(connection, "forecasts", columns, expressions, arrays)
+    return int(_insert(connection, "forecasts", columns, expressions, arrays).rowcount)
 
 
 def _write_scores(connection: psycopg.Connection, scores: Sequence[ForecastScore]) -> int:
@@ -315,7 +304,7 @@ def _write_scores(connection: psycopg.Connection, scores: Sequence[ForecastScore
     for name in errors:
         columns[name] = _nullable([getattr(each, name) for each in scores], np.float64)
     computed = {name: f"NULLIF({name}, 'NaN')" for name in errors}
-    return _insert(connection, "forecast_scores", columns, computed)
+    return int(_insert(connection, "forecast_scores", columns, computed).rowcount)
 
 
 def _box_columns(xyxy: npt.NDArray[np.float32]) -> dict[str, Values]:

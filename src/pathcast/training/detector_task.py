@@ -34,6 +34,10 @@ _log = logging.getLogger(__name__)
 
 ALL, LOOKS = "all", "looks"
 _COLUMNS = ("xyxy", "scores", "class_ids")
+_IDENTITIES_HINT = (
+    "label with identities, as MOT sequences, CVAT's tracks and `pathcast label` have them; the part val "
+    "takes --option val of each recording, stills_val of images without a time"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +206,6 @@ class DetectorTask:
             classes[row, : len(order)] = sample.tags[order, 0]
             identities[row, : len(order)] = sample.tags[order, 1]
         return images, boxes, classes, identities
-
-
-_IDENTITIES_HINT = (
-    "label with identities, as MOT sequences, CVAT's tracks and `pathcast label` have them; the part val "
-    "takes --option val of each recording, stills_val of images without a time"
-)
 
 
 def _nothing_to_tell_apart(part: str, labelled: LabelledImages) -> str | None:

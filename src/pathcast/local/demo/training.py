@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import uuid4
 
 import psycopg
 
-from pathcast.core.errors import PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.core.trained_model import TrainedModel
 from pathcast.forecasting.trained import SHIPPED_WEIGHTS
-from pathcast.registry.publishing import ModelLifecycle
+from pathcast.registry.publishing import ModelLifecycle, a_trial
 from pathcast.storage.training_tracks import TrackSelection, select_tracks
 from pathcast.training import lifecycle
 from pathcast.training.forecaster import FAMILY
@@ -53,16 +50,10 @@ def train_and_serve(
         judged = FAMILY.evaluate(exported / lifecycle.EXPORTED_ONNX, data)
         version = lifecycle.register_model(settings, name, trained, exported, data, judged.metrics, ())
         lifecycle.publish_model(settings, name, version, exported)
-        run = uuid4().hex
-        try:
+        with a_trial(ModelLifecycle(settings), name) as run:
             lifecycle.deploy_model(settings, name, version, run=run)
             lifecycle.smoke_test(settings, name, version, exported, data)
             lifecycle.promote_model(settings, name, version)
-        except BaseException:
-            # Whatever ends it, also Ctrl-C: nobody else would end the trial.
-            with suppress(PathcastError):
-                ModelLifecycle(settings).withdraw_challenger(name, run=run)
-            raise
     return TrainedOnSite(version, max(differences.values()))
 
 
