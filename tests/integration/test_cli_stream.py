@@ -54,24 +54,27 @@ def test_a_described_camera_is_known_and_its_rate_is_used(platform: Platform, im
 def test_cameras_are_known_before_their_frames(platform: Platform, tmp_path: Path):
     files = [tmp_path / "one.toml", tmp_path / "two.toml"]
     files[0].write_text(CAMERA.format(camera_id="one"))
-    files[1].write_text('camera_id = "two"\n[classify]\n"*" = "signs"\n')
+    files[1].write_text('camera_id = "two"\n[classify]\n"*" = "kinds"\n')
     arguments = ["camera", *map(str, files), "--state-dir", str(platform.state_dir)]
     for _ in range(2):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
-        assert result.output.splitlines() == [
+        assert result.stdout.splitlines() == [
             "one: positions in m",
-            "two: positions in frame_heights, asks signs",
+            "two: positions in frame_heights, asks kinds",
         ]
+        assert "kinds: not served by Triton" in " ".join(result.stderr.split())
     with connect(platform.settings().database_url, application_name="test") as connection:
         one, two = (read_camera(connection, name) for name in ("one", "two"))
     assert one is not None
     assert two is not None
     assert one.units == "m"
-    assert two.classify == {"*": "signs"}
-    for table, expected in (("", {"*": "signs"}), ("[classify]\n", {})):
+    assert two.classify == {"*": "kinds"}
+    for table, expected, asks in (("", {"*": "kinds"}, ", asks kinds"), ("[classify]\n", {}, "")):
         files[1].write_text(f'camera_id = "two"\n{table}')
-        assert CliRunner().invoke(app, arguments).exit_code == 0
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, bool(result.stderr)) == (0, bool(expected))
+        assert result.stdout.splitlines()[1] == f"two: positions in frame_heights{asks}"
         with connect(platform.settings().database_url, application_name="test") as connection:
             two = read_camera(connection, "two")
         assert two is not None

@@ -26,10 +26,8 @@ def camera(
     """
     from rich.console import Console
 
-    described = read_descriptions(files)
-    describe(load_settings(state_dir), described)
-    for each in described:
-        asked = ", ".join(sorted(set((each.classify or {}).values())))
+    for each in describe(load_settings(state_dir), read_descriptions(files)):
+        asked = ", ".join(_asked([each]))
         Console().print(
             f"{each.camera_id}: positions in {each.units}{f', asks {asked}' if asked else ''}",
             markup=False,
@@ -49,14 +47,44 @@ def read_descriptions(files: Sequence[Path]) -> list[Camera]:
     return described
 
 
-def describe(settings: PlatformSettings, cameras: Sequence[Camera]) -> None:
-    """Make the cameras known to the platform; what a description leaves out stays as it is, an empty table does not."""
-    from pathcast.storage.cameras import upsert_camera
+def describe(settings: PlatformSettings, cameras: Sequence[Camera]) -> list[Camera]:
+    """Make the cameras known to the platform, and warn of models that they ask and Triton does not serve.
+
+    What a description leaves out stays as it is, an empty table does not. Returns the cameras as they are known now.
+    """
+    from pathcast.storage.cameras import read_camera, upsert_camera
     from pathcast.storage.connection import connect
 
     if not cameras:
-        return
+        return []
+    known = []
     with connect(settings.database_url, application_name="pathcast-camera") as connection:
         for each in cameras:
             plane = each.ground_plane
             upsert_camera(connection, each.camera_id, None if plane is None else plane.as_mapping(), each.classify)
+            known.append(read_camera(connection, each.camera_id) or each)
+    _warn_of_missing(settings, _asked(known))
+    return known
+
+
+def _asked(cameras: Sequence[Camera]) -> list[str]:
+    """The models that the cameras ask."""
+    return sorted({model for each in cameras for model in (each.classify or {}).values()})
+
+
+def _warn_of_missing(settings: PlatformSettings, models: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from pathcast.serving.triton_client import TritonClient
+
+    if not models:
+        return
+    with TritonClient(settings.triton_grpc) as client:
+        missing = [model for model in models if not client.ready(model)]
+    if missing:
+        Console(stderr=True).print(
+            f"warning: {', '.join(missing)}: not served by Triton at {settings.triton_grpc}; until it is, the analyzer "
+            "waits. `pathcast models publish` serves one that comes with Pathcast, the pipeline train_model a new one",
+            markup=False,
+            highlight=False,
+        )

@@ -50,6 +50,8 @@ def drift(
     end = None if until is None else read_moment("--until", until)
     if end is not None and end > datetime.now(UTC):
         raise typer.BadParameter(f"--until: expected a time that has passed, got {until!r}")
+    if not retrain and (change or host):
+        raise typer.BadParameter(f"{'--set' if change else '--host'}: expected with --retrain, which it is for")
     from rich.console import Console
 
     from pathcast.core.errors import PathcastError

@@ -129,6 +129,9 @@ def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Label
             hint="name the file or the folder of one",
         )
     labelled = sets[0].where(lambda image: camera is None or image.camera == camera)
+    if not len(labelled):
+        cameras = sorted({image.camera for image in sets[0]})
+        raise InvalidInputError(f"{data}: expected images of camera {camera}, got those of {', '.join(cameras)}")
     left_out = labelled.about.get("other_classes", {}) if camera is None else None
     return len(labelled), ((labelled.read(image), image.truth()) for image in labelled), left_out
 
@@ -167,9 +170,9 @@ def _read_sequence(
 
 def _from_file(path: Path, threads: int) -> tuple[Run, int, int]:
     from pathcast.serving.local_models import open_session, read_model, require_tensors
-    from pathcast.serving.remote_models import ANALYZER_MODELS
+    from pathcast.serving.remote_models import SIGNATURES
 
-    detector = ANALYZER_MODELS["detector"]
+    detector = SIGNATURES["detector"]
     session, outputs = open_session(path, read_model(path), threads), detector.outputs
     require_tensors(path, session, detector)
     _, height, width, _ = session.get_inputs()[0].shape

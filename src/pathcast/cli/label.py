@@ -67,6 +67,12 @@ def label(
             f"{target}: expected no labels here yet; what people corrected in them would be lost",
             hint="name another --output, or remove the file",
         )
+    images = output / IMAGE_FOLDER
+    if images.is_dir() and any(images.iterdir()):
+        raise InvalidInputError(
+            f"{images}: expected no images here yet; those that are labelled are written there",
+            hint="name another --output, or remove the folder where a run that was cut short has left it",
+        )
     looks, total = find_teacher(teacher, threads), None
     if source is None:
         recorded, total = _archived(camera, since, until, state_dir, output, every)

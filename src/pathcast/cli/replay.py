@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,11 @@ def replay(
     from pathcast.training.family import find_family
     from pathcast.training.replay import replay_version
 
+    span = _span(since, until)
     settings = load_settings(state_dir)
     family = find_family(model)
     versions = _versions(settings, family.name, version, against)
-    intervals = _intervals(settings, camera, since, until, minutes)
+    intervals = _intervals(settings, camera, *span, minutes)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"{family.name} {versions[0]} beside {versions[1]}", total=None)
         diff = replay_version(
@@ -146,17 +147,23 @@ def _versions(settings: PlatformSettings, model: str, version: int | None, again
     return chosen, champion
 
 
+def _span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    first, last = (
+        None if text is None else read_moment(name, text) for name, text in (("--since", since), ("--until", until))
+    )
+    if first is not None and last is not None and first >= last:
+        raise typer.BadParameter(f"--since: expected a time before --until, got {since!r} and {until!r}")
+    return first, last
+
+
 def _intervals(
-    settings: PlatformSettings, cameras: list[str], since: str | None, until: str | None, minutes: float
+    settings: PlatformSettings, cameras: list[str], first: datetime | None, last: datetime | None, minutes: float
 ) -> list[Interval]:
     from pathcast.core.errors import InvalidInputError
     from pathcast.storage.connection import connect
     from pathcast.training.replay import Interval, recorded_intervals
 
     length = timedelta(minutes=minutes)
-    first, last = (
-        None if text is None else read_moment(name, text) for name, text in (("--since", since), ("--until", until))
-    )
     with connect(settings.database_url, application_name="replay") as connection:
         found = recorded_intervals(connection, cameras, length)
     absent = sorted(set(cameras) - {each.camera_id for each in found})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import typer
 
 from pathcast.cli.camera import describe, read_descriptions
 from pathcast.cli.output_file import file_option, write_json
+from pathcast.core.errors import PathcastError
 from pathcast.core.settings import STATE_DIR, PlatformSettings, load_settings
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def stream(
 ) -> None:
     """Send video files, folders of images or RTSP cameras to the platform, several at once.
 
-    Exits when all recordings are sent and acknowledged; a live camera runs until Ctrl-C.
+    Exits when all recordings are sent and acknowledged; a live camera runs until Ctrl-C. A recording that Ctrl-C stops
+    ends it with 1, and the frame to go on with.
     """
     if len(sources) != len(camera):
         raise typer.BadParameter(f"expected one --camera for each of the {len(sources)} sources, got {len(camera)}")
@@ -68,6 +71,7 @@ def stream(
     reports = _send(cameras, settings.kafka_bootstrap, settings.frames_topic)
     _show(reports)
     write_json(json, {"cameras": reports})
+    require_whole(cameras, reports)
 
 
 def _describe(files: list[Path], camera_ids: list[str], settings: PlatformSettings) -> dict[str, float | None]:
@@ -126,6 +130,17 @@ def _send(cameras: list[CameraStream], bootstrap: str, topic: str) -> list[Strea
                 progress.advance(tasks[camera_id])
 
         return FrameProducer(producer, topic=topic, stop=stop).stream_all(cameras, advance)
+
+
+def require_whole(cameras: Sequence[CameraStream], reports: Sequence[StreamReport]) -> None:
+    """Raise PathcastError where a recording was stopped; for a live camera that is its end."""
+    left = [
+        f"{report.camera_id} before frame {report.stopped_at}"
+        for camera, report in zip(cameras, reports, strict=True)
+        if report.stopped_at is not None and camera.source.fps is not None
+    ]
+    if left:
+        raise PathcastError(f"stopped: {', '.join(left)}", hint="go on there with --first-frame")
 
 
 def _show(reports: list[StreamReport]) -> None:

@@ -145,6 +145,12 @@ def parse_config(config_pbtxt: str) -> triton.ModelConfig:
         raise InvalidInputError(f"config.pbtxt: not a Triton model configuration: {error}") from error
 
 
+def tensor_names(config_pbtxt: str) -> tuple[list[str], list[str]]:
+    """The names of the configured model's inputs and outputs."""
+    config = parse_config(config_pbtxt)
+    return [each.name for each in config.input], [each.name for each in config.output]
+
+
 def _signature(onnx_path: Path) -> tuple[list[_Tensor], list[_Tensor]]:
     try:
         graph = onnx.load(str(onnx_path), load_external_data=False).graph

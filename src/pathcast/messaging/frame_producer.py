@@ -51,7 +51,10 @@ class CameraStream:
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What was sent of one camera; times are None where nothing was sent."""
+    """What was sent of one camera; times are None where nothing was sent.
+
+    `stopped_at` is the number of the first frame that was left when the producer was stopped; None where none was.
+    """
 
     camera_id: str
     frames_sent: int
@@ -60,6 +63,7 @@ class StreamReport:
     first_captured_at: datetime | None
     last_captured_at: datetime | None
     seconds: float
+    stopped_at: int | None = None
 
 
 class FrameProducer:
@@ -104,9 +108,11 @@ class FrameProducer:
         start_at, fps = camera.start_at, camera.source.fps
         first: datetime | None = None
         last: datetime | None = None
+        stopped_at: int | None = None
         images = camera.source.until(self._stop) if isinstance(camera.source, RtspCamera) else camera.source
         for image in images:
             if self._stop.is_set():
+                stopped_at = image.index
                 break
             if first_index is None:
                 first_index = image.index
@@ -116,6 +122,7 @@ class FrameProducer:
                 due = started_at + _media_time(image.index - first_index, fps) / camera.pace
                 self._sleep_until(due)
                 if self._stop.is_set():
+                    stopped_at = image.index
                     break
             self._metrics.frames_in(camera.camera_id)
             if camera.skip_stale and not self._producer.has_room():
@@ -134,7 +141,7 @@ class FrameProducer:
                 on_frame(camera.camera_id)
         seconds = (self._clock.now() - started_at).total_seconds()
         _log.info("camera %s: sent %d frames, skipped %d, in %.1f s", camera.camera_id, sent, skipped, seconds)
-        return StreamReport(camera.camera_id, sent, skipped, total_bytes, first, last, seconds)
+        return StreamReport(camera.camera_id, sent, skipped, total_bytes, first, last, seconds, stopped_at)
 
     def _stream_logged(self, camera: CameraStream, on_frame: Callable[[str], None] | None) -> StreamReport:
         try:

@@ -100,7 +100,10 @@ class VideoFile:
         return left if self._frame_count is None else min(left, self._frame_count)
 
     def __iter__(self) -> Iterator[SourceImage]:
-        """Decode in order. A file that ends early, and holds its number of frames, is logged with how many it had."""
+        """Decode in order. A file that ends early, and holds its number of frames, is logged with how many it had.
+
+        Raises InvalidInputError where there is none to send: no frame can be decoded, or none is left to start at.
+        """
         capture = self._open()
         index = 0
         try:
@@ -117,6 +120,8 @@ class VideoFile:
             capture.release()
         if index == 0:
             raise InvalidInputError(f"video {self._path}: no frame could be decoded", hint="the file is damaged")
+        if index <= self._first_frame:
+            raise _past_the_end(f"video {self._path}", self._first_frame, index)
         if self._path.suffix.lower() in COUNTED_SUFFIXES and index < min(stop, self._total):
             _log.warning("video %s ended after %d of the %d frames it claims", self._path, index, self._total)
         else:
@@ -145,7 +150,7 @@ class ImageFolder:
         frame_count: int | None = None,
         quality: int = DEFAULT_QUALITY,
     ) -> None:
-        """Raises InvalidInputError where the folder is missing, has no images, or `fps` is not given."""
+        """Raises InvalidInputError where the folder is missing, has no images to send, or `fps` is not given."""
         if not path.is_dir():
             raise InvalidInputError(f"image folder {path}: no such folder", hint="check the path")
         images = (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir())
@@ -157,6 +162,8 @@ class ImageFolder:
         self._first_frame, self._quality = _checked_slice(first_frame, frame_count), _checked_quality(quality)
         last = len(found) if frame_count is None else first_frame + frame_count
         self._files = found[first_frame:last]
+        if not self._files:
+            raise _past_the_end(f"image folder {path}", first_frame, len(found))
 
     @property
     def fps(self) -> float:
@@ -309,6 +316,13 @@ def _checked_slice(first_frame: int, frame_count: int | None) -> int:
             f"frames: expected a first frame of 0 or more and a count of 1 or more, got {first_frame} and {frame_count}"
         )
     return first_frame
+
+
+def _past_the_end(source: str, first_frame: int, frames: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"{source}: expected a first frame of at most {frames - 1}, its last, got {first_frame}",
+        hint="frames are counted from 0",
+    )
 
 
 def _checked_quality(quality: int) -> int:

@@ -16,13 +16,14 @@ from minio import Minio
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.parity import file_answers
+from pathcast.export.triton_config import tensor_names
 from pathcast.registry.gates import Arrays, smoke_gate
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository, PublishedModel
 from pathcast.registry.switching import serve_version, serves, take_away
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, FailedRun, ModelRegistry
 from pathcast.registry.verdicts import IN_SERVICE, NO_CHAMPION, SMOKE_TEST, Verdict, failed, read_verdicts, verdict_tags
-from pathcast.serving.remote_models import ANALYZER_MODELS
+from pathcast.serving.remote_models import SIGNATURES
 from pathcast.serving.replicas import replica_addresses
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
@@ -58,8 +59,11 @@ def object_store(settings: PlatformSettings) -> Minio:
 def publish_model(settings: PlatformSettings, model: str, given: Registration, config_pbtxt: str) -> PublishedModel:
     """Make the given file the champion of `model`, once it has answered the given example on trial as it does here.
 
-    Raises GateFailedError where Triton does not serve it or answers otherwise; the champion before goes on.
+    Raises InvalidInputError where it is not asked as models of that name are, and GateFailedError where Triton does not
+    serve it or answers otherwise; the champion before goes on.
     """
+    if misfit := _misfit(model, *tensor_names(config_pbtxt)):
+        raise InvalidInputError(f"{given.onnx_path}: {misfit}", hint=f"it is no {model}: name the model that it is")
     if given.example is None:
         raise InvalidInputError(f"model {model}: expected an example of its inputs to try it by")
     lifecycle, expected = ModelLifecycle(settings), file_answers(given.onnx_path, given.example)
@@ -228,16 +232,15 @@ class ModelLifecycle:
         return read_verdicts(self._registry.tags(model, version))
 
     def misfit(self, model: str, version: int) -> str | None:
-        """Why the analyzer cannot ask a published version; None where it can, or has nothing to do with the model."""
-        signature = ANALYZER_MODELS.get(model)
-        return None if signature is None else signature.misfit(*self._repository.tensors(model, version))
+        """Why a published version cannot be asked as models of that name are; None where it can, or any way will do."""
+        return _misfit(model, *self._repository.tensors(model, version))
 
     def promote(self, model: str, version: int) -> None:
         """Make a version the champion.
 
         Raises GateFailedError where a gate has failed or was never passed, or has compared the version with another
-        champion than the present one, where the analyzer cannot ask it, or where Triton does not serve it; in each case
-        the champion before serves on.
+        champion than the present one, where it cannot be asked as models of that name are, or where Triton does not
+        serve it; in each case the champion before serves on.
         """
         with self._locked(model, f"promote version {version}"):
             champion = self._registry.alias(model, CHAMPION)
@@ -260,7 +263,7 @@ class ModelLifecycle:
         """Return to the last version before the champion that was not rolled back from itself; return its number.
 
         The version that is left is marked with the reason, and is not promoted again. Raises GateFailedError where the
-        analyzer cannot ask the one before.
+        one before cannot be asked as models of that name are.
         """
         with self._locked(model, "roll back"):
             champion = self._registry.alias(model, CHAMPION)
@@ -307,12 +310,17 @@ class ModelLifecycle:
                 self._end_trial(model)
 
     def prune(self, model: str, keep: int) -> list[int]:
-        """Delete the files of all but the newest `keep` versions and those with a role; return the numbers."""
+        """Delete the files of all but the newest `keep` versions and those with a role; return the numbers.
+
+        Raises InvalidInputError for a model that is not in the repository.
+        """
         with self._locked(model, "prune"):
             champion = self._registry.alias(model, CHAMPION)
             before = None if champion is None else self._before(model, champion)
             roles = {champion, before, self._registry.alias(model, CHALLENGER)}
             versions = [published.version for published in self._repository.versions(model)]
+            if not versions:
+                raise InvalidInputError(f"model {model}: not in the repository", hint="see `pathcast models list`")
             gone = [version for version in versions[: max(len(versions) - keep, 0)] if version not in roles]
             for version in gone:
                 self._repository.remove(model, version)
@@ -345,7 +353,7 @@ class ModelLifecycle:
     def _require_fit(self, model: str, version: int) -> None:
         if misfit := self.misfit(model, version):
             raise GateFailedError(
-                f"model {model} version {version}: {misfit}; the analyzer would stop",
+                f"model {model} version {version}: {misfit}; what asks it would stop",
                 hint=f"{_new_run(model)} makes one that fits",
             )
 
@@ -414,6 +422,11 @@ class ModelLifecycle:
                 opened.enter_context(TritonClient(address, shared_memory=shared))
                 for address in replica_addresses(self._settings.triton_grpc)
             ]
+
+
+def _misfit(model: str, inputs: list[str], outputs: list[str]) -> str | None:
+    signature = SIGNATURES.get(model)
+    return None if signature is None else signature.misfit(inputs, outputs)
 
 
 def _new_run(model: str) -> str:

@@ -33,7 +33,7 @@ from urllib3.exceptions import HTTPError
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.export.ensemble import joining, part_folder, part_names
 from pathcast.export.gpu_config import GPU_CONFIG, gpu_config
-from pathcast.export.triton_config import also_serving, parse_config, serving_one
+from pathcast.export.triton_config import also_serving, parse_config, serving_one, tensor_names
 
 PREFIX = "triton"
 MODEL_FILES = ("model.onnx", "model.py")
@@ -112,7 +112,7 @@ class ModelRepository:
         """
         published, served = self.find(model, version), under or model
         if published is None:
-            raise InvalidInputError(f"model {model} version {version}: not in the repository")
+            raise _absent(model, version)
         folder = f"{PREFIX}/{model}/{version}"
         given = self._get(f"{folder}/config.pbtxt").decode()
         config, names = serving_one(given, served, version), _parts_under(given, model, served)
@@ -156,8 +156,9 @@ class ModelRepository:
 
     def tensors(self, model: str, version: int) -> tuple[list[str], list[str]]:
         """The names of the version's inputs and outputs; InvalidInputError where it is not in the repository."""
-        config = parse_config(self._get(f"{PREFIX}/{model}/{version}/config.pbtxt").decode())
-        return [each.name for each in config.input], [each.name for each in config.output]
+        if self.find(model, version) is None:
+            raise _absent(model, version)
+        return tensor_names(self._get(f"{PREFIX}/{model}/{version}/config.pbtxt").decode())
 
     def served_under(self, model: str, served: str) -> list[str]:
         """What Triton can be told to load of `model` under the name `served`: itself, then parts of any version."""
@@ -216,7 +217,7 @@ class ModelRepository:
         """Write the version's file to `target`; raises PathcastError where its checksum is wrong."""
         published = self.find(model, version)
         if published is None:
-            raise InvalidInputError(f"model {model} version {version}: not in the repository")
+            raise _absent(model, version)
         data = self._get(_model_key(model, version, published.file_name))
         if hashlib.sha256(data).hexdigest() != published.sha256:
             raise PathcastError(f"model {model} version {version}: the stored file is damaged (SHA-256 differs)")
@@ -282,6 +283,12 @@ class ModelRepository:
     def _keys(self, prefix: str) -> list[str]:
         with _store_errors():
             return [item.object_name for item in self._client.list_objects(self._bucket, prefix, recursive=True)]
+
+
+def _absent(model: str, version: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"model {model} version {version}: not in the repository", hint=f"pathcast models show {model} lists what is"
+    )
 
 
 def _model_key(model: str, version: int, file_name: str) -> str:

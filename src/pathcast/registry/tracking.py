@@ -23,7 +23,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from pathcast.core.errors import PathcastError, ServiceUnavailableError
+from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.registry.registration import Registration
 
 # Importing MLflow starts a thread that reports its use to its makers, unless it is told not to before.
@@ -118,10 +118,14 @@ class ModelRegistry:
             raise translated(error) from error
 
     def tags(self, model: str, version: int) -> dict[str, str]:
-        """The tags of a version; raises PathcastError where there is none."""
+        """The tags of a version; raises InvalidInputError where there is none."""
         try:
             return dict(self._client.get_model_version(model, str(version)).tags)
         except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise InvalidInputError(
+                    f"model {model} version {version}: not registered", hint="see `pathcast models list`"
+                ) from error
             raise translated(error) from error
 
     def log_failure(self, model: str, name: str, reason: str, *, run: str = "") -> None:

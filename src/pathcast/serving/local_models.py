@@ -17,9 +17,9 @@ from pathcast.core.errors import InvalidInputError
 from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import Letterbox, fitted_input, letterbox
 from pathcast.serving.model_metadata import Signature
-from pathcast.serving.remote_models import ANALYZER_MODELS, ForecastBatch, constant_velocity
+from pathcast.serving.remote_models import SIGNATURES, ForecastBatch, constant_velocity
 
-_DETECTOR, _FORECASTER = ANALYZER_MODELS["detector"], ANALYZER_MODELS["forecaster"]
+_DETECTOR, _FORECASTER = SIGNATURES["detector"], SIGNATURES["forecaster"]
 _LOOKS = "embeddings"
 _KEPT_SESSIONS = 8
 

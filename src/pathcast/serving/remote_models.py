@@ -25,11 +25,13 @@ STAND_IN = "constant_velocity 1"
 _TRIES = 3
 _Answer = TypeVar("_Answer")
 
-ANALYZER_MODELS: Mapping[str, Signature] = {
+SIGNATURES: Mapping[str, Signature] = {
     "detector": Signature(("images",), ("boxes", "scores", "classes")),
     "forecaster": Signature(("observed", "neighbours"), ("paths", "log_probs")),
+    "signs": Signature(("images",), ("probabilities",)),
+    "actions": Signature(("frames",), ("probabilities", "frame_scores")),
 }
-"""How the analyzer, its replay and the streaming endpoint ask the models of these names."""
+"""How the models of these names are asked, by the analyzer, its replay, the streaming endpoint and the commands."""
 
 
 class ModelServer(Protocol):
@@ -45,7 +47,7 @@ class ModelServer(Protocol):
 def require_fit(server: ModelServer, part: str, model: str) -> None:
     """Raise InvalidInputError where the served `model` cannot be asked as that part of the analyzer."""
     metadata = server.metadata(model)
-    if misfit := ANALYZER_MODELS[part].misfit(metadata.inputs, metadata.outputs):
+    if misfit := SIGNATURES[part].misfit(metadata.inputs, metadata.outputs):
         raise InvalidInputError(
             f"model {model}, version {', '.join(metadata.versions)}: {misfit}",
             hint="it is of another release: publish one of this (pathcast models publish, or the pipeline train_model)",

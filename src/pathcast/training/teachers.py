@@ -14,10 +14,10 @@ from pathcast.detection.postprocess import to_detections
 from pathcast.detection.preprocess import letterbox
 from pathcast.registry.ultralytics import open_ultralytics
 from pathcast.serving.local_models import open_session, read_model, require_tensors
-from pathcast.serving.remote_models import ANALYZER_MODELS
+from pathcast.serving.remote_models import SIGNATURES
 from pathcast.training.labelling import Teacher
 
-_DETECTOR = ANALYZER_MODELS["detector"]
+_DETECTOR = SIGNATURES["detector"]
 _WEAKEST = 0.05
 
 

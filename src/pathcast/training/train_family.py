@@ -93,17 +93,7 @@ class Job:
         for.
         """
         wanted = dict(changes or {})
-        own = dict(family.settings)
-        if initial is not None:
-            own = {**{name: own[name] for name in family.sampling}, **initial.settings}
-        training = asdict(family.training)
-        check_values(family.name, wanted, {**own, **training}, "setting")
-        fixed = own.keys() - set(family.sampling)
-        changed = sorted(name for name in fixed & wanted.keys() if wanted[name] != own[name])
-        if initial is not None and changed:
-            raise InvalidInputError(
-                f"{family.name}: {', '.join(changed)}: settings come with the initial weights; give one of the two"
-            )
+        own, training = checked_settings(family, wanted, initial), asdict(family.training)
         settings = {name: wanted.get(name, value) for name, value in own.items()}
         if initial is None and family.fitted_settings is not None:
             settings = dict(family.fitted_settings(data.folder, settings))
@@ -116,6 +106,21 @@ class Job:
             settings,
             initial,
         )
+
+
+def checked_settings(family: Family, changes: Mapping[str, Any], initial: TrainedModel | None = None) -> dict[str, Any]:
+    """The family's own settings before `changes`, or those of the initial weights; raises as `Job.of` does."""
+    own = dict(family.settings)
+    if initial is not None:
+        own = {**{name: own[name] for name in family.sampling}, **initial.settings}
+    check_values(family.name, changes, {**own, **asdict(family.training)}, "setting")
+    fixed = own.keys() - set(family.sampling)
+    changed = sorted(name for name in fixed & changes.keys() if changes[name] != own[name])
+    if initial is not None and changed:
+        raise InvalidInputError(
+            f"{family.name}: {', '.join(changed)}: settings come with the initial weights; give one of the two"
+        )
+    return own
 
 
 def train_family(

@@ -233,6 +233,18 @@ def test_old_versions_are_pruned_but_not_those_with_a_role(
     assert gone
 
 
+def test_what_is_not_there_is_named(lifecycle: ModelLifecycle, champion: int) -> None:
+    nowhere = champion + 1000
+    with pytest.raises(InvalidInputError, match=f"model {MODEL} version {nowhere}: not registered"):
+        lifecycle.promote(MODEL, nowhere)
+    with pytest.raises(InvalidInputError, match="model nobodys version 1: not registered"):
+        lifecycle.promote("nobodys", 1)
+    with pytest.raises(InvalidInputError, match=f"model detector version {nowhere}: not in the repository"):
+        lifecycle.misfit("detector", nowhere)
+    with pytest.raises(InvalidInputError, match="model nobodys: not in the repository"):
+        lifecycle.prune("nobodys", keep=1)
+
+
 def test_the_commands_show_and_switch(
     lifecycle: ModelLifecycle,
     registry: ModelRegistry,

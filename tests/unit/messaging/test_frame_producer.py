@@ -66,3 +66,27 @@ def test_a_failing_camera_is_logged_while_the_others_still_run(caplog: pytest.Lo
     assert "secret" not in caplog.text
     labels = {"service": "producer", "camera": "gate"}
     assert metrics.registry.get_sample_value("pathcast_frames_out_total", labels) == 0
+
+
+class Recording:
+    """Ten images of a recording."""
+
+    fps = 10.0
+    expected = 10
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        return (SourceImage(number, 64, 48, b"jpeg") for number in range(10))
+
+
+@pytest.mark.parametrize(("pace", "stop_after", "stopped_at"), [(None, 4, 4), (None, 10, None), (0.001, 1, 1)])
+def test_a_stopped_recording_says_where_to_go_on(pace: float | None, stop_after: int, stopped_at: int | None) -> None:
+    stop, sent = threading.Event(), []
+
+    def on_frame(camera_id: str) -> None:
+        sent.append(camera_id)
+        if len(sent) == stop_after:
+            stop.set()
+
+    producer = FrameProducer(cast(RecordProducer, Mock()), stop=stop)
+    report = producer.stream(CameraStream("gate", Recording(), pace=pace), on_frame)
+    assert (report.frames_sent, report.stopped_at) == (stop_after, stopped_at)

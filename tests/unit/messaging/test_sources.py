@@ -56,13 +56,24 @@ def test_all_frames_in_order(clip: Path) -> None:
 
 @pytest.mark.parametrize(
     ("first", "count", "expected"),
-    [(0, 1, [0]), (18, None, list(range(18, 30))), (18, 5, list(range(18, 23))), (29, 9, [29]), (30, None, [])],
+    [(0, 1, [0]), (18, None, list(range(18, 30))), (18, 5, list(range(18, 23))), (29, 9, [29])],
 )
 def test_slices_keep_the_numbers_of_the_whole(clip: Path, first: int, count: int | None, expected: list[int]) -> None:
     source = VideoFile(clip, first_frame=first, frame_count=count)
     images = list(source)
     assert [image.index for image in images] == [number_in(image.jpeg) for image in images] == expected
     assert source.expected == len(expected)
+
+
+@pytest.mark.parametrize("first", [FRAMES, FRAMES + 5])
+def test_nothing_left_to_start_at(clip: Path, tmp_path: Path, first: int) -> None:
+    past = rf": expected a first frame of at most {FRAMES - 1}, its last, got {first}"
+    with pytest.raises(InvalidInputError, match=f"video .*clip.*{past}"):
+        list(VideoFile(clip, first_frame=first))
+    for number in range(FRAMES):
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), picture(number))
+    with pytest.raises(InvalidInputError, match=f"image folder .*{past}"):
+        ImageFolder(tmp_path, fps=5, first_frame=first)
 
 
 def test_iterating_again_starts_anew(clip: Path) -> None:
