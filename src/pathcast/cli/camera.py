@@ -80,11 +80,15 @@ def _warn_of_missing(settings: PlatformSettings, models: Sequence[str]) -> None:
     if not models:
         return
     with TritonClient(settings.triton_grpc) as client:
-        missing = [model for model in models if not client.ready(model)]
-    if missing:
-        Console(stderr=True).print(
-            f"warning: {', '.join(missing)}: not served by Triton at {settings.triton_grpc}; until it is, the analyzer "
-            "waits. `pathcast models publish` serves one that comes with Pathcast, the pipeline train_model a new one",
-            markup=False,
-            highlight=False,
-        )
+        answers = client.server_ready()
+        missing = [model for model in models if not answers or not client.ready(model)]
+    if not missing:
+        return
+    where = f"Triton at {settings.triton_grpc}"
+    said = (
+        f"not served by {where}; until it is, the analyzer waits. `pathcast models publish` serves one that comes with "
+        "Pathcast, the pipeline train_model a new one"
+        if answers
+        else f"it is not known whether it is served: {where} does not answer (`pathcast status`)"
+    )
+    Console(stderr=True).print(f"warning: {', '.join(missing)}: {said}", markup=False, highlight=False)

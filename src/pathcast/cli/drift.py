@@ -52,6 +52,8 @@ def drift(
         raise typer.BadParameter(f"--until: expected a time that has passed, got {until!r}")
     if not retrain and (change or host):
         raise typer.BadParameter(f"{'--set' if change else '--host'}: expected with --retrain, which it is for")
+    if namespace and not host:
+        raise typer.BadParameter("--namespace: expected with --host, which it is for")
     from rich.console import Console
 
     from pathcast.core.errors import PathcastError

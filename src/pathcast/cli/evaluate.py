@@ -129,9 +129,11 @@ def _read(data: Path, camera: str | None, class_of: ClassOf) -> tuple[int, Label
             hint="name the file or the folder of one",
         )
     labelled = sets[0].where(lambda image: camera is None or image.camera == camera)
-    if not len(labelled):
+    if camera is not None and not len(labelled):
         cameras = sorted({image.camera for image in sets[0]})
-        raise InvalidInputError(f"{data}: expected images of camera {camera}, got those of {', '.join(cameras)}")
+        raise InvalidInputError(
+            f"{data}: expected images of camera {camera}, got those of {', '.join(cameras) or 'none'}"
+        )
     left_out = labelled.about.get("other_classes", {}) if camera is None else None
     return len(labelled), ((labelled.read(image), image.truth()) for image in labelled), left_out
 

@@ -71,7 +71,7 @@ def label(
     if images.is_dir() and any(images.iterdir()):
         raise InvalidInputError(
             f"{images}: expected no images here yet; those that are labelled are written there",
-            hint="name another --output, or remove the folder where a run that was cut short has left it",
+            hint="name another --output; or this one once more without the images of a run that was cut short",
         )
     looks, total = find_teacher(teacher, threads), None
     if source is None:

@@ -71,7 +71,7 @@ def stream(
     reports = _send(cameras, settings.kafka_bootstrap, settings.frames_topic)
     _show(reports)
     write_json(json, {"cameras": reports})
-    require_whole(cameras, reports)
+    _require_whole(cameras, reports)
 
 
 def _describe(files: list[Path], camera_ids: list[str], settings: PlatformSettings) -> dict[str, float | None]:
@@ -132,7 +132,7 @@ def _send(cameras: list[CameraStream], bootstrap: str, topic: str) -> list[Strea
         return FrameProducer(producer, topic=topic, stop=stop).stream_all(cameras, advance)
 
 
-def require_whole(cameras: Sequence[CameraStream], reports: Sequence[StreamReport]) -> None:
+def _require_whole(cameras: Sequence[CameraStream], reports: Sequence[StreamReport]) -> None:
     """Raise PathcastError where a recording was stopped; for a live camera that is its end."""
     left = [
         f"{report.camera_id} before frame {report.stopped_at}"
@@ -140,7 +140,11 @@ def require_whole(cameras: Sequence[CameraStream], reports: Sequence[StreamRepor
         if report.stopped_at is not None and camera.source.fps is not None
     ]
     if left:
-        raise PathcastError(f"stopped: {', '.join(left)}", hint="go on there with --first-frame")
+        hint = (
+            "go on with --first-frame, a command for each camera; at another pace than 1, or after --start-at, give "
+            "--start-at too: the time of frame 0"
+        )
+        raise PathcastError(f"stopped: {', '.join(left)}", hint=hint)
 
 
 def _show(reports: list[StreamReport]) -> None:

@@ -152,12 +152,12 @@ def _job(
     from pathcast.core.trained_model import TrainedModel
     from pathcast.training.family import find_family
     from pathcast.training.prepared import is_prepared, open_prepared, prepare
-    from pathcast.training.train_family import Job, checked_settings
+    from pathcast.training.train_family import Job, settings_before
 
     found = find_family(family)
     initial = None if init is None else TrainedModel.load(init, found.name)
     # Before the data is prepared, which takes its time.
-    checked_settings(found, changes, initial)
+    settings_before(found, changes, initial)
     if is_prepared(data):
         if options:
             raise InvalidInputError(f"--option {', '.join(options)}: {data} is prepared already; give the raw data")

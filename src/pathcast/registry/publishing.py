@@ -63,7 +63,7 @@ def publish_model(settings: PlatformSettings, model: str, given: Registration, c
     serve it or answers otherwise; the champion before goes on.
     """
     if misfit := _misfit(model, *tensor_names(config_pbtxt)):
-        raise InvalidInputError(f"{given.onnx_path}: {misfit}", hint=f"it is no {model}: name the model that it is")
+        raise InvalidInputError(f"model {model}: {misfit}", hint="name the model that it is")
     if given.example is None:
         raise InvalidInputError(f"model {model}: expected an example of its inputs to try it by")
     lifecycle, expected = ModelLifecycle(settings), file_answers(given.onnx_path, given.example)
@@ -233,7 +233,7 @@ class ModelLifecycle:
 
     def misfit(self, model: str, version: int) -> str | None:
         """Why a published version cannot be asked as models of that name are; None where it can, or any way will do."""
-        return _misfit(model, *self._repository.tensors(model, version))
+        return _misfit(model, *self._repository.tensors(model, version)) if model in SIGNATURES else None
 
     def promote(self, model: str, version: int) -> None:
         """Make a version the champion.

@@ -16,7 +16,7 @@ from pathcast.export.triton_config import parse_config
 from pathcast.recognition.action_settings import FRAMES, PROBABILITIES, SCORES
 from pathcast.recognition.frame_quality import positions
 from pathcast.serving.local_models import open_session, read_model, require_tensors
-from pathcast.serving.model_metadata import Signature
+from pathcast.serving.remote_models import SIGNATURES
 
 
 class ActionFile:
@@ -35,7 +35,7 @@ class ActionFile:
         self.classes = tuple(parameters["class_names"].string_value.split(","))
         self.window_s = float(parameters["window_s"].string_value)
         self._session = open_session(onnx_file, read_model(onnx_file), threads)
-        require_tensors(onnx_file, self._session, Signature((FRAMES,), (PROBABILITIES, SCORES)))
+        require_tensors(onnx_file, self._session, SIGNATURES["actions"])
         _, self.frames, self.size, _, _ = self._session.get_inputs()[0].shape
         said = self._session.get_outputs()[0].shape[1]
         if said != len(self.classes):

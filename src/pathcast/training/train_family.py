@@ -93,7 +93,7 @@ class Job:
         for.
         """
         wanted = dict(changes or {})
-        own, training = checked_settings(family, wanted, initial), asdict(family.training)
+        own, training = settings_before(family, wanted, initial), asdict(family.training)
         settings = {name: wanted.get(name, value) for name, value in own.items()}
         if initial is None and family.fitted_settings is not None:
             settings = dict(family.fitted_settings(data.folder, settings))
@@ -108,12 +108,17 @@ class Job:
         )
 
 
-def checked_settings(family: Family, changes: Mapping[str, Any], initial: TrainedModel | None = None) -> dict[str, Any]:
-    """The family's own settings before `changes`, or those of the initial weights; raises as `Job.of` does."""
+def settings_before(family: Family, changes: Mapping[str, Any], initial: TrainedModel | None = None) -> dict[str, Any]:
+    """The family's own settings before `changes`, or those of the initial weights; raises as `Job.of` does.
+
+    What `TrainingSettings` refuses is refused here too.
+    """
     own = dict(family.settings)
     if initial is not None:
         own = {**{name: own[name] for name in family.sampling}, **initial.settings}
-    check_values(family.name, changes, {**own, **asdict(family.training)}, "setting")
+    training = asdict(family.training)
+    check_values(family.name, changes, {**own, **training}, "setting")
+    TrainingSettings(**{name: changes.get(name, value) for name, value in training.items()})
     fixed = own.keys() - set(family.sampling)
     changed = sorted(name for name in fixed & changes.keys() if changes[name] != own[name])
     if initial is not None and changed:

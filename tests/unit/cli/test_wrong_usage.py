@@ -13,6 +13,7 @@ from pathcast.cli.main import app
     [
         (("drift", "--set", "days=14"), "--set: expected with --retrain"),
         (("drift", "--host", "http://kubeflow"), "--host: expected with --retrain"),
+        (("drift", "--retrain", "--namespace", "team"), "--namespace: expected with --host"),
         (
             ("replay", "--since", "2026-03-01T12:00Z", "--until", "2026-03-01T12:00Z"),
             "--since: expected a time before --until",

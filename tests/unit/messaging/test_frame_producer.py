@@ -4,11 +4,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import cast
 from unittest.mock import Mock
 
 import pytest
 
+from pathcast.core.clock import ManualClock
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
@@ -78,7 +80,7 @@ class Recording:
         return (SourceImage(number, 64, 48, b"jpeg") for number in range(10))
 
 
-@pytest.mark.parametrize(("pace", "stop_after", "stopped_at"), [(None, 4, 4), (None, 10, None), (0.001, 1, 1)])
+@pytest.mark.parametrize(("pace", "stop_after", "stopped_at"), [(None, 4, 4), (None, 10, None), (1.0, 4, 4)])
 def test_a_stopped_recording_says_where_to_go_on(pace: float | None, stop_after: int, stopped_at: int | None) -> None:
     stop, sent = threading.Event(), []
 
@@ -90,3 +92,16 @@ def test_a_stopped_recording_says_where_to_go_on(pace: float | None, stop_after:
     producer = FrameProducer(cast(RecordProducer, Mock()), stop=stop)
     report = producer.stream(CameraStream("gate", Recording(), pace=pace), on_frame)
     assert (report.frames_sent, report.stopped_at) == (stop_after, stopped_at)
+
+
+def test_a_recording_that_is_stopped_while_it_waits_for_its_pace_says_so_too() -> None:
+    stop = threading.Event()
+
+    class Stopping(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            stop.set()
+
+    clock = Stopping(datetime(2026, 3, 1, tzinfo=UTC))
+    producer = FrameProducer(cast(RecordProducer, Mock()), stop=stop, clock=clock)
+    report = producer.stream(CameraStream("gate", Recording()))
+    assert (report.frames_sent, report.stopped_at) == (1, 1)

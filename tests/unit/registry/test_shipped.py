@@ -21,7 +21,7 @@ from pathcast.serving.remote_models import SIGNATURES
 )
 def test_the_folder_of_another_model_is_refused(model: str, folder: str, expected: str) -> None:
     nowhere = PlatformSettings.model_construct()
-    with pytest.raises(InvalidInputError, match=f"{folder}/1/model.onnx: expected {expected}"):
+    with pytest.raises(InvalidInputError, match=f"model {model}: expected {expected}"):
         publish_shipped(nowhere, model, FOLDER / folder)
 
 
