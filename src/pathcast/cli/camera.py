@@ -57,13 +57,12 @@ def describe(settings: PlatformSettings, cameras: Sequence[Camera]) -> list[Came
 
     if not cameras:
         return []
-    known = []
     with connect(settings.database_url, application_name="pathcast-camera") as connection:
         for each in cameras:
             plane = each.ground_plane
             upsert_camera(connection, each.camera_id, None if plane is None else plane.as_mapping(), each.classify)
-            known.append(read_camera(connection, each.camera_id) or each)
-    _warn_of_missing(settings, _asked(known))
+        known = [camera for each in cameras if (camera := read_camera(connection, each.camera_id))]
+    warn_of_missing(settings, _asked(known))
     return known
 
 
@@ -72,7 +71,8 @@ def _asked(cameras: Sequence[Camera]) -> list[str]:
     return sorted({model for each in cameras for model in (each.classify or {}).values()})
 
 
-def _warn_of_missing(settings: PlatformSettings, models: Sequence[str]) -> None:
+def warn_of_missing(settings: PlatformSettings, models: Sequence[str]) -> None:
+    """Tell on stderr which of the models Triton does not serve, or that it does not answer."""
     from rich.console import Console
 
     from pathcast.serving.triton_client import TritonClient

@@ -181,13 +181,14 @@ def test_an_unfinished_training_keeps_the_data_that_it_goes_on_with(tmp_path: Pa
     assert (out / "data" / "data_card.json").read_bytes() == b"as it was"
 
 
-def test_a_wrong_setting_is_told_before_data_is_prepared(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("setting", "said"), [("depth=3", "depth"), ("learning_rate=-1", "learning_rate")])
+def test_a_wrong_setting_is_told_before_data_is_prepared(setting: str, said: str, tmp_path: Path) -> None:
     write_walks(tmp_path / "raw" / "walks.txt")
     out = tmp_path / "model"
-    arguments = ["train", "forecaster", "--data", str(tmp_path / "raw"), "--output", str(out), "--set", "depth=3"]
+    arguments = ["train", "forecaster", "--data", str(tmp_path / "raw"), "--output", str(out), "--set", setting]
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, InvalidInputError)
-    assert "depth" in str(done.exception)
+    assert said in str(done.exception)
     assert not out.exists()
 
 

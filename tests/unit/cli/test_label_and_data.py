@@ -258,6 +258,10 @@ def test_a_detector_is_scored_on_coco_json_by_camera(labels: Path, teacher: Path
     assert scores["classes"] == {"person": {"ap50": pytest.approx(1.0), "ap50_95": pytest.approx(1.0)}}
     with pytest.raises(InvalidInputError, match=r"labels.json: expected images of camera other, got those of gate"):
         run("evaluate", "detector", *data, "--camera", "other")
+    empty = tmp_path / "empty.json"
+    empty.write_text(json.dumps({**json.loads((labels / "labels.json").read_text()), "images": [], "annotations": []}))
+    with pytest.raises(InvalidInputError, match="at least one box that counts"):
+        run("evaluate", "detector", "--data", empty, "--model", teacher)
 
 
 @pytest.fixture(scope="module")
