@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support.bright import bright_square, write_bright_detector
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from support.waiting import wait_for
 
 from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
@@ -69,16 +69,6 @@ def run(source: object, out: Path, *options: object, needs: tuple[str, ...] = ()
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@retry(retry=retry_if_result(lambda there: not there), stop=stop_after_delay(60), wait=wait_fixed(0.005))
-def wait_for(path: Path) -> bool:
-    return path.is_file()
-
-
-@retry(retry=retry_if_result(lambda there: not there), stop=stop_after_delay(60), wait=wait_fixed(0.005))
-def wait_for_any(folder: Path, pattern: str) -> bool:
-    return any(folder.glob(pattern))
-
-
 def test_a_killed_run_goes_on_and_writes_what_an_undisturbed_one_does(
     clip: Path, detector: Path, tmp_path: Path
 ) -> None:
@@ -92,7 +82,7 @@ def test_a_killed_run_goes_on_and_writes_what_an_undisturbed_one_does(
     process = subprocess.Popen(
         command(clip, killed, "--detector", detector), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    wait_for(killed / "unfinished" / "progress")
+    wait_for((killed / "unfinished" / "progress").is_file, "the first frames of the batch")
     process.kill()
     process.wait()
     assert not (killed / "batch.json").exists()
@@ -221,7 +211,7 @@ def test_a_video_of_the_store_goes_on_where_it_was_killed(
     arguments = (platform.state_dir, workspace, source, f"s3://{bucket}/killed", served_detector)
     process = subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)])
     try:
-        wait_for_any(workspace / "batch", "*/*/unfinished/progress")
+        wait_for(lambda: any((workspace / "batch").glob("*/*/unfinished/progress")), "the first frames of the batch")
         with pytest.raises(PathcastError, match="another run is writing"):
             analysed("killed")
     finally:

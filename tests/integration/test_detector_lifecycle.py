@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from support import scenes
 from support.bright import write_bright_detector
-from support.streaming import Service, stored, wait_until
+from support.streaming import Service, stored
+from support.waiting import wait_for
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
@@ -75,7 +76,7 @@ def archived(
         *("stream", clip, "--camera", CAMERA, "--fps", FPS, "--pace", "fast"),
         *("--start-at", BEGIN.isoformat(), "--state-dir", platform.state_dir),
     )
-    wait_until(lambda: len(stored(platform_settings, "frames", CAMERA)) == FRAMES, "all frames are archived")
+    wait_for(lambda: len(stored(platform_settings, "frames", CAMERA)) == FRAMES, "all frames are archived")
     yield platform_settings
     archiver.process.kill()
     archiver.process.wait(30)

@@ -25,7 +25,8 @@ from pathcast.storage.connection import connect
 from pathcast.training.drift import end_training
 from tests.support.kfp_api import TOKEN, KfpApi, serving
 from tests.support.shipped_champion import crown_shipped
-from tests.support.streaming import Service, wait_until
+from tests.support.streaming import Service
+from tests.support.waiting import wait_for
 from tests.support.walkers import walk
 from tests.support.webhook import Receiver, receiving
 
@@ -96,7 +97,7 @@ def test_faster_walkers_are_shown_told_and_measured(
             except OSError:
                 return False
 
-        wait_until(shown, line)
+        wait_for(shown, line)
     finally:
         assert recorder.process is not None
         recorder.process.terminate()

@@ -15,12 +15,11 @@ import psutil
 import psycopg
 import pytest
 from support.platform import (
-    LIMIT_S,
     SERVERS,
     instance,
     processes_of,
-    wait_for,
 )
+from support.waiting import LIMIT_S, wait_for
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.core.settings import load_settings

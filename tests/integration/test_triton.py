@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import onnx
 import psutil
 import pytest
 from onnx import TensorProto, helper
+from support.waiting import wait_for
 
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
 from pathcast.local.ports import choose_ports
@@ -110,8 +112,12 @@ class Server:
                 raise AssertionError(self._log.read_text()) from None
 
     def model_processes(self, model: str) -> list[psutil.Process]:
-        children = [child for child in psutil.Process(self.process.pid).children() if child.status() != "zombie"]
-        return [child for child in children if f"/{model}/" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # a zombie too: it ends between the two looks
+                if f"/{model}/" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         children = psutil.Process(self.process.pid).children(recursive=True)
@@ -314,7 +320,7 @@ def test_a_version_of_another_size_is_learned_of(client, repository, images, ser
 def test_an_unloaded_model_is_gone_until_loaded_again(client, images, server):
     client.unload("brightness")
     assert not client.ready("brightness")
-    assert server.model_processes("brightness") == []
+    wait_for(lambda: server.model_processes("brightness") == [], "its processes to end")
     with pytest.raises(ServiceUnavailableError):
         client.infer("brightness", {"images": images})
     client.load("brightness")

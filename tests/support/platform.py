@@ -7,13 +7,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from minio import Minio
+from support.waiting import LIMIT_S
 
 from pathcast.core.settings import PlatformSettings
 from pathcast.local import processes
@@ -21,14 +21,6 @@ from pathcast.local.platform import Platform
 from pathcast.local.state import PlatformState
 
 SERVERS = ("object_store", "database", "kafka", "tracking", "triton")
-LIMIT_S = 60.0
-
-
-def wait_for(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {limit_s} s"
-        time.sleep(0.02)
 
 
 def instance(platform: Platform) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
+from support.waiting import wait_for
 
 from pathcast.core import Detections, Frame, FrameTracks, Observation
 from pathcast.core.settings import PlatformSettings
@@ -25,15 +25,7 @@ from pathcast.storage.connection import connect
 REPOSITORY = Path(__file__).parents[2]
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FPS = 7
-LIMIT_S = 60
 SEED = 20260301
-
-
-def wait_until(condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
-        time.sleep(0.05)
 
 
 @dataclass
@@ -97,7 +89,7 @@ def read_topic(settings: PlatformSettings, topic: str, count: int) -> list[Recor
             records.extend(consumer.poll(0.2))
             return len(records) >= count
 
-        wait_until(enough, f"{count} records in {topic}")
+        wait_for(enough, f"{count} records in {topic}")
     return records
 
 

@@ -7,8 +7,8 @@ from kafka import KafkaAdminClient
 from support.streaming import (
     frame,
     read_topic,
-    wait_until,
 )
+from support.waiting import wait_for
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
@@ -41,7 +41,7 @@ def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
     partition = read_topic(settings, settings.frames_topic, 5)[0].partition
     with PartitionConsumer(settings.kafka_bootstrap, settings.frames_topic, client_id="test") as consumer:
         assert consumer.seek({partition: 3})[partition] == 3
-        wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [3], "the record at the stored offset")
+        wait_for(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [3], "the record at the stored offset")
         assert consumer.seek({partition: 5})[partition] == 5
         assert consumer.seek({partition: 99})[partition] == 0
         assert "stored offset 99 is behind the end" in caplog.text
@@ -56,7 +56,7 @@ def test_an_offset_of_a_topic_made_anew_starts_at_the_beginning(
             # A kill before the next checkpoint must not lose what is remembered of the cameras.
             kept = read_checkpoint(connection, "anew", settings.frames_topic, partition)
             assert kept == Checkpoint(start, b"identities")
-            wait_until(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
+            wait_for(lambda: [r.offset for r in consumer.poll(0.2)][:1] == [0], "the record at the beginning")
 
 
 def test_a_topic_made_anew_is_read_whole_however_much_is_in_it(
@@ -66,7 +66,7 @@ def test_a_topic_made_anew_is_read_whole_however_much_is_in_it(
 
     def offsets(consumer: PartitionConsumer, count: int) -> list[int]:
         read: list[Record] = []
-        wait_until(lambda: len(read.extend(consumer.poll(0.2)) or read) >= count, "all records")
+        wait_for(lambda: len(read.extend(consumer.poll(0.2)) or read) >= count, "all records")
         return [record.offset for record in read]
 
     def send(count: int) -> int:
@@ -91,7 +91,7 @@ def test_a_topic_made_anew_is_read_whole_however_much_is_in_it(
         send(5)
         # What runs must not go on behind the old topic's offset, and what starts must not either.
         with pytest.raises(ServiceUnavailableError, match="made anew"):
-            wait_until(lambda: bool(before.poll(0.2)), "a record")
+            wait_for(lambda: bool(before.poll(0.2)), "a record")
         for expected in ([0, 1, 2, 3, 4], [3, 4]):
             with PartitionConsumer(settings.kafka_bootstrap, topic, client_id="test") as after:
                 resume_at_stored_offsets(after, connection, "whole")
@@ -117,14 +117,14 @@ def test_a_partition_that_stops_coming_is_noticed(settings: PlatformSettings, pr
     with PartitionConsumer(settings.kafka_bootstrap, settings.frames_topic, client_id="test", check_s=0.2) as consumer:
         consumer.seek({})
         read: list[Record] = []
-        wait_until(lambda: len(read.extend(consumer.poll(0.2)) or read) == 3, "all records")
+        wait_for(lambda: len(read.extend(consumer.poll(0.2)) or read) == 3, "all records")
         for _ in range(5):
             assert consumer.poll(0.3) == []  # at the end nothing is amiss
         consumer.seek({})
         # A client that no longer asks for its partitions.
         consumer._consumer.pause(*consumer._consumer.assignment())
         with pytest.raises(ServiceUnavailableError, match="do not come"):
-            wait_until(lambda: bool(consumer.poll(0.3)), "a record", limit_s=10)
+            wait_for(lambda: bool(consumer.poll(0.3)), "a record", limit_s=10)
 
 
 def test_a_topic_that_does_not_exist_is_waited_for(settings: PlatformSettings) -> None:

@@ -14,8 +14,8 @@ from support.streaming import (
     observation,
     read_topic,
     stored,
-    wait_until,
 )
+from support.waiting import wait_for
 
 from pathcast.core import Detections
 from pathcast.core.errors import InvalidInputError
@@ -62,7 +62,7 @@ def test_bad_frames_end_as_dead_letters_and_the_stream_goes_on(
     producer.send(settings.frames_topic, encode_frame(frame("poisoned", len(bad))))
     producer.flush()
     archiver = service("archiver")
-    wait_until(lambda: len(stored(settings, "frames", "poisoned")) == len(bad) + 1, "the good frames")
+    wait_for(lambda: len(stored(settings, "frames", "poisoned")) == len(bad) + 1, "the good frames")
     letters = read_topic(settings, dead_letter_topic(settings.frames_topic), len(bad))
     assert len(letters) == len(bad)
     sources = {(record.headers, len(record.value)): (record, reason) for record, reason in bad}
@@ -102,7 +102,7 @@ def test_records_that_the_client_cannot_read_end_as_dead_letters(
             producer.send(settings.frames_topic, bad)
             producer.flush()
     service("archiver")
-    wait_until(lambda: stored(settings, "frames", "unreadable") == [0, 1, 2, 3], "the good frames")
+    wait_for(lambda: stored(settings, "frames", "unreadable") == [0, 1, 2, 3], "the good frames")
     letters = read_topic(settings, dead_letter_topic(settings.frames_topic), 4)
     reasons = [dict(letter.headers)["dead_letter_reason"].decode() for letter in letters]
     assert all("not in Kafka's format" in reason for reason in reasons)
@@ -141,7 +141,7 @@ def test_bad_observations_end_as_dead_letters_and_the_stream_goes_on(
     producer.flush()
     recorder = service("recorder")
     letters = read_topic(settings, dead_letter_topic(settings.observations_topic), len(bad))
-    wait_until(lambda: stored(settings, "observations", "watched") == list(range(len(bad))), "the good observations")
+    wait_for(lambda: stored(settings, "observations", "watched") == list(range(len(bad))), "the good observations")
     assert len(letters) == len(bad)
     reasons = {(each.key, each.value or b""): dict(each.headers)["dead_letter_reason"].decode() for each in letters}
     for record, reason in bad:

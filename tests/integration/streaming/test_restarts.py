@@ -20,8 +20,8 @@ from support.streaming import (
     observation,
     picture,
     stored,
-    wait_until,
 )
+from support.waiting import wait_for
 
 from pathcast.core.settings import PlatformSettings
 from pathcast.local.environment import settings_variables
@@ -55,12 +55,12 @@ def test_archiver_killed_at_random_moments_leaves_every_frame_once(
         if number in moments:
             producer.flush()
             before = counted(settings, "frames", cameras)
-            wait_until(lambda before=before: counted(settings, "frames", cameras) > before, "more frames")
+            wait_for(lambda before=before: counted(settings, "frames", cameras) > before, "more frames")
             assert archiver.end(signal.SIGKILL) == -signal.SIGKILL
             archiver.start()
     producer.flush()
     for camera_id in cameras:
-        wait_until(lambda camera_id=camera_id: len(stored(settings, "frames", camera_id)) >= count, camera_id)
+        wait_for(lambda camera_id=camera_id: len(stored(settings, "frames", camera_id)) >= count, camera_id)
         assert stored(settings, "frames", camera_id) == list(range(count))
     archive = FrameArchive.connect(settings)
     with connect(settings.database_url, application_name="test") as connection:
@@ -85,13 +85,13 @@ def test_recorder_killed_at_random_moments_leaves_every_row_once(
         if number in moments:
             producer.flush()
             before = counted(settings, "observations", cameras)
-            wait_until(lambda before=before: counted(settings, "observations", cameras) > before, "more rows")
+            wait_for(lambda before=before: counted(settings, "observations", cameras) > before, "more rows")
             assert recorder.end(signal.SIGKILL) == -signal.SIGKILL
             recorder.start()
     producer.flush()
     with connect(settings.database_url, application_name="test") as connection:
         for camera_id in cameras:
-            wait_until(lambda camera_id=camera_id: len(stored(settings, "observations", camera_id)) >= count, camera_id)
+            wait_for(lambda camera_id=camera_id: len(stored(settings, "observations", camera_id)) >= count, camera_id)
             assert stored(settings, "observations", camera_id) == list(range(count))
             for table, per_frame in (("detections", 2), ("tracks", 1)):
                 query = f"SELECT count(*) FROM {table} WHERE camera_id = %s"  # noqa: S608
@@ -120,9 +120,9 @@ def test_a_broker_killed_while_cameras_send_loses_nothing(
             seen.extend(decode_frame(record).sequence for record in consumer.poll(0.2))
             return len(set(seen)) == 300
 
-        wait_until(complete, "all frames in the topic")
+        wait_for(complete, "all frames in the topic")
     assert list(dict.fromkeys(seen)) == list(range(300))
-    wait_until(lambda: stored(settings, "frames", "broker-kill") == list(range(300)), "all frames archived")
+    wait_for(lambda: stored(settings, "frames", "broker-kill") == list(range(300)), "all frames archived")
     assert archiver.end(signal.SIGTERM) == 0
 
 
@@ -132,13 +132,13 @@ def test_a_service_waits_for_a_database_that_is_away(
     recorder = service("recorder")
     producer.send(settings.observations_topic, observation_record(observation("away", 0)))
     producer.flush()
-    wait_until(lambda: stored(settings, "observations", "away") == [0], "the first row")
+    wait_for(lambda: stored(settings, "observations", "away") == [0], "the first row")
     servers.kill("database")
     producer.send(settings.observations_topic, observation_record(observation("away", 1)))
     producer.flush()
-    wait_until(lambda: "rebuilding" in recorder.text(), "the recorder noticing")
+    wait_for(lambda: "rebuilding" in recorder.text(), "the recorder noticing")
     servers.start("database")
-    wait_until(lambda: stored(settings, "observations", "away") == [0, 1], "the second row")
+    wait_for(lambda: stored(settings, "observations", "away") == [0, 1], "the second row")
     assert recorder.end(signal.SIGTERM) == 0
 
 
@@ -160,7 +160,7 @@ def test_a_graceful_stop_stores_what_is_in_hand(
             return ""
 
     read = f'pathcast_frames_in_total{{camera="graceful",service="archiver"}} {40.0}'
-    wait_until(lambda: read in page(), "40 frames in the metrics")
+    wait_for(lambda: read in page(), "40 frames in the metrics")
     assert read_stage_latencies(page())["decode"].count > 0
     assert archiver.end(signal.SIGTERM) == 0
     assert stored(settings, "frames", "graceful") == list(range(40))
@@ -174,10 +174,10 @@ def test_the_archiver_drops_rows_past_their_retention(
         producer.send(settings.frames_topic, encode_frame(replace(frame("kept", number), captured_at=moment)))
     producer.flush()
     archiver = service("archiver")
-    wait_until(lambda: stored(settings, "frames", "kept") == [0, 1], "both rows")
+    wait_for(lambda: stored(settings, "frames", "kept") == [0, 1], "both rows")
     assert archiver.end(signal.SIGTERM) == 0
     service("archiver", PATHCAST_ARCHIVER_HOUSEKEEPING_S="0.5")
-    wait_until(lambda: stored(settings, "frames", "kept") == [1], "the row of today alone")
+    wait_for(lambda: stored(settings, "frames", "kept") == [1], "the row of today alone")
 
 
 def test_an_archiver_that_is_rebuilt_over_and_over_cleans_all_the_same(

@@ -2,10 +2,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
+from support.waiting import wait_for
 
 from pathcast.local import processes
 from pathcast.local.processes import Command, ProcessIdentity
@@ -26,20 +26,13 @@ def spawn(tmp_path):
         command = Command((sys.executable, "-c", program), {"PATH": os.environ["PATH"]}, tmp_path)
         identity = processes.spawn(command, tmp_path / "log", mark)
         started.append(identity)
-        wait_for(lambda: "on" in (tmp_path / "log").read_text())
+        wait_for(lambda: "on" in (tmp_path / "log").read_text(), "the first word of the process")
         return identity
 
     yield start
     for identity in started:
         processes.kill(processes.family(identity))
     processes.kill(processes.marked(f"unit-{os.getpid()}/"))
-
-
-def wait_for(condition, limit_s: float = 20.0):
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 SLEEPER = "import time; print('on', flush=True); time.sleep(60)"
@@ -74,7 +67,7 @@ def test_an_ended_child_that_nobody_waited_for_is_not_alive():
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     identity = ProcessIdentity.of(child.pid)
     child.returncode = 0
-    wait_for(lambda: ProcessIdentity.of(child.pid) is None)
+    wait_for(lambda: ProcessIdentity.of(child.pid) is None, "the end of the child")
     assert identity is None or not identity.is_alive()
 
 
@@ -96,7 +89,7 @@ def test_stop_kills_what_does_not_listen(spawn):
 
 def test_stop_takes_children_in_other_sessions_along(spawn):
     identity = spawn(PARENT)
-    wait_for(lambda: len(processes.family(identity)) == 2)
+    wait_for(lambda: len(processes.family(identity)) == 2, "both processes")
     members = processes.family(identity)
     assert not processes.stop(identity, signal.SIGTERM, 0.3)
     assert not any(member.is_alive() for member in members)
@@ -105,7 +98,7 @@ def test_stop_takes_children_in_other_sessions_along(spawn):
 def test_orphans_are_found_by_their_mark(spawn):
     mark = f"unit-{os.getpid()}/server/"
     identity = spawn(PARENT, mark)
-    wait_for(lambda: len(processes.family(identity)) == 2)
+    wait_for(lambda: len(processes.family(identity)) == 2, "both processes")
     (orphan,) = processes.family(identity)[1:]
     processes.kill([identity])
     assert processes.marked(mark) == [orphan]
