@@ -21,11 +21,11 @@ from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import ServingOptions, render_config
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import object_store
 from pathcast.registry.repository import ModelRepository
 from pathcast.serving.batch.s3 import fetch, names_below
 from pathcast.serving.batch.stored import analyse_video
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.object_store import object_store
 
 pytestmark = pytest.mark.integration
 

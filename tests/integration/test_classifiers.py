@@ -32,10 +32,8 @@ from pathcast.messaging.frame_codec import encode_frame
 from pathcast.messaging.observation_codec import read_observation
 from pathcast.messaging.record_producer import RecordProducer
 from pathcast.messaging.topics import ensure_topics
-from pathcast.registry.publishing import object_store
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.shipped import publish_shipped
-from pathcast.serving.batch.s3 import connect as connect_store
 from pathcast.serving.classifiers import FileClassifier, open_classifier
 from pathcast.serving.detection_classifier import DetectionClassifier
 from pathcast.serving.frame_analyzer import FrameAnalyzer
@@ -43,6 +41,7 @@ from pathcast.serving.remote_models import constant_velocity
 from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.cameras import upsert_camera
 from pathcast.storage.connection import connect
+from pathcast.storage.object_store import object_store
 from pathcast.storage.observations import read_observations
 from pathcast.storage.writers import write_observations
 from pathcast.tracking.settings import TrackerSettings
@@ -173,7 +172,7 @@ def test_a_running_analyzer_asks_for_a_camera_that_wants_it(
 
 def test_raw_data_comes_from_the_object_store(platform_settings: PlatformSettings, tmp_path: Path) -> None:
     archive = as_archive(write_gtsrb(tmp_path / "set"), tmp_path / "gtsrb.tar.gz")
-    store = connect_store(platform_settings)
+    store = object_store(platform_settings)
     bucket = platform_settings.models_bucket
     for key in ("raw/set/gtsrb.tar.gz", "raw/setting/other.tar.gz"):
         store.fput_object(bucket, key, str(archive))

@@ -27,7 +27,7 @@ from pathcast.messaging.topics import ensure_topics
 from pathcast.registry.publishing import ModelLifecycle
 from pathcast.registry.shipped import publish_shipped
 from pathcast.registry.tracking import tracking_client
-from pathcast.serving.batch.s3 import connect
+from pathcast.storage.object_store import object_store
 from pathcast.training import lifecycle as steps
 from pathcast.training.detector import FAMILY
 from pathcast.training.ending import finish
@@ -180,7 +180,7 @@ def test_archived_frames_become_a_champion(archived: PlatformSettings, tmp_path:
     assert first["samples"] == 100
     back = from_people(read_coco(tmp_path / "first" / CAMERA / "labels.json"), tmp_path / "back.json")
     # Both from the object store, which every pod of a cluster sees.
-    store = connect(settings)
+    store = object_store(settings)
     store.fput_object(settings.models_bucket, "labels/back.json", str(back))
     stored_files = {
         "teacher": f"s3://{settings.models_bucket}/triton/detector/{before}/model.onnx",

@@ -15,10 +15,10 @@ from pathcast.core.errors import PathcastError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.ensemble import CONFIG, ONNX_FILE, Part, write_ensemble
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import object_store
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.switching import serve_version, take_away
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.object_store import object_store
 
 pytestmark = pytest.mark.integration
 

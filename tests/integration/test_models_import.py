@@ -19,11 +19,11 @@ from pathcast.core.errors import InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.detection.preprocess import letterbox
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import object_store
 from pathcast.registry.registration import Registration
 from pathcast.registry.repository import ModelRepository
 from pathcast.registry.tracking import CHALLENGER, CHAMPION, ModelRegistry
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.object_store import object_store
 
 pytestmark = pytest.mark.integration
 

@@ -9,9 +9,9 @@ from pathcast.cli.main import app
 from pathcast.core.settings import PlatformSettings
 from pathcast.local.platform import Platform
 from pathcast.registry.mot import publish_mot
-from pathcast.registry.publishing import object_store
 from pathcast.registry.repository import ModelRepository
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.object_store import object_store
 
 pytestmark = pytest.mark.integration
 

@@ -20,12 +20,13 @@ from pathcast.core.frame import Frame
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.triton_config import ServingOptions, render_config
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import object_store, publish_model
+from pathcast.registry.publishing import publish_model
 from pathcast.registry.registration import Registration
 from pathcast.registry.shipped import noise
 from pathcast.registry.tracking import tracking_client
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.connection import connect
+from pathcast.storage.object_store import object_store
 from pathcast.storage.writers import write_frames
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]

@@ -25,7 +25,7 @@ from pathcast.core.errors import ServiceUnavailableError
 from pathcast.core.settings import load_settings
 from pathcast.local import database, processes
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import object_store
+from pathcast.storage.object_store import object_store
 
 pytestmark = pytest.mark.integration
 

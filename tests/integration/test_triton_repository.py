@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 from pathcast.core.errors import PathcastError
 from pathcast.export.triton_config import render_config
 from pathcast.local.platform import Platform
-from pathcast.registry.publishing import object_store
 from pathcast.registry.repository import ModelRepository
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.object_store import object_store
 
 pytestmark = pytest.mark.integration
 

@@ -89,6 +89,13 @@ def test_the_rendered_chart_is_the_golden_one(name: str) -> None:
         ),
         (("tracking.uri=http://user:word@mlflow:5000",), "pattern"),
         (("logLevel=LOUD",), "logLevel"),
+        # What the monitor itself refuses, so that it does not fail in the cluster.
+        (("monitor.definitions.forecaster.min_windows=1",), "minimum"),
+        (("monitor.definitions.forecaster.window_minutes=0",), "minimum"),
+        (("monitor.definitions.forecaster.window_minutes=6000000",), "maximum"),
+        (("monitor.definitions.forecaster.reference_hours=90000",), "maximum"),
+        (("monitor.definitions.forecaster.confidence=1",), "exclusiveMaximum"),
+        (("monitor.definitions.forecaster.looks=1000001",), "maximum"),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(settings: tuple[str, ...], message: str) -> None:

@@ -139,8 +139,9 @@ def _fetched(source: str, out: Path, state_dir: Path) -> tuple[Path, list[str]]:
     if not source.startswith("s3://"):
         return Path(source), [file.name for file in files_in(Path(source)) or ()]
     from pathcast.serving.batch import s3
+    from pathcast.storage.object_store import object_store
 
-    client = s3.connect(load_settings(state_dir))
+    client = object_store(load_settings(state_dir))
     return s3.fetch(client, source, out / _FETCHED / PurePath(source).name), s3.names_below(client, source)
 
 

@@ -25,7 +25,7 @@ def bench_forecaster(
     model: Path = typer.Option(Path("model_repo/forecaster/1/model.onnx"), help="The exported file."),
     rounds: int = typer.Option(30, min=1, help="Requests of each kind; the median and the fastest count."),
     triton: bool = typer.Option(False, "--triton", help="Also through the running platform's Triton."),
-    name: str = typer.Option("forecaster", help="With --triton: the served model's name."),
+    name: str | None = typer.Option(None, help="With --triton: the served model's name; default: forecaster."),
     state_dir: Path = typer.Option(
         Path(".pathcast"), file_okay=False, help="With --triton: the local platform's state."
     ),
@@ -36,17 +36,15 @@ def bench_forecaster(
     from rich.progress import Progress
 
     from pathcast.core.errors import InvalidInputError
-    from pathcast.export.parity import open_session
     from pathcast.forecasting.walks import random_walks
+    from pathcast.serving.local_models import FileForecaster
 
-    if not model.is_file():
-        raise InvalidInputError(f"{model}: no such file", hint="pathcast export forecaster writes it")
-    session = open_session(model)
-    runs: dict[str, Callable[[Inputs], object]] = {
-        "onnxruntime": lambda inputs: session.run(["paths", "log_probs"], inputs)
-    }
+    if name and not triton:
+        raise InvalidInputError("--name: expected with --triton, which it is for")
+    forecaster = FileForecaster(model)
+    runs: dict[str, Callable[[Inputs], object]] = {"onnxruntime": lambda inputs: forecaster.forecast(**inputs)}
     if triton:
-        runs["Triton"] = _through_triton(name, state_dir)
+        runs["Triton"] = _through_triton(name or "forecaster", state_dir)
     rows: list[Row] = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("forecasting", total=len(_AGENTS) * rounds)
@@ -90,8 +88,10 @@ def _rows(agents: int, spent: dict[str, list[float]]) -> list[Row]:
 
 def _through_triton(name: str, state_dir: Path) -> Callable[[Inputs], object]:
     from pathcast.core.settings import load_settings
+    from pathcast.serving.remote_models import require_fit
     from pathcast.serving.triton_client import TritonClient
 
     settings = load_settings(state_dir)
     client = TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory)
+    require_fit(client, "forecaster", name)
     return lambda inputs: client.infer(name, inputs)

@@ -27,7 +27,7 @@ def bench_signs(
     int8: Path | None = typer.Option(None, help="The same in eight bits, beside it."),
     data: Path | None = typer.Option(None, help="GTSRB, or a prepared folder: also the accuracy on its test part."),
     triton: bool = typer.Option(False, "--triton", help="Also through the running platform's Triton."),
-    name: str = typer.Option("signs", help="With --triton: the served model's name."),
+    name: str | None = typer.Option(None, help="With --triton: the served model's name; default: signs."),
     rounds: int = typer.Option(30, min=1, help="Requests of each kind; the median and the fastest count."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="With --triton: the local platform's state."),
     json: Path | None = file_option("Write the figures to this file."),
@@ -39,9 +39,9 @@ def bench_signs(
 
     from pathcast.cli.evaluate_signs import read_part
 
-    ways = {"onnxruntime": open_classifier(model, False, name, state_dir)}
+    ways = {"onnxruntime": open_classifier(model, False, None if triton else name, state_dir)}
     if int8 is not None:
-        ways["onnxruntime int8"] = open_classifier(int8, False, name, state_dir)
+        ways["onnxruntime int8"] = open_classifier(int8, False, None, state_dir)
     if triton:
         ways["Triton"] = open_classifier(None, True, name, state_dir)
     side = ways["onnxruntime"].side

@@ -22,7 +22,7 @@ def classify(
     images: list[Path] = typer.Argument(..., help="Pictures of one sign each, cut out more or less tightly."),
     model: Path | None = typer.Option(None, help="A served-signature ONNX file; default: what comes with the project."),
     triton: bool = typer.Option(False, "--triton", help="Ask the running platform's Triton instead of a file."),
-    name: str = typer.Option("signs", help="With --triton: the served model's name."),
+    name: str | None = typer.Option(None, help="With --triton: the served model's name; default: signs."),
     top: int = typer.Option(3, min=1, max=43, help="So many classes of each picture."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="With --triton: the local platform's state."),
     json: Path | None = file_option("Also write the answers to this file."),
@@ -54,7 +54,7 @@ def classify(
         write_json(json, result)
 
 
-def open_classifier(model: Path | None, triton: bool, name: str, state_dir: Path) -> Classifier:
+def open_classifier(model: Path | None, triton: bool, name: str | None, state_dir: Path) -> Classifier:
     """The sign classifier that was asked for; InvalidInputError where it knows another number of classes."""
     from pathcast.core.errors import InvalidInputError
     from pathcast.recognition.sign_classes import CLASS_NAMES
@@ -62,13 +62,17 @@ def open_classifier(model: Path | None, triton: bool, name: str, state_dir: Path
 
     if triton and model is not None:
         raise InvalidInputError("--triton and --model: expected one of the two")
+    if name and not triton:
+        raise InvalidInputError("--name: expected with --triton, which it is for")
     found: Classifier
     if triton:
         from pathcast.core.settings import load_settings
         from pathcast.serving.triton_client import TritonClient
 
         settings = load_settings(state_dir)
-        found = RemoteClassifier(TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory), name)
+        found = RemoteClassifier(
+            TritonClient(settings.triton_grpc, shared_memory=settings.triton_shared_memory), name or "signs"
+        )
     else:
         found = FileClassifier(model or SHIPPED)
     if found.classes != len(CLASS_NAMES):

@@ -21,7 +21,7 @@ def evaluate_signs(
     part: str = typer.Option("test", help="Of a prepared folder: test, or val, the tracks that chose the epoch."),
     model: Path | None = typer.Option(None, help="A served-signature ONNX file; default: what comes with the project."),
     triton: bool = typer.Option(False, "--triton", help="Ask the running platform's Triton instead of a file."),
-    name: str = typer.Option("signs", help="With --triton: the served model's name."),
+    name: str | None = typer.Option(None, help="With --triton: the served model's name; default: signs."),
     state_dir: Path = typer.Option(STATE_DIR, file_okay=False, help="With --triton: the local platform's state."),
     plots: Path | None = typer.Option(None, file_okay=False, help="Folder for the picture of the confusion matrix."),
     json: Path | None = file_option("Also write the scores to this file."),

@@ -314,8 +314,8 @@ def _mark(passed: bool) -> str:
 
 
 def _repository(settings: PlatformSettings) -> ModelRepository:
-    from pathcast.registry.publishing import object_store
     from pathcast.registry.repository import ModelRepository
+    from pathcast.storage.object_store import object_store
 
     return ModelRepository(object_store(settings), settings.models_bucket)
 

@@ -96,6 +96,7 @@ def read_coco(
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         about = dict((document.get("info") or {}).get("pathcast") or {})
+        _check_counts(about.get("other_classes", {}))
         known = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
         entries = _by_number(document["images"], fault)
         by_image: dict[Any, list[Mapping[str, Any]]] = {number: [] for number in entries}
@@ -113,13 +114,20 @@ def read_coco(
             else:
                 by_image[number].append({**annotation, "class_id": class_id})
         images = [_image(entry, by_image[number], fault) for number, entry in entries.items()]
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise InvalidInputError(f"{path}: expected a file of COCO JSON: {error.strerror}") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidInputError(f"{path}: not COCO JSON: {error}") from error
     except KeyError as error:
         raise InvalidInputError(f"{path}: not COCO JSON: key {error} is missing") from error
     place = _folder_of(path, [str(entry["file_name"]) for entry in entries.values()]) if root is None else root
     found = tuple(image for image in images if image is not None)
     return LabelledImages(place, found, about={**about, **other_classes(others)})
+
+
+def _check_counts(counts: object) -> None:
+    if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+        raise ValueError(f"info.pathcast.other_classes: expected counts by name, got {counts!r}")
 
 
 def _by_number(images: Sequence[Mapping[str, Any]], fault: OnFault) -> dict[Any, Mapping[str, Any]]:

@@ -32,8 +32,8 @@ class Triton(Part):
 
     def prepare(self, site: Site) -> None:
         from pathcast.registry.mot import publish_mot
-        from pathcast.registry.publishing import object_store
         from pathcast.registry.repository import ModelRepository
+        from pathcast.storage.object_store import object_store
 
         remove_leftover_memory(self._memory_prefix(site))
         shutil.rmtree(self._copies(site), ignore_errors=True)
@@ -66,9 +66,9 @@ class Triton(Part):
 
         A model that does not load is named and left out: to put another version in its place, Triton must run.
         """
-        from pathcast.registry.publishing import object_store
         from pathcast.registry.repository import ModelRepository
         from pathcast.serving.triton_client import TritonClient
+        from pathcast.storage.object_store import object_store
 
         failures: list[str] = []
         settings = site.settings()

@@ -31,7 +31,10 @@ class Instance:
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.replicas:
-            raise InvalidInputError(f"instance: expected 0 <= index < replicas, got {self.index} of {self.replicas}")
+            raise InvalidInputError(
+                f"instance: expected 0 <= index < replicas, got {self.index} of {self.replicas}",
+                hint="set PATHCAST_INSTANCE_INDEX and PATHCAST_INSTANCE_REPLICAS",
+            )
 
     def partitions(self, partition_count: int) -> tuple[int, ...]:
         """The partitions of this instance, ascending; empty where there are more instances than partitions.

@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-from minio import Minio
-
 from pathcast.core.errors import GateFailedError, InvalidInputError, PathcastError
 from pathcast.core.settings import PlatformSettings
 from pathcast.export.parity import file_answers
@@ -29,6 +27,7 @@ from pathcast.serving.triton_client import TritonClient
 from pathcast.storage.connection import connect
 from pathcast.storage.model_lock import WAIT_S, model_lock
 from pathcast.storage.model_versions import StoredModelVersion, write_model_version
+from pathcast.storage.object_store import object_store
 from pathcast.training.provenance import git_commit
 
 REPLACED = "replaced_version"
@@ -44,16 +43,6 @@ _TOLD = "refusal_told"
 def challenger_of(model: str) -> str:
     """The name under which a model's version on trial is served, where no client comes by accident."""
     return f"{model}_{CHALLENGER}"
-
-
-def object_store(settings: PlatformSettings) -> Minio:
-    """A client of the platform's object store."""
-    return Minio(
-        settings.s3_endpoint,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        secure=settings.s3_secure,
-    )
 
 
 def publish_model(settings: PlatformSettings, model: str, given: Registration, config_pbtxt: str) -> PublishedModel:

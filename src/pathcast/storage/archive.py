@@ -8,25 +8,20 @@ dropped.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import psycopg
 import urllib3
 from minio import Minio
-from minio.error import InvalidResponseError, S3Error, ServerError
-from urllib3.exceptions import HTTPError
 
-from pathcast.core.errors import PathcastError, ServiceUnavailableError
 from pathcast.core.frame import Frame
 from pathcast.core.settings import PlatformSettings
 from pathcast.storage.connection import database_errors
 from pathcast.storage.frame_rows import FrameRow
+from pathcast.storage.object_store import object_store, object_store_errors
 from pathcast.storage.packs import build_pack, checked_frame
-
-_RETRYABLE_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout"}
 
 
 class FrameArchive:
@@ -45,20 +40,7 @@ class FrameArchive:
             retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
             cert_reqs="CERT_REQUIRED",
         )
-        try:
-            client = Minio(
-                platform.s3_endpoint,
-                access_key=platform.s3_access_key.get_secret_value(),
-                secret_key=platform.s3_secret_key.get_secret_value(),
-                secure=platform.s3_secure,
-                http_client=http_client,
-            )
-        except ValueError as error:
-            raise PathcastError(
-                f"the object store's address is not host:port: {error}",
-                hint="set PATHCAST_S3_ENDPOINT to host:port, without http:// and without a path",
-            ) from error
-        return cls(client, platform.frames_bucket)
+        return cls(object_store(platform, http_client), platform.frames_bucket)
 
     def put(self, frames: Sequence[Frame]) -> tuple[FrameRow, ...]:
         """Write one camera's `frames` as a pack and return the rows to store next.
@@ -137,24 +119,6 @@ class FrameArchive:
             return sorted(
                 found.object_name for found in self._client.list_objects(self._bucket, prefix=prefix) if found.is_dir
             )
-
-
-@contextmanager
-def object_store_errors(doing: str) -> Iterator[None]:
-    """Turn the client's errors into Pathcast's; `doing` completes "could not …".
-
-    What is the server's own trouble (any status from 500 on, as 507 of a full disk) is a ServiceUnavailableError.
-    """
-    try:
-        yield
-    except S3Error as error:
-        retryable = error.code in _RETRYABLE_CODES or error.response.status >= 500
-        kind = ServiceUnavailableError if retryable else PathcastError
-        raise kind(f"could not {doing}: {error.code}: {error.message}") from error
-    except (HTTPError, InvalidResponseError, ServerError, OSError) as error:
-        raise ServiceUnavailableError(
-            f"could not {doing}: {error}", hint="see whether the object store runs: pathcast status"
-        ) from error
 
 
 def _keys_in_use(connection: psycopg.Connection, camera_id: str, day: datetime) -> set[str]:

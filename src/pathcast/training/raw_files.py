@@ -12,7 +12,8 @@ from urllib3.exceptions import HTTPError
 
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
-from pathcast.serving.batch.s3 import SCHEME, connect, fetch_file
+from pathcast.serving.batch.s3 import SCHEME, fetch_file
+from pathcast.storage.object_store import object_store
 
 OPTION = "source"
 """The option of a selection that names the files."""
@@ -43,7 +44,7 @@ def local_file(settings: PlatformSettings, source: str, folder: Path, option: st
     if not source.startswith(SCHEME):
         return Path(source)
     target = folder / PurePosixPath(source).name
-    if not fetch_file(connect(settings), source, target):
+    if not fetch_file(object_store(settings), source, target):
         raise InvalidInputError(f"{option} {source}: expected an object, found none", hint="check the key")
     return target
 
@@ -76,7 +77,7 @@ def _objects(settings: PlatformSettings, source: str, folder: Path) -> int:
     bucket, _, key = source.removeprefix(SCHEME).partition("/")
     if not bucket or not key:
         raise InvalidInputError(f"{OPTION} {source}: expected s3://BUCKET/KEY")
-    client = connect(settings)
+    client = object_store(settings)
     root = PurePosixPath(key)
     count = 0
     try:

@@ -223,7 +223,7 @@ def test_the_registry_tells_what_a_version_is_and_came_from(
 def test_old_versions_are_pruned_but_not_those_with_a_role(
     lifecycle: ModelLifecycle, champion: int, register: Callable[[float], int], platform_settings: PlatformSettings
 ) -> None:
-    from pathcast.registry.publishing import object_store
+    from pathcast.storage.object_store import object_store
 
     newest = register(8.0)
     gone = lifecycle.prune(MODEL, keep=1)

@@ -54,7 +54,7 @@ def test_a_version_that_does_not_load_leaves_the_champion_serving(
     lifecycle: ModelLifecycle, champion: int, registry: ModelRegistry, client: TritonClient, tmp_path: Path,
     platform_settings: PlatformSettings, register: Callable[[float], int],
 ) -> None:  # fmt: skip
-    from pathcast.registry.publishing import object_store
+    from pathcast.storage.object_store import object_store
 
     version = register(7.0)
     lifecycle.record(MODEL, version, PASSED)

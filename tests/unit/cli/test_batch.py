@@ -121,7 +121,7 @@ def test_a_folder_of_the_object_store_gives_its_name(
         return folder
 
     monkeypatch.setattr(command, "load_settings", lambda folder: None)
-    monkeypatch.setattr(s3, "connect", lambda settings: None)
+    monkeypatch.setattr("pathcast.storage.object_store.object_store", lambda settings: None)
     monkeypatch.setattr(s3, "fetch", fetch)
     monkeypatch.setattr(s3, "names_below", lambda client, address: ["0.png", "a.heic"], raising=False)
     told = run("s3://recordings/North Gate/", tmp_path / "out", "--fps", "10", "--set", "confirm_hits=1")

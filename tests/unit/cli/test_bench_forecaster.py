@@ -45,5 +45,15 @@ def test_triton_stands_beside_the_process(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="none.onnx: no such file"):
+    with pytest.raises(InvalidInputError, match=r"none\.onnx: No such file"):
         run("--model", tmp_path / "none.onnx")
+
+
+def test_a_model_of_another_family_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="model.onnx: .*observed"):
+        run("--model", MODEL.parents[2] / "signs" / "1" / "model.onnx")
+
+
+def test_a_served_name_needs_triton() -> None:
+    with pytest.raises(InvalidInputError, match="--name: expected with --triton"):
+        run("--model", MODEL, "--name", "forecaster_2")

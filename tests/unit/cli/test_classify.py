@@ -106,3 +106,9 @@ def test_the_bench_compares_rates_and_accuracies(model: Path, tmp_path: Path) ->
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     assert rows["onnxruntime int8, requests of 16, fastest"]["ratio_to"] == "onnxruntime, requests of 16, fastest"
     assert rows["onnxruntime int8, accuracy lost"]["value"] == 0.0
+
+
+@pytest.mark.parametrize("command", [["classify", "a.png"], ["evaluate", "signs", "--data", "."], ["bench", "signs"]])
+def test_a_served_name_needs_triton(command: list[str]) -> None:
+    with pytest.raises(InvalidInputError, match="--name: expected with --triton"):
+        run(*command, "--name", "signs_2")

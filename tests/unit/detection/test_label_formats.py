@@ -291,6 +291,8 @@ def test_what_labelling_tools_write_is_read(tmp_path: Path) -> None:
         ("[]", "not COCO JSON"),
         ("[" * 100_000, "not COCO JSON"),
         (json.dumps(coco(info={"pathcast": [1]})), "not COCO JSON"),
+        (json.dumps(coco(info={"pathcast": {"other_classes": "cat"}})), "other_classes: expected counts by name"),
+        (json.dumps(coco(info={"pathcast": {"other_classes": {"cat": "2"}}})), "other_classes: expected counts"),
         (json.dumps({"categories": [], "images": []}), "'annotations' is missing"),
         (
             json.dumps(coco(annotations=[{"id": 5, "image_id": 2, "category_id": 7, "bbox": [0, 0, 1, 1]}])),
@@ -310,6 +312,11 @@ def test_what_labelling_tools_write_is_read(tmp_path: Path) -> None:
 def test_other_json_is_refused_by_name(document: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(document)
     with pytest.raises(InvalidInputError, match=message):
+        read_coco(tmp_path / "labels.json")
+
+
+def test_a_file_that_is_not_there_is_not_called_bad_json(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"labels\.json: expected a file of COCO JSON: No such file"):
         read_coco(tmp_path / "labels.json")
 
 

@@ -14,5 +14,5 @@ def test_every_partition_has_one_instance(replicas: int, partition_count: int) -
 
 @pytest.mark.parametrize(("index", "replicas"), [(0, 0), (1, 1), (-1, 2)])
 def test_index_must_be_among_the_replicas(index: int, replicas: int) -> None:
-    with pytest.raises(InvalidInputError, match="instance"):
+    with pytest.raises(InvalidInputError, match=r"instance: (.|\n)*PATHCAST_INSTANCE_INDEX"):
         Instance(index, replicas)

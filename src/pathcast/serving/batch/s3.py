@@ -12,21 +12,10 @@ from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from pathcast.core.errors import InvalidInputError, PathcastError, ServiceUnavailableError
-from pathcast.core.settings import PlatformSettings
 from pathcast.core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 SCHEME = "s3://"
 _MANIFEST = ".fetched.json"
-
-
-def connect(settings: PlatformSettings) -> Minio:
-    """A client with the platform's credentials; nothing is sent yet."""
-    return Minio(
-        settings.s3_endpoint,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
-        secure=settings.s3_secure,
-    )
 
 
 def fetch(client: Minio, address: str, folder: Path) -> Path:

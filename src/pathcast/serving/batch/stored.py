@@ -24,6 +24,7 @@ from pathcast.serving.batch.segments import REPORT_FILE, RESULT_FILES, read_repo
 from pathcast.serving.batch.videos import camera_name, left_out, open_video
 from pathcast.serving.remote_models import served_models
 from pathcast.serving.triton_client import TritonClient
+from pathcast.storage.object_store import object_store
 from pathcast.tracking.settings import TrackerSettings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,7 +38,7 @@ def find_videos(settings: PlatformSettings, sources: Sequence[str]) -> list[str]
     Other files that lie there are logged.
     Raises InvalidInputError where two would be written to the same place, and what `s3.fetch` raises.
     """
-    client = s3.connect(settings)
+    client = object_store(settings)
     found: list[str] = []
     for source in sources:
         bucket, names = s3.listed(client, source)
@@ -69,7 +70,7 @@ def analyse_video(
     results of another are replaced: of another model, say, after a promotion. A run that was cut short goes on from
     the workspace. Raises PathcastError while another process works on the same.
     """
-    client = s3.connect(settings)
+    client = object_store(settings)
     target = f"{output.rstrip('/')}/{_place(address)}"
     with _working_on(settings.workspace / "batch", address, target) as work:
         path = s3.fetch(client, address, work / "source" / _place(address))

@@ -27,9 +27,6 @@ class FolderStore:
         self.folder, self._clip = folder, clip
         self.fetched_to = folder
 
-    def connect(self, settings: object) -> None:
-        return None
-
     def fetch(self, client: None, address: str, folder: Path) -> Path:
         self.fetched_to = folder
         return self._clip
@@ -82,6 +79,7 @@ def bench(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     store = FolderStore(tmp_path / "store", clip)
     bench = Bench(tmp_path, store)
     monkeypatch.setattr(stored, "s3", store)
+    monkeypatch.setattr(stored, "object_store", lambda settings: None)
     monkeypatch.setattr(stored, "TritonClient", lambda *_, **__: nullcontext())
     monkeypatch.setattr(stored, "served_models", bench.models)
     yield bench

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
 from pydantic import SecretStr
 from urllib3 import HTTPResponse
@@ -8,7 +9,7 @@ from urllib3.exceptions import MaxRetryError
 
 from pathcast.core.errors import PathcastError, ServiceUnavailableError
 from pathcast.core.settings import PlatformSettings
-from pathcast.storage.archive import FrameArchive, object_store_errors
+from pathcast.storage.object_store import object_store, object_store_errors
 
 
 def answer(code: str, status: int) -> S3Error:
@@ -41,12 +42,12 @@ def test_what_may_pass_by_itself_is_waited_for(error: Exception, passes: bool) -
 @pytest.mark.parametrize("endpoint", ["http://store:9000/a", "http://store:9000", "store:9000/a", "store:99999"])
 def test_an_address_that_is_none_names_the_variable(endpoint: str) -> None:
     with pytest.raises(PathcastError, match="is not host:port: .*\n.*set PATHCAST_S3_ENDPOINT to host:port"):
-        FrameArchive.connect(_platform(endpoint))
+        object_store(_platform(endpoint))
 
 
 @pytest.mark.parametrize("endpoint", ["store:9000", "127.0.0.1:9000", "store.example.com", "not-used"])
 def test_an_address_is_taken_as_it_is(endpoint: str) -> None:
-    assert isinstance(FrameArchive.connect(_platform(endpoint)), FrameArchive)
+    assert isinstance(object_store(_platform(endpoint)), Minio)
 
 
 def _platform(endpoint: str) -> PlatformSettings:
