@@ -4,6 +4,9 @@ import io
 import os
 import re
 import signal
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -11,6 +14,7 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 from support.platform import SERVERS, ask_tracking, consume, pids, processes_of, produce, request, s3
+from support.running import GONE, command_lines
 
 from pathcast.core.settings import PlatformSettings, load_settings
 from pathcast.local import processes
@@ -32,7 +36,7 @@ def test_all_servers_are_ready_and_services_were_not_asked_for(platform: Platfor
         assert part.memory_bytes is not None
         assert part.memory_bytes > 1_000_000
         assert part.uptime_s is not None
-        assert part.uptime_s < 3600
+        assert 0 <= part.uptime_s <= time.time() - psutil.Process().create_time()
         assert part.log.is_file()
 
 
@@ -154,28 +158,28 @@ def test_the_tracking_server_refuses_others(platform: Platform) -> None:
 
 
 def test_servers_listen_on_loopback_only(platform: Platform) -> None:
-    listening = [
-        (process.name(), connection.laddr.ip)
-        for process in processes_of(platform)
-        for connection in process.connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in processes_of(platform):
+        with suppress(*GONE):
+            name, connections = process.name(), process.connections(kind="inet")
+            listening += [(name, each.laddr.ip) for each in connections if each.status == psutil.CONN_LISTEN]
     assert len(listening) >= len(SERVERS)
     assert {ip.removeprefix("::ffff:") for _, ip in listening} == {"127.0.0.1"}, listening
 
 
 def test_secrets_are_in_private_files_only(platform: Platform) -> None:
     secrets = [secret.encode() for secret in vars(Credentials.load_or_generate(platform.state_dir)).values()]
-    for process in processes_of(platform):
-        line = "\0".join(process.cmdline()).encode()
-        assert not any(secret in line for secret in secrets), process.name()
+    for process, line in command_lines(processes_of(platform)).items():
+        assert not any(secret in line.encode() for secret in secrets), process
     holders = set()
-    for path in platform.state_dir.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size < 5_000_000:
-            content = path.read_bytes()
-            if any(secret in content for secret in secrets):
-                holders.add(str(path.relative_to(platform.state_dir)))
-                assert path.stat().st_mode & 0o077 == 0, path
+    for folder, _, names in os.walk(platform.state_dir):
+        for path in (Path(folder, name) for name in names):
+            with suppress(FileNotFoundError):  # the servers remove files while this looks
+                if path.is_file() and not path.is_symlink() and path.stat().st_size < 5_000_000:
+                    content, mode = path.read_bytes(), path.stat().st_mode
+                    if any(secret in content for secret in secrets):
+                        holders.add(str(path.relative_to(platform.state_dir)))
+                        assert mode & 0o077 == 0, path
     assert holders == {"credentials.json", "platform.env", "data/object_store/s3.json"}
 
 
@@ -226,9 +230,8 @@ def test_a_killed_main_process_leaves_children_that_the_next_start_clears_away(p
     identity = state.parts["database"].identity
     orphans = processes.family(identity)[1:]
     assert orphans
-    # The children first stop, so that they are still there when the next server is started.
-    for orphan in orphans[:1]:
-        os.kill(orphan.pid, signal.SIGSTOP)
+    # One that lives as long as the server first stops, so that it is still there when the next one is started.
+    os.kill(min(orphans, key=lambda orphan: orphan.started_ticks).pid, signal.SIGSTOP)
     os.kill(identity.pid, signal.SIGKILL)
     platform.up(servers_only=True)
     assert not any(orphan.is_alive() for orphan in orphans)

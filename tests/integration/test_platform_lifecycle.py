@@ -146,9 +146,14 @@ def test_a_killed_up_is_cleared_away_by_down(own_platform: Platform) -> None:
     assert processes_of(own_platform) == []
 
 
+@pytest.mark.timeout(900)
 def test_two_ups_at_once_start_one_platform(own_platform: Platform) -> None:
     commands = [start_command(own_platform.state_dir, "up", "--servers-only") for _ in range(2)]
-    outputs = [command.communicate(timeout=120)[0] for command in commands]
+    try:
+        outputs = [command.communicate(timeout=400)[0] for command in commands]
+    finally:
+        for command in commands:
+            command.kill()
     assert [command.returncode for command in commands] == [0, 0], outputs
     assert sum("kafka: starting" in output for output in outputs) == 1, outputs
     leaders = [

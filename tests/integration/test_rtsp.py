@@ -142,7 +142,7 @@ def test_a_camera_that_comes_back_is_read_on(server: RtspServerProcess) -> None:
 
 
 def test_a_camera_that_stays_away_is_an_error(server: RtspServerProcess) -> None:
-    camera = iter(RtspCamera(server.url, read_timeout_s=1, open_timeout_s=1, connect_limit_s=2))
+    camera = iter(RtspCamera(server.url, read_timeout_s=1, connect_limit_s=2))
     next(camera)
     server.kill()
     with pytest.raises(ServiceUnavailableError, match="no video"):

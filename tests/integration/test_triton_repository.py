@@ -4,8 +4,10 @@ import time
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper
+from support.running import command_lines
 
 from pathcast.core.errors import PathcastError
 from pathcast.export.triton_config import render_config
@@ -128,12 +130,10 @@ def test_a_version_that_was_uploaded_in_part_is_never_served(publish, client):
 
 
 def test_secrets_are_on_no_command_line(platform):
-    import psutil
-
     settings = platform.settings()
     pid = next(part.pid for part in platform.status() if part.name == "triton")
     server = psutil.Process(pid)
-    shown = " ".join(word for process in (server, *server.children()) for word in process.cmdline())
+    shown = " ".join([*server.cmdline(), *command_lines(server.children()).values()])
     assert "--model-repository=s3://http://127.0.0.1:" in shown
     assert settings.s3_secret_key.get_secret_value() not in shown
     assert settings.s3_access_key.get_secret_value() not in shown

@@ -27,7 +27,7 @@ from pathcast.training.tuning_runs import SearchRuns
 
 pytestmark = pytest.mark.integration
 
-KILL_LIMIT_S = 60
+KILL_LIMIT_S = 240
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def runs_of_searches(uri: SecretStr) -> list[Run]:
     )
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_search_goes_on_and_is_in_mlflow(
     sequences: Path, tmp_path: Path, platform_settings: PlatformSettings
 ) -> None:

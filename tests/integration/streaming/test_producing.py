@@ -13,6 +13,7 @@ from support.streaming import (
     read_topic,
     write_clip,
 )
+from support.waiting import wait_for
 
 from pathcast.core.clock import ManualClock
 from pathcast.core.settings import PlatformSettings
@@ -21,12 +22,19 @@ from pathcast.messaging.consumer import PartitionConsumer
 from pathcast.messaging.frame_codec import decode_frame, encode_frame
 from pathcast.messaging.frame_producer import CameraStream, FrameProducer
 from pathcast.messaging.record_producer import RecordProducer
+from pathcast.messaging.records import Record
 from pathcast.messaging.sources import VideoFile
 from pathcast.messaging.topics import Instance
 from pathcast.messaging.trace import check_traceparent
 from pathcast.monitoring.metrics import ServiceMetrics
 
 pytestmark = pytest.mark.integration
+
+
+def records_until_the_end(consumer: PartitionConsumer) -> list[Record]:
+    found: list[Record] = []
+    wait_for(lambda: found.extend(consumer.poll(1.0, max_records=500)) or consumer.caught_up(), "the end of the topic")
+    return found
 
 
 def test_cameras_arrive_complete_in_order_and_with_their_times(
@@ -103,11 +111,9 @@ def test_each_camera_stays_on_one_partition_and_each_partition_has_one_reader(
             settings.kafka_bootstrap, settings.frames_topic, client_id="test", instance=Instance(index, 3)
         ) as consumer:
             consumer.seek({})
-            before = None
-            while before != len(seen):
-                before = len(seen)
-                for record in consumer.poll(1.0, max_records=500):
-                    seen.append((decode_frame(record).camera_id, record.partition, index))
+            seen += [
+                (decode_frame(record).camera_id, record.partition, index) for record in records_until_the_end(consumer)
+            ]
     assert len(seen) == 36
     assert len(set(seen)) == len(cameras)
     assert all(partition % 3 == index for _, partition, index in seen)
