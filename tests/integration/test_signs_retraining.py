@@ -32,8 +32,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 CAMERA = "signs-drift"
 WINDOW, REFERENCE = timedelta(minutes=2), timedelta(minutes=16)
-AHEAD = timedelta(minutes=10)
-"""What the camera is going to see is stored in advance: the check is of now, whenever a busy machine gets to it."""
 DEFINITIONS = {"signs": {"window_minutes": 2, "reference_hours": REFERENCE / timedelta(hours=1)}}
 TRAINING = {
     "channels": 8,
@@ -75,13 +73,16 @@ def saw(version: str, since: datetime, length: timedelta, kinds: tuple[int, ...]
     return made
 
 
-def retrain(platform: Platform, settings: PlatformSettings, source: Path, target: Path) -> dict[str, Any]:
-    """The outcome of the pipeline that trains where something alarms."""
+def retrain(
+    platform: Platform, settings: PlatformSettings, source: Path, until: datetime, target: Path
+) -> dict[str, Any]:
+    """The outcome of the pipeline that trains where something alarms in the window that ends at `until`."""
     command = [sys.executable, "-m", "pathcast", "pipeline", "run", "continuous_training", "--json", str(target)]
     command += ["--state-dir", str(platform.state_dir)]
     for name, value in (
         ("family", "signs"),
         ("cameras", json.dumps([CAMERA])),
+        ("until", until.isoformat()),
         ("selection", json.dumps({"source": str(source)})),
         ("training", json.dumps(TRAINING)),
         ("min_samples", "10"),
@@ -110,9 +111,9 @@ def test_signs_are_learned_anew_where_their_answers_change_and_not_before(
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with connect(platform_settings.database_url, application_name="test") as connection:
         upsert_camera(connection, CAMERA, None)
-        begin, length = now - REFERENCE - WINDOW, REFERENCE + WINDOW + AHEAD
-        write_observations(connection, saw(str(champion), begin, length, (1, 14), 0.95))
-    quiet = retrain(platform, platform_settings, source, tmp_path / "quiet.json")
+        length = REFERENCE + WINDOW
+        write_observations(connection, saw(str(champion), now - length, length, (1, 14), 0.95))
+    quiet = retrain(platform, platform_settings, source, now, tmp_path / "quiet.json")
     assert (quiet["version"], quiet["champion"]) == (None, champion)
 
     with connect(platform_settings.database_url, application_name="test") as connection:
@@ -120,7 +121,7 @@ def test_signs_are_learned_anew_where_their_answers_change_and_not_before(
             "UPDATE detections SET kind_id = 24, kind_probability = 0.6 WHERE camera_id = %s AND captured_at >= %s",
             (CAMERA, now - WINDOW),
         )
-    outcome = retrain(platform, platform_settings, source, tmp_path / "changed.json")
+    outcome = retrain(platform, platform_settings, source, now, tmp_path / "changed.json")
     gates = outcome["gates"]
     assert {"data", "parity", "metric", "latency", "smoke_test"} <= set(gates), gates
     assert all(gate["passed"] for gate in gates.values()), gates

@@ -53,6 +53,10 @@ class _CancelledError(Exception):
     """A start was given up because another one failed or the user interrupted."""
 
 
+def _silent(name: str, message: str) -> None:
+    return
+
+
 class Platform:
     """The parts of one local platform, all of whose files are in `state_dir`.
 
@@ -102,7 +106,7 @@ class Platform:
         """Stop one part in its own orderly way and start it again."""
         part = self._part(name)
         with self._exclusive(None):
-            site, _ = self._site(())
+            site = self._site(())
             self._stop(part, site)
             self._start((part,), _silent)
 
@@ -112,7 +116,7 @@ class Platform:
             return
         say = on_progress or _silent
         with self._exclusive(on_progress), interrupts_held():
-            site, _ = self._site(())
+            site = self._site(())
             for group in _stop_order(tuple(self._parts.values())):
                 with ThreadPoolExecutor(len(group)) as pool:
                     for part in group:
@@ -136,7 +140,7 @@ class Platform:
         """
         if PlatformState.load(self.state_dir) is None:
             raise PathcastError(f"there is no platform in {self.state_dir}", hint="run `pathcast up`")
-        return self._site(())[0].settings()
+        return self._site(()).settings()
 
     def log_path(self, name: str) -> Path:
         """Where the part's output goes; the file exists once the part was started."""
@@ -159,23 +163,29 @@ class Platform:
         with exclusive(self.state_dir, LOCK_LIMIT_S, lambda: say("platform", "waiting for another pathcast command")):
             yield
 
-    def _site(self, wanted: Sequence[Part]) -> tuple[Site, PlatformState]:
-        """The platform's surroundings, with a port for everything that `wanted` parts need; saved when changed."""
+    def _site(self, wanted: Sequence[Part], say: Progress = _silent) -> Site:
+        """The platform's surroundings, with a port for everything that `wanted` parts need; saved when changed.
+
+        `say` hears of a port that something else has taken.
+        """
         state = PlatformState.load(self.state_dir) or PlatformState.new()
         alive = {name for name, part in state.parts.items() if part.identity.is_alive()}
         own_ports = {port for name in alive for port in self._parts[name].port_names}
-        names = [port for part in wanted for port in part.port_names]
-        chosen = choose_ports(names, state.ports, in_use=own_ports)
+        owners = {port: part.name for part in wanted for port in part.port_names}
+        chosen = choose_ports(owners, state.ports, in_use=own_ports)
+        for name, port in chosen.items():
+            if port != (before := state.ports.get(name, port)):
+                say(owners[name], f"port {before} is taken by another program, {port} from now on")
         updated = replace(state, ports={**state.ports, **chosen})
         if updated != state or not state.ports:
             updated.save(self.state_dir)
         credentials = Credentials.load_or_generate(self.state_dir)
-        return Site(self.state_dir, updated.instance, updated.ports, credentials), updated
+        return Site(self.state_dir, updated.instance, updated.ports, credentials)
 
     def _start(self, wanted: Sequence[Part], say: Progress) -> None:
         for part in wanted:
             part.install(lambda message, name=part.name: say(name, message))  # type: ignore[misc]
-        site, _ = self._site(tuple(self._parts.values()))
+        site = self._site(tuple(self._parts.values()), say)
         started: list[Part] = []
         cancel = threading.Event()
         try:
@@ -284,12 +294,12 @@ class Platform:
         log = self.log_path(part.name)
         running = state.parts.get(part.name)
         known = bool(part.port_names) and part.port_names[0] in state.ports
-        address = self._site(())[0].address(part.port_names[0]) if known else ""
+        address = self._site(()).address(part.port_names[0]) if known else ""
         if running is None or not running.identity.is_alive():
             ended = "stopped" if running is None else "dead"
             return PartStatus(part.name, part.kind, address, None, ended, None, None, log)
         try:
-            part.probe(self._site(())[0])
+            part.probe(self._site(()))
             condition = "ready"
         except Exception:  # whatever it is, the part does not answer as it should
             condition = "not answering"
@@ -327,7 +337,3 @@ def _stop_order(parts: Sequence[Part]) -> list[list[Part]]:
 def _rotate(log: Path) -> None:
     if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
         log.replace(log.with_suffix(".log.1"))
-
-
-def _silent(name: str, message: str) -> None:
-    return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
-import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from support.streaming import (
@@ -186,18 +186,19 @@ def test_an_archiver_that_is_rebuilt_over_and_over_cleans_all_the_same(
     for name, value in settings_variables(settings).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATHCAST_ARCHIVER_HOUSEKEEPING_S", "3")
+    now_s = 0.0
     cleaned: list[float] = []
 
     def clean(*_: object) -> Housekept:
-        cleaned.append(time.monotonic())
+        cleaned.append(now_s)
         return Housekept((), (), postponed=False)
 
     monkeypatch.setattr("pathcast.messaging.archiver.housekeeping", clean)
+    monkeypatch.setattr("pathcast.messaging.archiver.time", SimpleNamespace(monotonic=lambda: now_s))
     rebuilt = build(ServiceSettings(), ServiceMetrics("archiver"))
-    end, lives = time.monotonic() + 5, 0
-    while time.monotonic() < end:
+    for _ in range(7):
+        now_s += 1
         worker = rebuilt()
         worker.step()
         worker.close()
-        lives += 1
-    assert 0 < len(cleaned) < lives
+    assert cleaned == [3, 6]
