@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -34,6 +35,20 @@ def read_claims(path: Path) -> tuple[float, int]:
         if not capture.isOpened():
             raise InvalidInputError(f"video {path}: expected a video file, it cannot be opened as one")
         return float(capture.get(cv2.CAP_PROP_FPS)), max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+
+def open_capture(path: Path) -> cv2.VideoCapture:
+    """OpenCV's reader of a video file, opened if it could. Raises InvalidInputError where the name is no UTF-8."""
+    # Of a relative path ffmpeg would take what stands before a colon for a protocol.
+    name = os.fsencode(path.absolute())
+    try:
+        return cv2.VideoCapture(name.decode(), cv2.CAP_FFMPEG)
+    except UnicodeDecodeError as error:
+        # OpenCV ends the process on such a name.
+        raise InvalidInputError(
+            f"video {name.decode(errors='backslashreplace')}: expected a name in UTF-8",
+            hint="rename the file, or the folder that it lies in",
+        ) from error
 
 
 def decode(path: Path, first: int = 0) -> Iterator[UInt8Array]:
@@ -86,8 +101,7 @@ def readable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    # Of a relative path ffmpeg would take what stands before a colon for a protocol.
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    capture = open_capture(path)
     try:
         yield capture
     finally:

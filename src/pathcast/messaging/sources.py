@@ -19,7 +19,7 @@ import cv2
 from pathcast.core.errors import InvalidInputError, ServiceUnavailableError
 from pathcast.core.image_file import decode_image
 from pathcast.core.natural_order import natural_order
-from pathcast.core.video import COUNTED_SUFFIXES, IMAGE_SUFFIXES
+from pathcast.core.video import COUNTED_SUFFIXES, IMAGE_SUFFIXES, open_capture
 from pathcast.messaging.jpeg import jpeg_size
 
 DEFAULT_QUALITY = 95
@@ -128,7 +128,7 @@ class VideoFile:
             _log.info("video %s: read to frame %d of %d", self._path, index, self._total)
 
     def _open(self) -> Any:
-        capture = cv2.VideoCapture(str(self._path.absolute()), cv2.CAP_FFMPEG)
+        capture = open_capture(self._path)
         if not capture.isOpened():
             capture.release()
             raise InvalidInputError(

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import write_image
 from pathcast.detection.augmentation import AugmentationSettings, Sample, augmented, fitting_affine, warped
 from pathcast.detection.classes import CLASS_NAMES
 from pathcast.detection.labelled import LabelledImages
@@ -28,7 +29,7 @@ def draw_sheet(
     As they are, each image is drawn once at most. Returns how many were drawn. Raises PathcastError where the picture
     cannot be written.
     """
-    if not cv2.haveImageWriter(path.name):
+    if not cv2.haveImageWriter(f"picture{path.suffix}"):
         raise InvalidInputError(f"{path}: expected the name of a picture, such as sheet.png")
     everything = [(labelled, image) for labelled in sets for image in labelled]
     if not everything:
@@ -52,9 +53,7 @@ def write_tiles(path: Path, cells: Sequence[UInt8Array], columns: int) -> None:
     """Write pictures of one size (RGB) side by side as one."""
     filled = [*cells, *[np.zeros_like(cells[0])] * (-len(cells) % columns)]
     rows = [np.hstack(filled[start : start + columns]) for start in range(0, len(filled), columns)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)):
-        raise PathcastError(f"{path}: the picture cannot be written", hint="check permissions and free space")
+    write_image(path, np.vstack(rows))
 
 
 def drawn(sample: Sample) -> UInt8Array:

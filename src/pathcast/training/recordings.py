@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from pathcast.core.arrays import UInt8Array
-from pathcast.core.errors import InvalidInputError, PathcastError
+from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import write_image
 from pathcast.core.video import VIDEO_SUFFIXES, decode, read_claims
 from pathcast.detection.classes import ClassOf, class_id_of
 from pathcast.detection.coco_json import read_coco
@@ -239,9 +240,7 @@ def read_video(path: Path) -> Iterator[tuple[datetime, UInt8Array]]:
 
 def write_jpeg(path: Path, pixels: UInt8Array) -> None:
     """Write RGB pixels as a JPEG of good quality; PathcastError where it cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-        raise PathcastError(f"{path}: the image cannot be written", hint="check permissions and free space")
+    write_image(path, pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def _with_other_classes(own: LabelledImages, teacher: Teacher, known: Collection[int]) -> LabelledImages:

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pathcast.core.image_file import read_image
+from pathcast.core.errors import PathcastError
+from pathcast.core.image_file import read_image, write_image
 from tests.support.pictures import VAST_PNG
 
 
@@ -37,3 +38,18 @@ def test_a_file_is_read_whatever_its_name(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["a\0.png", "\ud800.png", "a" * 5000, "."])
 def test_a_name_that_is_none_of_a_file_is_that_of_no_image(tmp_path: Path, name: str) -> None:
     assert read_image(tmp_path / name) is None
+
+
+@pytest.mark.parametrize("name", ["new/ü.png", os.fsdecode(b"\xe4.png")], ids=["UTF-8", "Latin-1"])
+def test_a_file_is_written_whatever_its_name(tmp_path: Path, name: str) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    write_image(tmp_path / name, pixels)
+    written = read_image(tmp_path / name)
+    assert written is not None
+    assert (written == pixels).all()
+
+
+def test_why_a_file_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PathcastError, match=r"a\.png: the image cannot be written: (File exists|Not a directory)"):
+        write_image(tmp_path / "file" / "a.png", np.zeros((2, 3, 3), np.uint8))

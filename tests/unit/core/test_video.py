@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,10 @@ def test_even_positions_reach_both_ends(available: int, wanted: int) -> None:
     assert len(found) == len(set(found)) == min(available, wanted)
     assert wanted == 1 or found[-1] == available - 1
     assert np.ptp(np.diff(found)) <= 1 if len(found) > 1 else True
+
+
+def test_a_name_that_is_no_utf_8_is_refused(clip: Path) -> None:
+    other = clip.rename(clip.with_name(os.fsdecode(b"\xe4.avi")))
+    for read in (read_claims, lambda path: next(decode(path)), lambda path: next(decode_evenly(path, 3))):
+        with pytest.raises(InvalidInputError, match=r"\\xe4\.avi: expected a name in UTF-8"):
+            read(other)

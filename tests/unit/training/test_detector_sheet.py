@@ -46,7 +46,7 @@ def test_each_image_is_drawn_once(labelled: LabelledImages, tmp_path: Path) -> N
 def test_a_picture_that_cannot_be_written_is_told(labelled: LabelledImages, tmp_path: Path) -> None:
     for name in ("sheet.png", "image.jpg"):
         (tmp_path / name).symlink_to("/dev/full")
-    with pytest.raises(PathcastError, match=r"sheet\.png: the picture cannot be written"):
+    with pytest.raises(PathcastError, match=r"sheet\.png: the image cannot be written: "):
         draw_sheet([labelled], tmp_path / "sheet.png")
     with pytest.raises(PathcastError, match=r"image\.jpg: the image cannot be written"):
         write_jpeg(tmp_path / "image.jpg", np.zeros((600, 800, 3), np.uint8))
