@@ -84,18 +84,16 @@ def open_classifier(model: Path | None, triton: bool, name: str | None, state_di
 
 
 def _read(path: Path, side: int) -> UInt8Array:
-    import cv2
-    import numpy as np
-
     from pathcast.core.errors import InvalidInputError
+    from pathcast.core.image_file import decode_image
     from pathcast.recognition.crops import square_crop
 
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+        encoded = path.read_bytes()
     except OSError as error:
         raise InvalidInputError(f"{path}: expected a picture: {error.strerror}") from error
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    image = decode_image(encoded)
     if image is None:
         raise InvalidInputError(f"{path}: not a picture that can be read", hint="give PNG, JPEG, BMP, PPM or WebP")
     height, width = image.shape[:2]
-    return square_crop(np.asarray(image[..., ::-1], np.uint8), (0, 0, width, height), side)
+    return square_crop(image, (0, 0, width, height), side)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import cv2
-import numpy as np
 import psycopg
 
 from pathcast.core.arrays import UInt8Array
 from pathcast.core.errors import InvalidInputError
+from pathcast.core.image_file import decode_image
 from pathcast.storage.archive import FrameArchive
 from pathcast.storage.frame_rows import FrameRow, FrameSpan
 from pathcast.storage.reads import read_frame_rows, read_frame_spans
@@ -82,7 +81,7 @@ def read_frames(
 
 
 def _decoded(name: str, jpeg: bytes) -> UInt8Array:
-    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    pixels = decode_image(jpeg)
     if pixels is None:
         raise InvalidInputError(f"{name}: the archived frame is not a readable JPEG")
-    return np.asarray(pixels, np.uint8)
+    return pixels

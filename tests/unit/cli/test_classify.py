@@ -5,6 +5,7 @@ import cv2
 import pytest
 from support.classifier_file import picture_of, write_classifier
 from support.gtsrb import write_gtsrb
+from support.pictures import VAST_PNG
 from typer.testing import CliRunner
 
 from pathcast.cli.main import app
@@ -45,7 +46,7 @@ def test_names_and_probabilities_are_printed_and_written(model: Path, pictures: 
     assert written["model"] == "signs"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"text"])
+@pytest.mark.parametrize("content", [None, b"", b"text", VAST_PNG], ids=["missing", "empty", "text", "vast"])
 def test_an_unreadable_picture_among_good_ones_writes_nothing(
     model: Path, pictures: list[Path], tmp_path: Path, content: bytes | None
 ) -> None:
