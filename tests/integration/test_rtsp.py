@@ -15,6 +15,7 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from support.waiting import wait_for
 
 from pathcast.core.errors import ServiceUnavailableError
 from pathcast.local.platform import Platform
@@ -117,9 +118,7 @@ def test_frames_of_a_camera_reach_the_broker(server: RtspServerProcess, tmp_path
         frames = []
         with PartitionConsumer(bootstrap, "frames", client_id="test") as consumer:
             consumer.seek({})
-            deadline = time.monotonic() + 20
-            while len(frames) < 30 and time.monotonic() < deadline:
-                frames += [decode_frame(record) for record in consumer.poll(0.2)]
+            wait_for(lambda: len(frames.extend(map(decode_frame, consumer.poll(0.2))) or frames) >= 30, "30 frames")
     finally:
         platform.down()
     assert report.frames_sent == 30

@@ -41,6 +41,8 @@ def bench_forecaster(
 
     if name and not triton:
         raise InvalidInputError("--name: expected with --triton, which it is for")
+    if not model.is_file():
+        raise InvalidInputError(f"model {model}: no such file", hint="pathcast export forecaster writes one")
     forecaster = FileForecaster(model)
     runs: dict[str, Callable[[Inputs], object]] = {"onnxruntime": lambda inputs: forecaster.forecast(**inputs)}
     if triton:

@@ -37,7 +37,7 @@ def evaluate_detector(
     camera: str | None = typer.Option(None, help="The images of this camera alone."),
     classes: str = CLASSES,
     model: Path | None = typer.Option(None, help="A served-signature ONNX file; without it, what Triton serves."),
-    name: str = typer.Option("detector", help="The served model's name."),
+    name: str | None = typer.Option(None, help="Without --model: the served model's name; default: detector."),
     score_threshold: float = typer.Option(0.001, min=0, max=1, help="Weaker detections are left out."),
     nms_iou: float = typer.Option(0.65, min=0, max=1, help="Overlap from which the weaker of two boxes goes."),
     threads: int = typer.Option(0, min=0, help="CPU threads for a file; 0: one per core."),
@@ -59,12 +59,15 @@ def evaluate_detector(
     from rich.console import Console
     from rich.progress import Progress
 
+    from pathcast.core.errors import InvalidInputError
     from pathcast.detection.average_precision import average_precision
     from pathcast.detection.postprocess import to_detections
     from pathcast.detection.preprocess import letterbox
 
+    if name and model is not None:
+        raise InvalidInputError("--name and --model: expected one of the two")
     total, labelled, left_out = _read(data, camera, chosen_classes(classes))
-    run, height, width = _from_triton(name, state_dir) if model is None else _from_file(model, threads)
+    run, height, width = _from_triton(name or "detector", state_dir) if model is None else _from_file(model, threads)
     batch = np.empty((1, height, width, 3), np.uint8)
     run(batch)
     found, truth, seconds = [], [], 0.0

@@ -36,7 +36,16 @@ def write_image(path: Path, pixels: UInt8Array, options: Sequence[int] = ()) -> 
     `options` are OpenCV's, as for the quality.
     """
     # Not by `cv2.imwrite`, which ends the process on a name that is no UTF-8 and does not say why it failed.
-    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    try:
+        fits, encoded = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    except cv2.error:
+        fits = False
+    if not fits:
+        height, width = pixels.shape[:2]
+        raise PathcastError(
+            f"{path}: the image cannot be written: its format takes no {width} x {height} pixels in colour",
+            hint="write PNG",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded.tobytes())

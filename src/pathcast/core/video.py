@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -40,15 +39,16 @@ def read_claims(path: Path) -> tuple[float, int]:
 def open_capture(path: Path) -> cv2.VideoCapture:
     """OpenCV's reader of a video file, opened if it could. Raises InvalidInputError where the name is no UTF-8."""
     # Of a relative path ffmpeg would take what stands before a colon for a protocol.
-    name = os.fsencode(path.absolute())
+    name = str(path.absolute())
     try:
-        return cv2.VideoCapture(name.decode(), cv2.CAP_FFMPEG)
-    except UnicodeDecodeError as error:
+        name.encode()
+    except UnicodeEncodeError as error:
         # OpenCV ends the process on such a name.
         raise InvalidInputError(
-            f"video {name.decode(errors='backslashreplace')}: expected a name in UTF-8",
+            f"video {ascii(name)}: expected a name in UTF-8",
             hint="rename the file, or the folder that it lies in",
         ) from error
+    return cv2.VideoCapture(name, cv2.CAP_FFMPEG)
 
 
 def decode(path: Path, first: int = 0) -> Iterator[UInt8Array]:

@@ -96,7 +96,7 @@ def read_coco(
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         about = dict((document.get("info") or {}).get("pathcast") or {})
-        _check_counts(about.get("other_classes", {}))
+        _check_counts(about.get("other_classes") or {})
         known = {entry["id"]: str(entry["name"]) for entry in document["categories"]}
         entries = _by_number(document["images"], fault)
         by_image: dict[Any, list[Mapping[str, Any]]] = {number: [] for number in entries}

@@ -53,10 +53,6 @@ class _CancelledError(Exception):
     """A start was given up because another one failed or the user interrupted."""
 
 
-def _silent(name: str, message: str) -> None:
-    return
-
-
 class Platform:
     """The parts of one local platform, all of whose files are in `state_dir`.
 
@@ -163,19 +159,13 @@ class Platform:
         with exclusive(self.state_dir, LOCK_LIMIT_S, lambda: say("platform", "waiting for another pathcast command")):
             yield
 
-    def _site(self, wanted: Sequence[Part], say: Progress = _silent) -> Site:
-        """The platform's surroundings, with a port for everything that `wanted` parts need; saved when changed.
-
-        `say` hears of a port that something else has taken.
-        """
+    def _site(self, wanted: Sequence[Part]) -> Site:
+        """The platform's surroundings, with a port for everything that `wanted` parts need; saved when changed."""
         state = PlatformState.load(self.state_dir) or PlatformState.new()
         alive = {name for name, part in state.parts.items() if part.identity.is_alive()}
         own_ports = {port for name in alive for port in self._parts[name].port_names}
-        owners = {port: part.name for part in wanted for port in part.port_names}
-        chosen = choose_ports(owners, state.ports, in_use=own_ports)
-        for name, port in chosen.items():
-            if port != (before := state.ports.get(name, port)):
-                say(owners[name], f"port {before} is taken by another program, {port} from now on")
+        names = [port for part in wanted for port in part.port_names]
+        chosen = choose_ports(names, state.ports, in_use=own_ports)
         updated = replace(state, ports={**state.ports, **chosen})
         if updated != state or not state.ports:
             updated.save(self.state_dir)
@@ -185,7 +175,7 @@ class Platform:
     def _start(self, wanted: Sequence[Part], say: Progress) -> None:
         for part in wanted:
             part.install(lambda message, name=part.name: say(name, message))  # type: ignore[misc]
-        site = self._site(tuple(self._parts.values()), say)
+        site = self._site(tuple(self._parts.values()))
         started: list[Part] = []
         cancel = threading.Event()
         try:
@@ -337,3 +327,7 @@ def _stop_order(parts: Sequence[Part]) -> list[list[Part]]:
 def _rotate(log: Path) -> None:
     if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
         log.replace(log.with_suffix(".log.1"))
+
+
+def _silent(name: str, message: str) -> None:
+    return

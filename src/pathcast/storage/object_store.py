@@ -17,7 +17,7 @@ _RETRYABLE_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestT
 
 
 def object_store(settings: PlatformSettings, http_client: urllib3.PoolManager | None = None) -> Minio:
-    """A client with the platform's credentials; nothing is sent yet. Raises PathcastError where its address is none.
+    """A client with the platform's address and keys; nothing is sent yet. Raises PathcastError where they are wrong.
 
     Without `http_client` it has minio's own: it waits for five minutes and repeats five times.
     """
@@ -31,8 +31,9 @@ def object_store(settings: PlatformSettings, http_client: urllib3.PoolManager | 
         )
     except ValueError as error:
         raise PathcastError(
-            f"the object store's address is not host:port: {error}",
-            hint="set PATHCAST_S3_ENDPOINT to host:port, without http:// and without a path",
+            f"the object store's address or keys are wrong: {error}",
+            hint="set PATHCAST_S3_ENDPOINT to host:port, without http:// and without a path, and both keys, "
+            "PATHCAST_S3_ACCESS_KEY and PATHCAST_S3_SECRET_KEY",
         ) from error
 
 

@@ -45,7 +45,7 @@ def test_triton_stands_beside_the_process(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match=r"none\.onnx: No such file"):
+    with pytest.raises(InvalidInputError, match=r"none\.onnx: no such file\n.*pathcast export forecaster"):
         run("--model", tmp_path / "none.onnx")
 
 

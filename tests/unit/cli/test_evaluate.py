@@ -99,3 +99,8 @@ def test_a_model_of_another_signature_is_refused(tmp_path: Path, broken: bool) -
 
 def test_data_is_required() -> None:
     assert CliRunner().invoke(app, ["evaluate", "detector"]).exit_code == 2
+
+
+def test_a_file_has_no_served_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="--name and --model: expected one of the two"):
+        evaluate("--data", tmp_path, "--model", tmp_path / "model.onnx", "--name", "detector_2")

@@ -49,6 +49,12 @@ def test_a_file_is_written_whatever_its_name(tmp_path: Path, name: str) -> None:
     assert (written == pixels).all()
 
 
+@pytest.mark.parametrize(("name", "width"), [("a.pgm", 3), ("a.jpg", 65_600), ("a.none", 3), ("a", 3)])
+def test_a_format_that_does_not_take_the_image_is_told(tmp_path: Path, name: str, width: int) -> None:
+    with pytest.raises(PathcastError, match=rf"{name}: the image cannot be written: .* takes no {width} x 2 pixels"):
+        write_image(tmp_path / name, np.zeros((2, width, 3), np.uint8))
+
+
 def test_why_a_file_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PathcastError, match=r"a\.png: the image cannot be written: (File exists|Not a directory)"):

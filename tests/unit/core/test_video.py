@@ -68,5 +68,5 @@ def test_even_positions_reach_both_ends(available: int, wanted: int) -> None:
 def test_a_name_that_is_no_utf_8_is_refused(clip: Path) -> None:
     other = clip.rename(clip.with_name(os.fsdecode(b"\xe4.avi")))
     for read in (read_claims, lambda path: next(decode(path)), lambda path: next(decode_evenly(path, 3))):
-        with pytest.raises(InvalidInputError, match=r"\\xe4\.avi: expected a name in UTF-8"):
+        with pytest.raises(InvalidInputError, match=r"udce4\.avi'?: expected a name in UTF-8"):
             read(other)

@@ -315,6 +315,11 @@ def test_other_json_is_refused_by_name(document: str, message: str, tmp_path: Pa
         read_coco(tmp_path / "labels.json")
 
 
+def test_nothing_said_of_other_classes_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text(json.dumps(coco(info={"pathcast": {"other_classes": None}})))
+    assert len(read_coco(tmp_path / "labels.json")) == 1
+
+
 def test_a_file_that_is_not_there_is_not_called_bad_json(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"labels\.json: expected a file of COCO JSON: No such file"):
         read_coco(tmp_path / "labels.json")

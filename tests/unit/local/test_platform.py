@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import sys
 
 import pytest
@@ -45,19 +44,6 @@ def test_down_leaves_a_stranger_alone_that_got_the_id_of_a_dead_part(tmp_path):
     state = PlatformState.load(tmp_path)
     assert state is not None
     assert state.parts == {}
-
-
-def test_a_port_that_a_stranger_has_taken_is_told_of(tmp_path):
-    platform, said = Platform(tmp_path), []
-    parts = tuple(platform._parts.values())
-    before = platform._site(parts, lambda *message: said.append(message)).ports
-    assert said == []
-    with socket.create_server(("127.0.0.1", before["database"])):
-        after = platform._site(parts, lambda *message: said.append(message)).ports
-    changed = {name: (port, after[name]) for name, port in before.items() if port != after[name]}
-    assert changed.keys() == {"database"}
-    old, new = changed["database"]
-    assert said == [("database", f"port {old} is taken by another program, {new} from now on")]
 
 
 def test_services_without_their_package_say_so(tmp_path, monkeypatch):

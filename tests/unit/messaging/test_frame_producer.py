@@ -50,7 +50,7 @@ class WaitsFor:
         self.seen = False
 
     def __iter__(self) -> Iterator[SourceImage]:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not self.seen and time.monotonic() < deadline:
             self.seen = self._text in self._caplog.text
             time.sleep(0.02)

@@ -41,13 +41,18 @@ def test_what_may_pass_by_itself_is_waited_for(error: Exception, passes: bool) -
 
 @pytest.mark.parametrize("endpoint", ["http://store:9000/a", "http://store:9000", "store:9000/a", "store:99999"])
 def test_an_address_that_is_none_names_the_variable(endpoint: str) -> None:
-    with pytest.raises(PathcastError, match="is not host:port: .*\n.*set PATHCAST_S3_ENDPOINT to host:port"):
+    with pytest.raises(PathcastError, match="address or keys are wrong: .*\n.*set PATHCAST_S3_ENDPOINT to host:port"):
         object_store(_platform(endpoint))
 
 
 @pytest.mark.parametrize("endpoint", ["store:9000", "127.0.0.1:9000", "store.example.com", "not-used"])
 def test_an_address_is_taken_as_it_is(endpoint: str) -> None:
     assert isinstance(object_store(_platform(endpoint)), Minio)
+
+
+def test_a_key_that_is_missing_is_not_called_a_wrong_address() -> None:
+    with pytest.raises(PathcastError, match=r"(?i)secret key(.|\n)*PATHCAST_S3_SECRET_KEY"):
+        object_store(_platform("store:9000").model_copy(update={"s3_secret_key": SecretStr("")}))
 
 
 def _platform(endpoint: str) -> PlatformSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Video:
         for path in self.images or (self.path,):
             with readable(path), path.open("rb") as file:
                 length = path.stat().st_size
-                digest.update(f"{path.name} {length};".encode())
+                digest.update(os.fsencode(path.name) + f" {length};".encode())
                 digest.update(file.read(_PROBED_BYTES))
                 file.seek(max(_PROBED_BYTES, length - _PROBED_BYTES))
                 digest.update(file.read(_PROBED_BYTES))

@@ -86,6 +86,11 @@ def test_a_fingerprint_tells_videos_apart(clip: Path) -> None:
     assert open_video(clip, 10).fingerprint() != same
 
 
+def test_images_of_any_name_have_a_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xe4.png")).write_bytes(cv2.imencode(".png", picture(1))[1].tobytes())
+    assert len(open_video(tmp_path, 10).fingerprint()) == 64
+
+
 def test_a_longer_file_with_the_same_ends_is_another(tmp_path: Path) -> None:
     prints = set()
     for length in (3 << 20, 4 << 20):
