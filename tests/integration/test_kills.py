@@ -95,7 +95,7 @@ def send(settings: PlatformSettings, camera_id: str) -> None:
         FrameProducer(producer).stream_all([stream])
 
 
-def wait_for(settings: PlatformSettings, camera_id: str, archived: int, observed: int) -> Progress:
+def wait_until_stored(settings: PlatformSettings, camera_id: str, archived: int, observed: int) -> Progress:
     """Wait until that much is stored; a database that is away meanwhile only makes it take longer."""
     deadline = time.monotonic() + LIMIT_S
     now = Progress(0, 0)
@@ -113,7 +113,7 @@ def wait_for(settings: PlatformSettings, camera_id: str, archived: int, observed
 def test_kills_at_random_moments_change_no_row(platform):
     settings = platform.settings()
     send(settings, "undisturbed")
-    wait_for(settings, "undisturbed", FRAMES, FRAMES)
+    wait_until_stored(settings, "undisturbed", FRAMES, FRAMES)
 
     chance = random.Random(SEED)  # noqa: S311 - a repeatable schedule
     targets = [*SERVICES, *SERVERS, *chance.choices((*SERVICES, *SERVERS), k=KILLS - len(SERVICES) - len(SERVERS))]
@@ -123,13 +123,13 @@ def test_kills_at_random_moments_change_no_row(platform):
     sending = threading.Thread(target=send, args=(settings, "disturbed"))
     sending.start()
     for target, moment in zip(targets, moments, strict=True):
-        wait_for(settings, "disturbed", 0, moment)
+        wait_until_stored(settings, "disturbed", 0, moment)
         time.sleep(chance.uniform(0.0, 0.3))  # not a wait for something: the random point within the frame's work
         platform.kill(target)
         platform.start(target)
     sending.join(LIMIT_S)
     assert not sending.is_alive()
-    wait_for(settings, "disturbed", FRAMES, FRAMES)
+    wait_until_stored(settings, "disturbed", FRAMES, FRAMES)
 
     assert {row[3] for row in rows(settings, "forecasts", "undisturbed")} == {"forecaster"}
     for table in COMPARED:
