@@ -194,7 +194,8 @@ def test_an_archiver_that_is_rebuilt_over_and_over_cleans_all_the_same(
         return Housekept((), (), postponed=False)
 
     monkeypatch.setattr("pathcast.messaging.archiver.housekeeping", clean)
-    monkeypatch.setattr("pathcast.messaging.archiver.time", SimpleNamespace(monotonic=lambda: now_s))
+    for module in ("pathcast.messaging.archiver", "streaming.archiver.__main__"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: now_s))
     rebuilt = build(ServiceSettings(), ServiceMetrics("archiver"))
     for _ in range(7):
         now_s += 1
