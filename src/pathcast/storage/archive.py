@@ -33,7 +33,7 @@ class FrameArchive:
 
     @classmethod
     def connect(cls, platform: PlatformSettings) -> Self:
-        """The archive of `platform`; nothing is sent yet. Raises PathcastError where its address is none."""
+        """The archive of `platform`; nothing is sent yet. Raises PathcastError where its address or keys are wrong."""
         # The client's own are five minutes and five repetitions; the services repeat by themselves.
         http_client = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=30),
